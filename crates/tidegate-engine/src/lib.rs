@@ -1,0 +1,1 @@
+//! Runs the pipeline: stages, threads, memory budget, commits, recovery and loads.

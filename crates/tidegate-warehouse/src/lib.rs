@@ -1,0 +1,1 @@
+//! Where rows go: loads committed files into a warehouse, each exactly once.

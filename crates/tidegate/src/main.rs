@@ -1,0 +1,2 @@
+//! Tidegate: one program that takes a stream of events to a warehouse, each exactly once.
+fn main() {}
