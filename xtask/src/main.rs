@@ -1,2 +1,102 @@
-//! x
-fn main() {}
+//! The few commands that everybody runs, as `cargo xtask COMMAND`.
+//!
+//! Everything here is the standard library, so that the first command in a fresh clone starts within seconds.
+
+// A command-line program: printing is what it is for.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod check;
+mod duckdb;
+mod fetch;
+mod kafka;
+mod packages;
+mod places;
+mod process;
+
+use std::env;
+use std::process::ExitCode;
+
+use places::Places;
+use process::{Failure, Step};
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  setup [--kafka]       fetch what building needs, and with --kafka what the Kafka tests need
+  demo [ARGS]           set up, build, and run `tidegate demo ARGS`
+  test [--long] [ARGS]  set up, and run the whole test suite; ARGS go to `cargo test`
+                        --long: more seeds; --require-kafka: fail if a test was skipped
+  lint                  formatting, clippy with warnings as errors, cargo-deny
+  ci                    lint, then test --require-kafka
+  kafka                 start a Kafka broker to play with; Ctrl-C stops it
+
+What is fetched is kept in $TIDEGATE_CACHE (default ~/.cache/tidegate) and linked into .deps/.
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    match run(command, rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask {command}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &str, args: &[String]) -> Result<(), Failure> {
+    let places = Places::find()?;
+    match command {
+        "setup" => setup(&places, args.iter().any(|arg| arg == "--kafka")),
+        "demo" => demo(&places, args),
+        "test" => check::test(&places, args),
+        "lint" => check::lint(&places),
+        "ci" => {
+            check::lint(&places)?;
+            check::test(&places, &["--require-kafka".to_owned()])
+        }
+        "kafka" => broker(&places),
+        "help" | "-h" | "--help" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(Failure::new(format!("no such command\n\n{USAGE}"))),
+    }
+}
+
+/// Makes `cargo build` work, and with `kafka` the Kafka tests too. Does nothing, quickly, where all is there.
+fn setup(places: &Places, kafka: bool) -> Result<(), Failure> {
+    packages::install(packages::BUILDING)?;
+    duckdb::fetch(places)?;
+    if kafka {
+        packages::install(packages::KAFKA)?;
+        kafka::fetch(places)?;
+    }
+    Ok(())
+}
+
+fn demo(places: &Places, args: &[String]) -> Result<(), Failure> {
+    setup(places, false)?;
+    Step::cargo(["run", "--release", "--package", "tidegate", "--", "demo"])
+        .args(args)
+        .become_it()
+}
+
+fn broker(places: &Places) -> Result<(), Failure> {
+    setup(places, true)?;
+    Step::cargo([
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "tidegate-testkit",
+        "--example",
+        "broker",
+    ])
+    .within(&places.root)
+    .become_it()
+}

@@ -1,0 +1,128 @@
+//! What the system has to have: looked for, installed where we may, and otherwise named.
+
+use std::env;
+use std::path::Path;
+
+use crate::process::{Failure, Step};
+
+/// One thing that the system has to have.
+pub(crate) struct Need {
+    what: &'static str,
+    there: fn() -> bool,
+    /// The Debian packages that bring it.
+    debian: &'static [&'static str],
+}
+
+/// For `cargo build`: a C compiler for librdkafka, zstd and the allocator; OpenSSL for Kafka over TLS.
+pub(crate) const BUILDING: &[Need] = &[
+    Need {
+        what: "a C compiler (cc)",
+        there: || on_path("cc"),
+        debian: &["gcc", "libc6-dev"],
+    },
+    Need {
+        what: "a C++ compiler (c++)",
+        there: || on_path("c++"),
+        debian: &["g++"],
+    },
+    Need {
+        what: "make",
+        there: || on_path("make"),
+        debian: &["make"],
+    },
+    Need {
+        what: "pkg-config",
+        there: || on_path("pkg-config"),
+        debian: &["pkg-config"],
+    },
+    Need {
+        what: "OpenSSL's headers",
+        there: || pkg_config("openssl"),
+        debian: &["libssl-dev"],
+    },
+];
+
+/// For fetching DuckDB's library.
+pub(crate) const DUCKDB: &[Need] = &[Need {
+    what: "npm",
+    there: || on_path("npm"),
+    debian: &["npm"],
+}];
+
+/// For a Kafka broker of the tests. `Java 17` is what Kafka 4 asks for.
+pub(crate) const KAFKA: &[Need] = &[Need {
+    what: "a Java runtime (17 or later)",
+    there: || on_path("java"),
+    debian: &["default-jre-headless"],
+}];
+
+/// For fetching Kafka's jars.
+pub(crate) const MAVEN: &[Need] = &[Need {
+    what: "maven",
+    there: || on_path("mvn"),
+    debian: &["maven"],
+}];
+
+/// Installs what is missing of `needs`, or says precisely what to install.
+pub(crate) fn install(needs: &[Need]) -> Result<(), Failure> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.there)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing
+        .iter()
+        .flat_map(|need| need.debian.iter().copied())
+        .collect();
+    let by_hand = || {
+        let whats: Vec<&str> = missing.iter().map(|need| need.what).collect();
+        Failure::new(format!(
+            "missing: {}\non Debian and Ubuntu: sudo apt-get install {}\nthen call it again",
+            whats.join(", "),
+            packages.join(" "),
+        ))
+    };
+    let Some(apt) = apt_get() else {
+        return Err(by_hand());
+    };
+    println!("Installing {}", packages.join(", "));
+    apt(&["update", "-qq"]).run().map_err(|_| by_hand())?;
+    apt(&["install", "-y", "-qq", "--no-install-recommends"])
+        .args(&packages)
+        .run()
+        .map_err(|_| by_hand())?;
+    match missing.iter().find(|need| !(need.there)()) {
+        None => Ok(()),
+        Some(_) => Err(by_hand()),
+    }
+}
+
+/// `apt-get`, as root or through a sudo that asks nothing; `None` where neither is to be had.
+fn apt_get() -> Option<fn(&[&str]) -> Step> {
+    if !on_path("apt-get") {
+        None
+    } else if Step::new("sh")
+        .args(["-c", "test \"$(id -u)\" = 0"])
+        .succeeds()
+    {
+        Some(|args| {
+            Step::new("apt-get")
+                .variable("DEBIAN_FRONTEND", "noninteractive")
+                .args(args)
+        })
+    } else if Step::new("sudo").args(["-n", "true"]).succeeds() {
+        Some(|args| Step::new("sudo").args(["-n", "apt-get"]).args(args))
+    } else {
+        None
+    }
+}
+
+fn on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
+}
+
+fn pkg_config(library: &str) -> bool {
+    Step::new("pkg-config")
+        .args(["--exists", library])
+        .succeeds()
+}
