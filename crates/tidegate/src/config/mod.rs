@@ -1,0 +1,387 @@
+//! The configuration: one TOML file, `--set` overrides and environment references in, checked
+//! options out, or everything that is wrong at once.
+//!
+//! [`load`] does the only IO, reading the file; [`read`] is pure. The steps are: text to a tree that
+//! knows its places ([`tree`]), overrides ([`overrides`]), environment ([`environment`]), typed
+//! options ([`reader`]), and planning of the SQL.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub mod diagnostics;
+pub mod environment;
+pub mod job;
+pub mod locate;
+pub mod options;
+pub mod overrides;
+pub mod reader;
+pub mod show;
+pub mod source;
+pub mod time;
+pub mod tree;
+pub mod units;
+
+use diagnostics::{Diagnostic, Severity, SourceMap};
+use options::{BatchConfig, Config, LoadConfig, WarehouseConfig};
+use reader::{Context, Section};
+use tidegate_core::plan::Plan;
+use tree::{Entry, Origin, Table};
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// The file with `--set` applied, for showing.
+    pub tree: Table,
+    /// Warnings, written for people; empty if there are none.
+    pub warnings: String,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It was read, and is wrong.
+    #[error("{rendered}{count} error{} in {file}", if *count == 1 { "" } else { "s" })]
+    Invalid {
+        /// Everything that is wrong, written for people.
+        rendered: String,
+        /// Number of errors.
+        count: usize,
+        /// Name of the file.
+        file: String,
+    },
+}
+
+/// Loads a file with the arguments of `--set` and this process's environment.
+///
+/// # Errors
+/// The file cannot be read, or what it says is wrong.
+pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    read(&path.display().to_string(), text, sets, &|name| {
+        std::env::var(name).ok()
+    })
+}
+
+/// Reads the text of a file. `environment` looks up the variables that it refers to.
+///
+/// # Errors
+/// What it says is wrong.
+pub fn read(
+    file: &str,
+    text: String,
+    sets: &[String],
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfigError> {
+    let (mut tree, mut diagnostics) = tree::parse(&text);
+    let map = SourceMap {
+        file: file.to_owned(),
+        text,
+        sets: sets.to_vec(),
+    };
+    if !diagnostics.is_empty() {
+        // What follows a syntax error would be noise.
+        return Err(invalid(&map, &diagnostics));
+    }
+    diagnostics.extend(overrides::apply(&mut tree, sets));
+    diagnostics.extend(environment::resolve(&mut tree, environment));
+
+    let context = Context::new(sets);
+    let config = read_root(&Section::root(&context, &tree));
+    diagnostics.extend(context.into_diagnostics());
+
+    if let Some(config) = config.as_ref().filter(|_| count_errors(&diagnostics) == 0)
+        && let Err(errors) = Plan::compile(&config.spec)
+    {
+        diagnostics.extend(errors.into_iter().map(|error| {
+            let origin = locate::locate(&tree, &error.path);
+            Diagnostic::error(
+                origin,
+                format!("`{}`: {}", error.path.join("."), error.message),
+            )
+        }));
+    }
+    match config {
+        Some(config) if count_errors(&diagnostics) == 0 => Ok(Loaded {
+            config,
+            tree,
+            warnings: map.render(&diagnostics),
+        }),
+        _ => Err(invalid(&map, &diagnostics)),
+    }
+}
+
+fn count_errors(diagnostics: &[Diagnostic]) -> usize {
+    diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Error)
+        .count()
+}
+
+fn invalid(map: &SourceMap, diagnostics: &[Diagnostic]) -> ConfigError {
+    ConfigError::Invalid {
+        rendered: map.render(diagnostics),
+        count: count_errors(diagnostics),
+        file: map.file.clone(),
+    }
+}
+
+fn read_root(root: &Section<'_>) -> Option<Config> {
+    version(root);
+    let name = name(root);
+    let source = source::read(&root.section("source"), &name);
+    let storage_url = storage(&root.section("storage"));
+    let (spec, lookups) = job::read(root);
+    let warehouse = warehouse(&root.section("warehouse"), &name);
+    if let Some(warehouse) = &warehouse {
+        let windows: Vec<&str> = spec.windows.iter().map(|w| w.name.as_str()).collect();
+        table_names(root, warehouse, &windows);
+    }
+    let upsert = root.section("upsert");
+    let upsert_key = upsert.strings("key").unwrap_or_default();
+    upsert.finish();
+    let config = Config {
+        name,
+        source: source?,
+        storage_url,
+        warehouse,
+        batch: batch(&root.section("batch")),
+        load: load_options(&root.section("load")),
+        memory_in_flight: memory(&root.section("memory")),
+        threads: engine(&root.section("engine")),
+        http_listen: http(&root.section("http")),
+        lookups,
+        spec,
+        upsert_key,
+    };
+    root.finish();
+    Some(config)
+}
+
+fn version(root: &Section<'_>) {
+    match root.integer("version", 1, i64::MAX) {
+        Some(1) => {}
+        Some(newer) => {
+            if let Some(entry) = root.entry("version") {
+                let diagnostic = root.refuse(
+                    entry,
+                    format!("this program reads version 1, and the file is of version {newer}"),
+                );
+                root.context()
+                    .report(diagnostic.hint("use a newer tidegate"));
+            }
+        }
+        None if root.entry("version").is_none() => {
+            root.missing("version", "begin the file with version = 1");
+        }
+        None => {}
+    }
+}
+
+/// The job's name is in file names, table names and consumer groups.
+fn name(root: &Section<'_>) -> String {
+    let name = root.required_string("name", "name the job: name = \"transactions\"");
+    let fits = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+        && name.len() <= 100;
+    if !fits && let Some(entry) = root.entry("name") {
+        let message =
+            format!("`{name}` has to be of letters, digits, `_` and `-`, at most 100 of them");
+        root.context().report(root.refuse(entry, message));
+    }
+    name
+}
+
+fn storage(section: &Section<'_>) -> String {
+    let url = section.required_string("url", "write url = \"file:./data\" in [storage]");
+    if let Some(entry) = section.entry("url").filter(|_| !url.is_empty()) {
+        let diagnostic = match url.split_once(':') {
+            Some(("file", path)) if !path.is_empty() && path != "//" => None,
+            Some(("memory", _)) => None,
+            Some(("file", _)) => Some(
+                section
+                    .refuse(entry, "has no path")
+                    .hint("write file:PATH, as in file:./data"),
+            ),
+            Some((scheme @ ("s3" | "gs" | "az" | "azure" | "abfs" | "http" | "https"), _)) => Some(
+                section
+                    .refuse(
+                        entry,
+                        format!("`{scheme}:` is not supported in this version"),
+                    )
+                    .hint("use file:PATH on a local disk"),
+            ),
+            _ => Some(
+                section
+                    .refuse(entry, format!("`{url}` is not a storage URL"))
+                    .hint("write file:PATH (local disk) or memory: (nothing survives the process)"),
+            ),
+        };
+        diagnostic
+            .into_iter()
+            .for_each(|d| section.context().report(d));
+    }
+    section.finish();
+    url
+}
+
+fn warehouse(section: &Section<'_>, job_name: &str) -> Option<WarehouseConfig> {
+    let url = section.required_string(
+        "url",
+        "write url = \"duckdb:./data/warehouse.duckdb\" in [warehouse], or \"none\"",
+    );
+    let path = match url.split_once(':') {
+        _ if url.is_empty() || url == "none" => None,
+        Some(("duckdb", path)) if !path.is_empty() => Some(PathBuf::from(path)),
+        other => {
+            if let Some(entry) = section.entry("url") {
+                let diagnostic = match other {
+                    Some(("redshift", _)) => {
+                        section.refuse(entry, "Redshift is not supported in this version")
+                    }
+                    _ => section.refuse(entry, format!("`{url}` is not a warehouse URL")),
+                };
+                section
+                    .context()
+                    .report(diagnostic.hint("write duckdb:PATH, or none to stage files only"));
+            }
+            None
+        }
+    };
+    let table = section
+        .string("table")
+        .unwrap_or_else(|| job_name.replace('-', "_"));
+    let rejected_table = section
+        .string("rejected-table")
+        .unwrap_or_else(|| "rejected".to_owned());
+    let reach = section.duration("reach", Duration::from_secs(1));
+    let memory_limit = section.size("memory-limit", 64 << 20);
+    let threads = section.count("threads", 1);
+    section.finish();
+    Some(WarehouseConfig {
+        path: path?,
+        table,
+        rejected_table,
+        reach,
+        memory_limit,
+        threads,
+    })
+}
+
+/// Names of tables are plain, and each is there once.
+fn table_names(root: &Section<'_>, warehouse: &WarehouseConfig, windows: &[&str]) {
+    let section = root.section("warehouse");
+    let window_entries: Vec<Section<'_>> = root.sections("windows");
+    let mut names: Vec<(&str, Option<&Entry>)> = vec![
+        (&warehouse.table, section.entry("table")),
+        (&warehouse.rejected_table, section.entry("rejected-table")),
+    ];
+    for (name, window) in windows.iter().zip(&window_entries) {
+        names.push((name, window.entry("name")));
+    }
+    for (i, (name, entry)) in names.iter().enumerate() {
+        let origin = entry.map_or(Origin::Nowhere, |e| e.node.origin.clone());
+        let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && name.len() <= 100;
+        let message = if name.is_empty() {
+            continue;
+        } else if !plain {
+            format!(
+                "`{name}` cannot name a table: use letters, digits and `_`, and begin with a letter"
+            )
+        } else if name.starts_with("tidegate_") || name.ends_with("__parts") {
+            format!(
+                "`{name}` cannot name a table: `tidegate_...` and `...__parts` are Tidegate's own"
+            )
+        } else if names[..i]
+            .iter()
+            .any(|(other, _)| other.eq_ignore_ascii_case(name))
+        {
+            format!("two tables are called `{name}`")
+        } else {
+            continue;
+        };
+        let hint = "tables are warehouse.table (the job's name if it is left out), warehouse.rejected-table and one for each of [[windows]]";
+        root.context()
+            .report(Diagnostic::error(origin, message).hint(hint));
+    }
+}
+
+fn batch(section: &Section<'_>) -> BatchConfig {
+    let options = BatchConfig {
+        interval: section
+            .duration("interval", Duration::from_millis(10))
+            .unwrap_or(Duration::from_secs(1)),
+        max_rows: section.count("max-rows", 1).unwrap_or(500_000),
+        max_bytes: section.size("max-bytes", 64 << 10).unwrap_or(64 << 20),
+    };
+    section.finish();
+    options
+}
+
+fn load_options(section: &Section<'_>) -> LoadConfig {
+    let second = Duration::from_secs(1);
+    let options = LoadConfig {
+        interval: section
+            .duration("interval", Duration::from_millis(10))
+            .unwrap_or(Duration::from_secs(2)),
+        max_rows: section.count("max-rows", 1).map_or(5_000_000, |n| n as u64),
+        analyze_every: section
+            .duration("analyze-every", second)
+            .unwrap_or(Duration::from_mins(10)),
+        checkpoint_every: section
+            .duration("checkpoint-every", second)
+            .unwrap_or(Duration::from_mins(5)),
+    };
+    section.finish();
+    options
+}
+
+fn memory(section: &Section<'_>) -> usize {
+    let in_flight = section.size("in-flight", 16 << 20).unwrap_or(512 << 20);
+    section.finish();
+    in_flight
+}
+
+fn engine(section: &Section<'_>) -> usize {
+    let threads = section
+        .integer("threads", 0, 1024)
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(0);
+    section.finish();
+    threads
+}
+
+fn http(section: &Section<'_>) -> Option<SocketAddr> {
+    let listen = section.parsed("listen", |text| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| format!("`{text}` is not an address and a port, as in 127.0.0.1:8080"))
+            .and_then(|address| {
+                let refused = || {
+                    format!(
+                        "`{text}` can be reached from other machines, and this version has no access control; \
+                         use 127.0.0.1:{}",
+                        address.port()
+                    )
+                };
+                if address.ip().is_loopback() { Ok(address) } else { Err(refused()) }
+            })
+    });
+    section.finish();
+    listen
+}

@@ -1,0 +1,3 @@
+//! Tidegate's command line and configuration: the place where the parts are put together.
+
+pub mod config;
