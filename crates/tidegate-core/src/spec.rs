@@ -45,6 +45,9 @@ pub struct EventTimeSpec {
     /// How far behind the greatest event time an event may be before it counts as late. Also the
     /// time over which repeats are recognised.
     pub delay: Duration,
+    /// How far in the future an event time may be; a record beyond it is rejected, because it
+    /// would make everything after it late. `None` for no limit.
+    pub max_ahead: Option<Duration>,
     /// After this long without a record, a lane that has read all there is follows the others.
     pub idle_after: Duration,
 }
@@ -209,7 +212,11 @@ impl FromStr for FieldType {
     type Err = TypeError;
 
     fn from_str(text: &str) -> Result<Self, TypeError> {
-        let mut parser = TypeParser { text, rest: text, depth: 0 };
+        let mut parser = TypeParser {
+            text,
+            rest: text,
+            depth: 0,
+        };
         let ty = parser.parse()?;
         parser.skip_space();
         if !parser.rest.is_empty() {
@@ -230,7 +237,9 @@ struct TypeParser<'a> {
 
 impl<'a> TypeParser<'a> {
     fn error(&self, what: &str) -> TypeError {
-        TypeError { message: format!("type `{}`: {what}", self.text) }
+        TypeError {
+            message: format!("type `{}`: {what}", self.text),
+        }
     }
 
     fn skip_space(&mut self) {
@@ -249,7 +258,11 @@ impl<'a> TypeParser<'a> {
     }
 
     fn expect(&mut self, symbol: char) -> Result<(), TypeError> {
-        if self.eat(symbol) { Ok(()) } else { Err(self.error(&format!("expected `{symbol}`"))) }
+        if self.eat(symbol) {
+            Ok(())
+        } else {
+            Err(self.error(&format!("expected `{symbol}`")))
+        }
     }
 
     fn word(&mut self) -> &'a str {
@@ -265,7 +278,8 @@ impl<'a> TypeParser<'a> {
 
     fn number(&mut self) -> Result<u8, TypeError> {
         let word = self.word();
-        word.parse().map_err(|_| self.error(&format!("expected a small number, found `{word}`")))
+        word.parse()
+            .map_err(|_| self.error(&format!("expected a small number, found `{word}`")))
     }
 
     fn parse(&mut self) -> Result<FieldType, TypeError> {
@@ -291,7 +305,9 @@ impl<'a> TypeParser<'a> {
                 let scale = if self.eat(',') { self.number()? } else { 0 };
                 self.expect(')')?;
                 if precision == 0 || precision > 38 || scale > precision {
-                    return Err(self.error("a decimal has 1 to 38 digits, and no more behind the point than in all"));
+                    return Err(self.error(
+                        "a decimal has 1 to 38 digits, and no more behind the point than in all",
+                    ));
                 }
                 FieldType::Decimal { precision, scale }
             }
@@ -374,6 +390,11 @@ mod tests {
             assert!(error.message.contains(says), "{text}: {error}");
         }
         let deep = "list<".repeat(100) + "string" + &">".repeat(100);
-        assert!(deep.parse::<FieldType>().unwrap_err().message.contains("deeply"));
+        assert!(
+            deep.parse::<FieldType>()
+                .unwrap_err()
+                .message
+                .contains("deeply")
+        );
     }
 }

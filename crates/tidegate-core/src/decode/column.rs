@@ -1,0 +1,662 @@
+//! Growing columns: decode appends values straight from the JSON text, and takes back the row of a
+//! record that turns out to be bad.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, BooleanBufferBuilder, Date32Array, Decimal128Array,
+    Float64Array, Int32Array, Int64Array, ListArray, MapArray, NullBufferBuilder, StringArray,
+    StructArray, TimestampMicrosecondArray,
+};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use arrow::error::ArrowError;
+
+use super::object::Object;
+use crate::json::{DEPTH_MAX, Fault, Number, Reader, Text, unescape};
+use crate::reject::Code;
+use crate::spec::{EpochUnit, FieldType};
+use crate::time;
+
+/// The time zone that all instants have in Arrow.
+pub const UTC: &str = "UTC";
+
+/// The Arrow type of an instant: microseconds, UTC.
+pub fn instant() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
+}
+
+/// The Arrow type that a field type becomes.
+pub fn arrow_type(ty: &FieldType) -> DataType {
+    match ty {
+        FieldType::String => DataType::Utf8,
+        FieldType::Int32 => DataType::Int32,
+        FieldType::Int64 => DataType::Int64,
+        FieldType::Float64 => DataType::Float64,
+        FieldType::Bool => DataType::Boolean,
+        FieldType::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale as i8),
+        FieldType::Timestamp | FieldType::EpochTimestamp(_) => instant(),
+        FieldType::Date => DataType::Date32,
+        FieldType::List(item) => {
+            DataType::List(Arc::new(Field::new("item", arrow_type(item), true)))
+        }
+        FieldType::Map(value) => DataType::Map(Arc::new(entries_field(arrow_type(value))), false),
+        FieldType::Struct(fields) => DataType::Struct(
+            fields
+                .iter()
+                .map(|(name, ty)| Field::new(name, arrow_type(ty), true))
+                .collect(),
+        ),
+    }
+}
+
+fn entries_field(value: DataType) -> Field {
+    Field::new("entries", DataType::Struct(entry_fields(value)), false)
+}
+
+fn entry_fields(value: DataType) -> Fields {
+    Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", value, true),
+    ])
+}
+
+/// Text values, one after the other.
+#[derive(Debug)]
+pub(crate) struct Strings {
+    offsets: Vec<i32>,
+    data: Vec<u8>,
+}
+
+impl Default for Strings {
+    fn default() -> Self {
+        Strings {
+            offsets: vec![0],
+            data: Vec::new(),
+        }
+    }
+}
+
+impl Strings {
+    #[inline]
+    fn push(&mut self, text: Text<'_>) -> Result<(), Fault> {
+        if text.escaped {
+            unescape(text.raw, &mut self.data);
+        } else {
+            self.data.extend_from_slice(text.raw);
+        }
+        self.close(text.at)
+    }
+
+    #[inline]
+    fn close(&mut self, at: usize) -> Result<(), Fault> {
+        let end = i32::try_from(self.data.len()).map_err(|_| Fault {
+            code: Code::TooLarge,
+            at,
+            what: "the text of one batch exceeds 2 GiB",
+        })?;
+        self.offsets.push(end);
+        Ok(())
+    }
+
+    fn push_empty(&mut self) {
+        let end = self.offsets[self.offsets.len() - 1];
+        self.offsets.push(end);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.offsets.truncate(len + 1);
+        self.data
+            .truncate(self.offsets[self.offsets.len() - 1] as usize);
+    }
+
+    fn get(&self, i: usize) -> &[u8] {
+        &self.data[self.offsets[i] as usize..self.offsets[i + 1] as usize]
+    }
+
+    fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// The values as an array; the next batch probably has as many.
+    fn finish(&mut self, nulls: &mut Nulls) -> Result<StringArray, ArrowError> {
+        let next = Strings {
+            offsets: {
+                let mut offsets = Vec::with_capacity(self.offsets.len());
+                offsets.push(0);
+                offsets
+            },
+            data: Vec::with_capacity(self.data.len() + self.data.len() / 8),
+        };
+        let full = std::mem::replace(self, next);
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(full.offsets));
+        StringArray::try_new(offsets, Buffer::from_vec(full.data), nulls.finish())
+    }
+}
+
+/// Which rows are null; costs nothing while none is.
+#[derive(Debug)]
+pub(crate) struct Nulls(NullBufferBuilder);
+
+impl Default for Nulls {
+    fn default() -> Self {
+        Nulls(NullBufferBuilder::new(0))
+    }
+}
+
+impl Nulls {
+    #[inline]
+    fn push(&mut self, valid: bool) {
+        self.0.append(valid);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
+    fn finish(&mut self) -> Option<arrow::buffer::NullBuffer> {
+        self.0.finish()
+    }
+}
+
+/// One column of the schema, at any depth.
+#[derive(Debug)]
+pub(crate) struct Column {
+    nulls: Nulls,
+    values: Values,
+}
+
+#[derive(Debug)]
+enum Values {
+    String(Strings),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    Float64(Vec<f64>),
+    Bool(BooleanBufferBuilder),
+    Decimal {
+        values: Vec<i128>,
+        precision: u8,
+        scale: u8,
+    },
+    Timestamp(Vec<i64>),
+    Epoch {
+        values: Vec<i64>,
+        micros: i64,
+    },
+    Date(Vec<i32>),
+    List {
+        offsets: Vec<i32>,
+        item: Box<Column>,
+    },
+    Map {
+        offsets: Vec<i32>,
+        keys: Strings,
+        value: Box<Column>,
+    },
+    Struct {
+        len: usize,
+        object: Object,
+    },
+}
+
+impl Column {
+    pub(crate) fn new(ty: &FieldType) -> Self {
+        let values = match ty {
+            FieldType::String => Values::String(Strings::default()),
+            FieldType::Int32 => Values::Int32(Vec::new()),
+            FieldType::Int64 => Values::Int64(Vec::new()),
+            FieldType::Float64 => Values::Float64(Vec::new()),
+            FieldType::Bool => Values::Bool(BooleanBufferBuilder::new(0)),
+            FieldType::Decimal { precision, scale } => Values::Decimal {
+                values: Vec::new(),
+                precision: *precision,
+                scale: *scale,
+            },
+            FieldType::Timestamp => Values::Timestamp(Vec::new()),
+            FieldType::EpochTimestamp(unit) => Values::Epoch {
+                values: Vec::new(),
+                micros: match unit {
+                    EpochUnit::Seconds => time::MICROS,
+                    EpochUnit::Millis => 1000,
+                    EpochUnit::Micros => 1,
+                },
+            },
+            FieldType::Date => Values::Date(Vec::new()),
+            FieldType::List(item) => Values::List {
+                offsets: vec![0],
+                item: Box::new(Column::new(item)),
+            },
+            FieldType::Map(value) => Values::Map {
+                offsets: vec![0],
+                keys: Strings::default(),
+                value: Box::new(Column::new(value)),
+            },
+            FieldType::Struct(fields) => Values::Struct {
+                len: 0,
+                object: Object::new(fields.iter().map(|(name, ty)| (name.as_str(), ty, false))),
+            },
+        };
+        Column {
+            nulls: Nulls::default(),
+            values,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match &self.values {
+            Values::String(strings) => strings.len(),
+            Values::Int32(v) | Values::Date(v) => v.len(),
+            Values::Int64(v) | Values::Timestamp(v) | Values::Epoch { values: v, .. } => v.len(),
+            Values::Float64(v) => v.len(),
+            Values::Bool(v) => v.len(),
+            Values::Decimal { values, .. } => values.len(),
+            Values::List { offsets, .. } | Values::Map { offsets, .. } => offsets.len() - 1,
+            Values::Struct { len, .. } => *len,
+        }
+    }
+
+    /// Cuts the column back to `len` rows.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if self.len() <= len {
+            // A value is pushed before its null bit, and a list's items before its end.
+            if let Values::List { offsets, item } = &mut self.values {
+                item.truncate(offsets[offsets.len() - 1] as usize);
+            }
+            if let Values::Map {
+                offsets,
+                keys,
+                value,
+            } = &mut self.values
+            {
+                let end = offsets[offsets.len() - 1] as usize;
+                keys.truncate(end);
+                value.truncate(end);
+            }
+            if let Values::Struct { object, .. } = &mut self.values {
+                object.truncate(len);
+            }
+            if let Values::String(strings) = &mut self.values {
+                strings.truncate(len);
+            }
+            return;
+        }
+        self.nulls.truncate(len);
+        match &mut self.values {
+            Values::String(strings) => strings.truncate(len),
+            Values::Int32(v) | Values::Date(v) => v.truncate(len),
+            Values::Int64(v) | Values::Timestamp(v) | Values::Epoch { values: v, .. } => {
+                v.truncate(len)
+            }
+            Values::Float64(v) => v.truncate(len),
+            Values::Bool(v) => v.truncate(len),
+            Values::Decimal { values, .. } => values.truncate(len),
+            Values::List { offsets, item } => {
+                offsets.truncate(len + 1);
+                item.truncate(offsets[len] as usize);
+            }
+            Values::Map {
+                offsets,
+                keys,
+                value,
+            } => {
+                offsets.truncate(len + 1);
+                keys.truncate(offsets[len] as usize);
+                value.truncate(offsets[len] as usize);
+            }
+            Values::Struct { len: rows, object } => {
+                *rows = len;
+                object.truncate(len);
+            }
+        }
+    }
+
+    /// Appends a null.
+    pub(crate) fn push_null(&mut self) {
+        match &mut self.values {
+            Values::String(strings) => strings.push_empty(),
+            Values::Int32(v) | Values::Date(v) => v.push(0),
+            Values::Int64(v) | Values::Timestamp(v) | Values::Epoch { values: v, .. } => v.push(0),
+            Values::Float64(v) => v.push(0.0),
+            Values::Bool(v) => v.append(false),
+            Values::Decimal { values, .. } => values.push(0),
+            Values::List { offsets, .. } | Values::Map { offsets, .. } => {
+                let end = offsets[offsets.len() - 1];
+                offsets.push(end);
+            }
+            Values::Struct { len, object } => {
+                *len += 1;
+                object.push_nulls();
+            }
+        }
+        self.nulls.push(false);
+    }
+
+    /// Appends the value that the reader stands before; null included. Says whether it was null.
+    #[inline]
+    pub(crate) fn push(&mut self, reader: &mut Reader<'_>, depth: usize) -> Result<bool, Fault> {
+        if reader.peek() == b'n' {
+            reader.literal("null")?;
+            self.push_null();
+            return Ok(true);
+        }
+        self.push_value(reader, depth)?;
+        self.nulls.push(true);
+        Ok(false)
+    }
+
+    #[inline]
+    fn push_value(&mut self, reader: &mut Reader<'_>, depth: usize) -> Result<(), Fault> {
+        match &mut self.values {
+            Values::String(strings) => strings.push(string(reader, depth, "expected a string")?),
+            Values::Float64(values) => {
+                let number = number(reader, depth, "expected a number")?;
+                values.push(
+                    number
+                        .to_f64()
+                        .ok_or_else(|| range(number.at, "beyond the range of float64"))?,
+                );
+                Ok(())
+            }
+            Values::Int64(values) => {
+                values.push(integer(reader, depth)?.1);
+                Ok(())
+            }
+            Values::Int32(values) => {
+                let (at, value) = integer(reader, depth)?;
+                values.push(
+                    i32::try_from(value).map_err(|_| range(at, "beyond the range of int32"))?,
+                );
+                Ok(())
+            }
+            Values::Bool(values) => {
+                let value = match reader.peek() {
+                    b't' => true,
+                    b'f' => false,
+                    _ => return Err(wrong_type(reader, depth, "expected true or false")),
+                };
+                reader.literal(if value { "true" } else { "false" })?;
+                values.append(value);
+                Ok(())
+            }
+            Values::Decimal {
+                values,
+                precision,
+                scale,
+            } => {
+                // Senders that care for exactness write decimals as strings.
+                let value = if reader.peek() == b'"' {
+                    let text = reader.string()?;
+                    let mut inner = Reader::new(text.raw);
+                    let wrong = |_| Fault {
+                        code: Code::WrongType,
+                        at: text.at,
+                        what: "expected a decimal number, found other text",
+                    };
+                    let number = inner.number().map_err(wrong)?;
+                    inner.end().map_err(wrong)?;
+                    number
+                } else {
+                    number(reader, depth, "expected a decimal number")?
+                };
+                let scaled = value
+                    .to_decimal(*precision, *scale)
+                    .ok_or_else(|| range(value.at, "does not fit the decimal type exactly"))?;
+                values.push(scaled);
+                Ok(())
+            }
+            Values::Timestamp(values) => {
+                let text = string(reader, depth, "expected an ISO 8601 time as a string")?;
+                let micros = time::parse_instant(text.raw).map_err(|what| range(text.at, what))?;
+                values.push(micros);
+                Ok(())
+            }
+            Values::Epoch { values, micros } => {
+                let (at, value) = integer(reader, depth)?;
+                let value = value
+                    .checked_mul(*micros)
+                    .filter(|t| (time::TIME_MIN..=time::TIME_MAX).contains(t))
+                    .ok_or_else(|| range(at, "not a time between the years 1 and 9999"))?;
+                values.push(value);
+                Ok(())
+            }
+            Values::Date(values) => {
+                let text = string(reader, depth, "expected a date as a string")?;
+                values.push(
+                    time::parse_date(text.raw)
+                        .ok_or_else(|| range(text.at, "not a date YYYY-MM-DD"))?,
+                );
+                Ok(())
+            }
+            Values::List { offsets, item } => {
+                if !reader.eat(b'[') {
+                    return Err(wrong_type(reader, depth, "expected an array"));
+                }
+                let depth = deeper(reader, depth)?;
+                let mut more = !reader.eat(b']');
+                while more {
+                    item.push(reader, depth)?;
+                    more = reader.more(b']')?;
+                }
+                offsets.push(end_offset(item.len(), reader)?);
+                Ok(())
+            }
+            Values::Map {
+                offsets,
+                keys,
+                value,
+            } => {
+                if !reader.eat(b'{') {
+                    return Err(wrong_type(reader, depth, "expected an object"));
+                }
+                let depth = deeper(reader, depth)?;
+                let first = keys.len();
+                let mut more = !reader.eat(b'}');
+                while more {
+                    let key = reader.string()?;
+                    keys.push(key)?;
+                    reader.colon()?;
+                    value.push(reader, depth)?;
+                    more = reader.more(b'}')?;
+                }
+                unique(keys, first).map_err(|()| Fault {
+                    code: Code::DuplicateKey,
+                    at: reader.at(),
+                    what: "the same key twice in a map",
+                })?;
+                offsets.push(end_offset(keys.len(), reader)?);
+                Ok(())
+            }
+            Values::Struct { len, object } => {
+                if !reader.eat(b'{') {
+                    return Err(wrong_type(reader, depth, "expected an object"));
+                }
+                let depth = deeper(reader, depth)?;
+                object.push(reader, depth).map_err(|(_, fault)| fault)?;
+                *len += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// The rows as an array; the column is empty afterwards.
+    pub(crate) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        fn take<T>(values: &mut Vec<T>) -> ScalarBuffer<T>
+        where
+            T: arrow::datatypes::ArrowNativeType,
+        {
+            let next = Vec::with_capacity(values.len());
+            ScalarBuffer::from(std::mem::replace(values, next))
+        }
+        fn ends(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
+            OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])))
+        }
+        let rows = self.len();
+        let nulls = &mut self.nulls;
+        Ok(match &mut self.values {
+            Values::String(strings) => Arc::new(strings.finish(nulls)?),
+            Values::Int32(v) => Arc::new(Int32Array::try_new(take(v), nulls.finish())?),
+            Values::Date(v) => Arc::new(Date32Array::try_new(take(v), nulls.finish())?),
+            Values::Int64(v) => Arc::new(Int64Array::try_new(take(v), nulls.finish())?),
+            Values::Timestamp(v) | Values::Epoch { values: v, .. } => Arc::new(
+                TimestampMicrosecondArray::try_new(take(v), nulls.finish())?.with_timezone(UTC),
+            ),
+            Values::Float64(v) => Arc::new(Float64Array::try_new(take(v), nulls.finish())?),
+            Values::Bool(v) => Arc::new(BooleanArray::new(v.finish(), nulls.finish())),
+            Values::Decimal {
+                values,
+                precision,
+                scale,
+            } => Arc::new(
+                Decimal128Array::try_new(take(values), nulls.finish())?
+                    .with_precision_and_scale(*precision, *scale as i8)?,
+            ),
+            Values::List { offsets, item } => {
+                let items = item.finish()?;
+                let field = Arc::new(Field::new("item", items.data_type().clone(), true));
+                Arc::new(ListArray::try_new(
+                    field,
+                    ends(offsets),
+                    items,
+                    nulls.finish(),
+                )?)
+            }
+            Values::Map {
+                offsets,
+                keys,
+                value,
+            } => {
+                let values = value.finish()?;
+                let entries = StructArray::try_new(
+                    entry_fields(values.data_type().clone()),
+                    vec![Arc::new(keys.finish(&mut Nulls::default())?), values],
+                    None,
+                )?;
+                let field = Arc::new(Field::new("entries", entries.data_type().clone(), false));
+                Arc::new(MapArray::try_new(
+                    field,
+                    ends(offsets),
+                    entries,
+                    nulls.finish(),
+                    false,
+                )?)
+            }
+            Values::Struct { len, object } => {
+                *len = 0;
+                let (names, arrays) = object.finish()?;
+                let fields: Fields = names
+                    .into_iter()
+                    .zip(&arrays)
+                    .map(|(name, array)| Field::new(name, array.data_type().clone(), true))
+                    .collect();
+                Arc::new(StructArray::try_new_with_length(
+                    fields,
+                    arrays,
+                    nulls.finish(),
+                    rows,
+                )?)
+            }
+        })
+    }
+}
+
+fn deeper(reader: &Reader<'_>, depth: usize) -> Result<usize, Fault> {
+    if depth >= DEPTH_MAX {
+        return Err(Fault {
+            code: Code::Depth,
+            at: reader.at(),
+            what: "nested too deeply",
+        });
+    }
+    Ok(depth + 1)
+}
+
+fn end_offset(len: usize, reader: &Reader<'_>) -> Result<i32, Fault> {
+    i32::try_from(len).map_err(|_| Fault {
+        code: Code::TooLarge,
+        at: reader.at(),
+        what: "more than 2^31 items",
+    })
+}
+
+fn range(at: usize, what: &'static str) -> Fault {
+    Fault {
+        code: Code::OutOfRange,
+        at,
+        what,
+    }
+}
+
+/// The fault for a value of another type, or the syntax fault if it is no value at all.
+#[cold]
+fn wrong_type(reader: &Reader<'_>, depth: usize, what: &'static str) -> Fault {
+    let mut ahead = *reader;
+    match ahead.skip(depth) {
+        Ok(()) => Fault {
+            code: Code::WrongType,
+            at: reader.at(),
+            what,
+        },
+        Err(fault) => fault,
+    }
+}
+
+#[inline]
+fn string<'a>(
+    reader: &mut Reader<'a>,
+    depth: usize,
+    what: &'static str,
+) -> Result<Text<'a>, Fault> {
+    if reader.peek() == b'"' {
+        reader.string()
+    } else {
+        Err(wrong_type(reader, depth, what))
+    }
+}
+
+#[inline]
+fn number<'a>(
+    reader: &mut Reader<'a>,
+    depth: usize,
+    what: &'static str,
+) -> Result<Number<'a>, Fault> {
+    if matches!(reader.peek(), b'-' | b'0'..=b'9') {
+        reader.number()
+    } else {
+        Err(wrong_type(reader, depth, what))
+    }
+}
+
+#[inline]
+fn integer(reader: &mut Reader<'_>, depth: usize) -> Result<(usize, i64), Fault> {
+    let number = number(reader, depth, "expected a whole number")?;
+    match number.to_i64() {
+        Some(value) => Ok((number.at, value)),
+        None if number.integral => Err(range(number.at, "beyond the range of int64")),
+        None => Err(Fault {
+            code: Code::WrongType,
+            at: number.at,
+            what: "expected a whole number",
+        }),
+    }
+}
+
+/// Whether the keys from `first` on are all different.
+fn unique(keys: &Strings, first: usize) -> Result<(), ()> {
+    /// Up to here comparing all pairs is faster than hashing.
+    const PAIRS_MAX: usize = 16;
+    let count = keys.len() - first;
+    if count <= PAIRS_MAX {
+        for i in first..keys.len() {
+            if (first..i).any(|j| keys.get(i) == keys.get(j)) {
+                return Err(());
+            }
+        }
+        return Ok(());
+    }
+    let mut seen = hashbrown::HashSet::with_capacity(count);
+    if (first..keys.len()).all(|i| seen.insert(keys.get(i))) {
+        Ok(())
+    } else {
+        Err(())
+    }
+}

@@ -1,0 +1,340 @@
+//! The set of fingerprints seen within the horizon: bounded, compact, exact in what it forgets.
+//!
+//! One open-addressing table a lane, 17 bytes a slot: the 128-bit fingerprint, and one byte that
+//! names the bucket of event time that its first occurrence was in. A fingerprint counts as seen
+//! while its bucket is not wholly behind the watermark. What is forgotten depends only on event
+//! times and the order of records, never on when the table is cleaned: entries that are behind are
+//! passed over when found, and removed when the table is full or the byte would come round.
+
+use std::time::Duration;
+
+/// Buckets that the horizon is divided into.
+const BUCKETS: i64 = 64;
+/// Buckets that one byte can tell apart.
+const BUCKET_CYCLE: i64 = 256;
+/// Share of slots in use at which the table is cleaned or grown, in 1/64.
+const FULL: usize = 51;
+/// Share of live slots above which it is grown rather than only cleaned, in 1/64.
+const CROWDED: usize = 38;
+/// Slots of the smallest table.
+const SLOTS_MIN: usize = 256;
+/// Marks a free slot; a fingerprint of this value is stored as 1.
+const FREE: u128 = 0;
+
+/// The number of the bucket that an event time is in.
+fn bucket(time: i64, width: i64) -> i64 {
+    time.div_euclid(width)
+}
+
+/// Fingerprints seen within the horizon, of one lane.
+#[derive(Debug)]
+pub struct Dedup {
+    /// Microseconds of event time in a bucket.
+    width: i64,
+    keys: Vec<u128>,
+    ages: Vec<u8>,
+    used: usize,
+    /// All entries are in buckets from `base` up to, not including, `base + BUCKET_CYCLE`.
+    base: i64,
+    /// Entries in buckets below this are forgotten.
+    live_from: i64,
+    /// Event time at which the watermark enters the next bucket.
+    next_boundary: i64,
+}
+
+impl Dedup {
+    /// An empty set that remembers for `horizon` of event time, which is the watermark's delay.
+    pub fn new(horizon: Duration) -> Self {
+        let micros = i64::try_from(horizon.as_micros()).unwrap_or(i64::MAX);
+        Dedup {
+            // Rounded up, so that the horizon never spans more than `BUCKETS` whole buckets.
+            width: (micros / BUCKETS + i64::from(micros % BUCKETS != 0)).max(1),
+            keys: Vec::new(),
+            ages: Vec::new(),
+            used: 0,
+            base: i64::MIN,
+            live_from: i64::MIN,
+            next_boundary: i64::MIN,
+        }
+    }
+
+    /// Microseconds of event time before the watermark that can still be remembered: what has to be
+    /// read again after a restart begins here.
+    pub fn remembers_from(horizon: Duration, watermark: i64) -> i64 {
+        let set = Dedup::new(horizon);
+        bucket(watermark, set.width).saturating_mul(set.width)
+    }
+
+    /// Moves the watermark, in microseconds. It never goes back.
+    #[inline]
+    pub fn advance(&mut self, watermark: i64) {
+        if watermark >= self.next_boundary {
+            self.enter_bucket(watermark);
+        }
+    }
+
+    fn enter_bucket(&mut self, watermark: i64) {
+        self.next_boundary = bucket(watermark, self.width)
+            .saturating_add(1)
+            .saturating_mul(self.width);
+        self.live_from = self.live_from.max(bucket(watermark, self.width));
+        // Half the cycle stays free for buckets ahead of the watermark, of which there are
+        // `BUCKETS + 1` at most, so that no entry's byte can be taken for that of another bucket.
+        if self.used > 0 && self.live_from - self.base > BUCKET_CYCLE / 2 {
+            self.clean();
+        }
+    }
+
+    /// Remembers a fingerprint with its event time; says whether it is new.
+    ///
+    /// The watermark has been advanced for this event before: its time is not behind it, and not
+    /// more than a horizon ahead of it.
+    pub fn insert(&mut self, fingerprint: u128, time: i64) -> bool {
+        let key = if fingerprint == FREE { 1 } else { fingerprint };
+        let bucket = bucket(time, self.width).max(self.live_from);
+        self.make_room();
+        debug_assert!(
+            bucket - self.base < BUCKET_CYCLE,
+            "the watermark is advanced before"
+        );
+        let mut slot = self.home(key);
+        loop {
+            let found = self.keys[slot];
+            if found == FREE {
+                self.keys[slot] = key;
+                self.ages[slot] = age(bucket);
+                self.used += 1;
+                return true;
+            }
+            if found == key {
+                if self.bucket_of(self.ages[slot]) >= self.live_from {
+                    return false;
+                }
+                self.ages[slot] = age(bucket);
+                return true;
+            }
+            slot += 1;
+            if slot == self.keys.len() {
+                slot = 0;
+            }
+        }
+    }
+
+    /// Remembers a fingerprint again after a restart. Occurrences may come in any order; the last
+    /// one by event time counts, as it did when they were first inserted.
+    pub fn restore(&mut self, fingerprint: u128, time: i64) {
+        let bucket = bucket(time, self.width);
+        if bucket < self.live_from {
+            return;
+        }
+        if !self.insert(fingerprint, time) {
+            let key = if fingerprint == FREE { 1 } else { fingerprint };
+            let mut slot = self.home(key);
+            while self.keys[slot] != key {
+                slot = (slot + 1) % self.keys.len();
+            }
+            let newest = self.bucket_of(self.ages[slot]).max(bucket);
+            self.ages[slot] = age(newest);
+        }
+    }
+
+    /// Fingerprints in the table, forgotten ones that are not yet cleaned included.
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// Bytes of memory of the table.
+    pub fn bytes(&self) -> usize {
+        self.keys.capacity() * size_of::<u128>() + self.ages.capacity()
+    }
+
+    fn home(&self, key: u128) -> usize {
+        let high = u128::from((key >> 64) as u64);
+        ((high * self.keys.len() as u128) >> 64) as usize
+    }
+
+    /// The bucket that an age stands for: the only one of its class in `base..base + BUCKET_CYCLE`.
+    fn bucket_of(&self, age: u8) -> i64 {
+        self.base + (i64::from(age) - self.base).rem_euclid(BUCKET_CYCLE)
+    }
+
+    /// Sees that there is a free slot.
+    #[inline]
+    fn make_room(&mut self) {
+        if self.used == 0 {
+            self.base = self.live_from;
+        }
+        if (self.used + 1) * 64 > self.keys.len() * FULL {
+            self.clean();
+            if self.used * 64 >= self.keys.len() * CROWDED {
+                self.grow();
+            }
+        }
+    }
+
+    /// Removes what is forgotten, in place.
+    ///
+    /// Visits the slots from a free one on, in probing order. Each live entry moves to the first
+    /// free slot from its home on: never beyond where it was, because all that came before it has
+    /// been placed and its own slot is free.
+    #[cold]
+    fn clean(&mut self) {
+        let slots = self.keys.len();
+        let Some(start) = self.keys.iter().position(|key| *key == FREE) else {
+            return;
+        };
+        let mut live = 0;
+        for step in 1..=slots {
+            let from = (start + step) % slots;
+            let key = std::mem::replace(&mut self.keys[from], FREE);
+            if key == FREE || self.bucket_of(self.ages[from]) < self.live_from {
+                continue;
+            }
+            let mut to = self.home(key);
+            while self.keys[to] != FREE {
+                to = (to + 1) % slots;
+            }
+            self.keys[to] = key;
+            self.ages[to] = self.ages[from];
+            live += 1;
+        }
+        self.used = live;
+        self.base = self.base.max(self.live_from);
+    }
+
+    /// Moves everything to a table of half as many slots more.
+    #[cold]
+    fn grow(&mut self) {
+        let slots = (self.keys.len() + self.keys.len() / 2).max(SLOTS_MIN);
+        let keys = std::mem::replace(&mut self.keys, vec![FREE; slots]);
+        let ages = std::mem::replace(&mut self.ages, vec![0; slots]);
+        for (key, age) in keys.into_iter().zip(ages) {
+            if key != FREE {
+                let mut slot = self.home(key);
+                while self.keys[slot] != FREE {
+                    slot = (slot + 1) % slots;
+                }
+                self.keys[slot] = key;
+                self.ages[slot] = age;
+            }
+        }
+    }
+}
+
+fn age(bucket: i64) -> u8 {
+    bucket.rem_euclid(BUCKET_CYCLE) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    /// The same, said simply: the bucket in which each fingerprint was last new.
+    #[derive(Default)]
+    struct Model {
+        seen: HashMap<u128, i64>,
+        live_from: Option<i64>,
+    }
+
+    impl Model {
+        fn insert(&mut self, fingerprint: u128, time: i64, width: i64) -> bool {
+            let known = self
+                .seen
+                .get(&fingerprint)
+                .is_some_and(|b| self.live_from.is_none_or(|from| *b >= from));
+            if !known {
+                self.seen.insert(fingerprint, time.div_euclid(width));
+            }
+            !known
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Events wander forward with jumps; those behind the watermark are late and not inserted.
+        #[test]
+        fn it_remembers_exactly_what_the_model_remembers(
+            steps in prop::collection::vec((0_u128..400, -700_i64..900, prop::bool::weighted(0.01)), 1..3000),
+            start in -5000_i64..5000,
+            spread in prop::bool::ANY,
+        ) {
+            let delay = 640;
+            let mut dedup = Dedup::new(Duration::from_micros(delay as u64));
+            let mut model = Model::default();
+            let mut newest: Option<i64> = None;
+            let mut time = start;
+            for (key, step, jump) in steps {
+                time = newest.unwrap_or(time) + step + if jump { 100_000 } else { 0 };
+                let fingerprint = if spread { key.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835) } else { key };
+                if newest.is_some_and(|n| time < n - delay) {
+                    continue;
+                }
+                if newest.is_none_or(|n| time > n) {
+                    newest = Some(time);
+                    dedup.advance(time - delay);
+                    model.live_from = Some((time - delay).div_euclid(10));
+                }
+                prop_assert_eq!(dedup.insert(fingerprint, time), model.insert(fingerprint, time, 10));
+            }
+        }
+    }
+
+    #[test]
+    fn memory_stays_below_forty_bytes_a_key_and_flat_once_the_horizon_is_full() {
+        let mut dedup = Dedup::new(Duration::from_secs(600));
+        let per_second = 1000;
+        let mut key = 1_u128;
+        let mut bytes_at = Vec::new();
+        for second in 0..6000_i64 {
+            dedup.advance((second - 600) * 1_000_000);
+            for _ in 0..per_second {
+                key = key
+                    .wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645)
+                    .wrapping_add(0x5851_F42D_4C95_7F2D);
+                assert!(dedup.insert(key, second * 1_000_000));
+            }
+            if second % 600 == 599 {
+                bytes_at.push(dedup.bytes());
+            }
+        }
+        let live = 600 * per_second;
+        assert!(
+            bytes_at[9] / live < 40,
+            "{} bytes a key",
+            bytes_at[9] / live
+        );
+        assert_eq!(bytes_at[2], bytes_at[9], "{bytes_at:?}");
+    }
+
+    #[test]
+    fn a_restored_set_decides_as_the_one_before() {
+        let delay = Duration::from_micros(640);
+        let mut before = Dedup::new(delay);
+        let mut kept = Vec::new();
+        for i in 0..1000_i64 {
+            let (key, time) = ((i % 300) as u128 + 7, i * 3);
+            before.advance(time - 640);
+            if before.insert(key, time) {
+                kept.push((key, time));
+            }
+        }
+        let watermark = 999 * 3 - 640;
+        let mut after = Dedup::new(delay);
+        after.advance(watermark);
+        let from = Dedup::remembers_from(delay, watermark);
+        for (key, time) in kept.into_iter().rev().filter(|(_, time)| *time >= from) {
+            after.restore(key, time);
+        }
+        for key in 0..400_u128 {
+            assert_eq!(before.insert(key, 2990), after.insert(key, 2990), "{key}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Scalar functions of our own, where SQL's would be slow or would not agree with Spark's.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array,
+    StringArray, StringBuilder,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
+use datafusion_common::{Result, exec_err, plan_err};
+use datafusion_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use sha2::{Digest, Sha256};
+
+use crate::decode::instant;
+use crate::time;
+
+/// All functions of this module.
+pub fn all() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        Arc::new(ScalarUDF::new_from_impl(RowHash::new())),
+        Arc::new(ScalarUDF::new_from_impl(TimePart::new(Part::DayOfWeek))),
+        Arc::new(ScalarUDF::new_from_impl(TimePart::new(Part::HourOfDay))),
+    ]
+}
+
+/// `row_hash(a, b, ...)`: lower-case hexadecimal SHA-256 over the arguments as text, joined by `|`.
+///
+/// Text as Spark's `concat_ws` has it for the values that occur in events: nulls are left out,
+/// floats are in the shortest form that reads back to the same value, with at least one decimal.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct RowHash {
+    signature: Signature,
+}
+
+impl RowHash {
+    fn new() -> Self {
+        RowHash {
+            signature: Signature::variadic_any(Volatility::Immutable),
+        }
+    }
+}
+
+/// A column of which row `i` can be appended as text.
+enum TextColumn<'a> {
+    Text(&'a StringArray),
+    Int64(&'a Int64Array),
+    Int32(&'a Int32Array),
+    Float64(&'a Float64Array),
+    Bool(&'a BooleanArray),
+    Decimal(&'a Decimal128Array),
+}
+
+impl<'a> TextColumn<'a> {
+    fn new(array: &'a ArrayRef) -> Option<Self> {
+        Some(match array.data_type() {
+            DataType::Utf8 => TextColumn::Text(array.as_string()),
+            DataType::Int64 => TextColumn::Int64(array.as_primitive::<Int64Type>()),
+            DataType::Int32 => TextColumn::Int32(array.as_primitive::<Int32Type>()),
+            DataType::Float64 => TextColumn::Float64(array.as_primitive::<Float64Type>()),
+            DataType::Boolean => TextColumn::Bool(array.as_boolean()),
+            DataType::Decimal128(..) => TextColumn::Decimal(array.as_primitive::<Decimal128Type>()),
+            _ => return None,
+        })
+    }
+
+    fn is_null(&self, i: usize) -> bool {
+        match self {
+            TextColumn::Text(a) => a.is_null(i),
+            TextColumn::Int64(a) => a.is_null(i),
+            TextColumn::Int32(a) => a.is_null(i),
+            TextColumn::Float64(a) => a.is_null(i),
+            TextColumn::Bool(a) => a.is_null(i),
+            TextColumn::Decimal(a) => a.is_null(i),
+        }
+    }
+
+    fn append(&self, i: usize, out: &mut Vec<u8>) {
+        match self {
+            TextColumn::Text(a) => out.extend_from_slice(a.value(i).as_bytes()),
+            TextColumn::Int64(a) => {
+                out.extend_from_slice(itoa::Buffer::new().format(a.value(i)).as_bytes())
+            }
+            TextColumn::Int32(a) => {
+                out.extend_from_slice(itoa::Buffer::new().format(a.value(i)).as_bytes())
+            }
+            TextColumn::Float64(a) => {
+                out.extend_from_slice(ryu::Buffer::new().format(a.value(i)).as_bytes())
+            }
+            TextColumn::Bool(a) => {
+                out.extend_from_slice(if a.value(i) { b"true" } else { b"false" })
+            }
+            TextColumn::Decimal(a) => out.extend_from_slice(a.value_as_string(i).as_bytes()),
+        }
+    }
+}
+
+impl ScalarUDFImpl for RowHash {
+    fn name(&self) -> &'static str {
+        "row_hash"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        if types.is_empty() {
+            return plan_err!("row_hash needs at least one argument");
+        }
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let mut arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        for array in &mut arrays {
+            if TextColumn::new(array).is_none() {
+                *array = cast(array, &DataType::Utf8)?;
+            }
+        }
+        let columns: Vec<TextColumn<'_>> = arrays.iter().filter_map(TextColumn::new).collect();
+        let rows = arrays.first().map_or(rows, |a| a.len());
+        let mut out = StringBuilder::with_capacity(rows, rows * 64);
+        let mut scratch = Vec::with_capacity(128);
+        for i in 0..rows {
+            scratch.clear();
+            let mut first = true;
+            for column in columns.iter().filter(|c| !c.is_null(i)) {
+                if !first {
+                    scratch.push(b'|');
+                }
+                first = false;
+                column.append(i, &mut scratch);
+            }
+            let mut hex = [0; 64];
+            out.append_value(to_hex(&Sha256::digest(&scratch).into(), &mut hex));
+        }
+        Ok(ColumnarValue::Array(Arc::new(out.finish())))
+    }
+}
+
+fn to_hex<'a>(digest: &[u8; 32], out: &'a mut [u8; 64]) -> &'a str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in out.chunks_exact_mut(2).zip(digest) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    std::str::from_utf8(out).unwrap_or_default()
+}
+
+/// A part of an instant as a whole number, in UTC.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TimePart {
+    part: Part,
+    signature: Signature,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    /// 1 for Sunday to 7 for Saturday.
+    DayOfWeek,
+    /// 0 to 23.
+    HourOfDay,
+}
+
+impl TimePart {
+    fn new(part: Part) -> Self {
+        TimePart {
+            part,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for TimePart {
+    fn name(&self) -> &'static str {
+        match self.part {
+            Part::DayOfWeek => "day_of_week",
+            Part::HourOfDay => "hour_of_day",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [DataType::Timestamp(..) | DataType::Date32 | DataType::Null] => Ok(DataType::Int32),
+            _ => plan_err!("{} takes one timestamp or date", self.name()),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let [array] = arrays.as_slice() else {
+            return exec_err!("{} takes one argument", self.name());
+        };
+        let micros = cast(array, &instant())?;
+        let micros = micros.as_primitive::<TimestampMicrosecondType>();
+        let parts: Int32Array = match self.part {
+            Part::DayOfWeek => micros.unary(time::day_of_week),
+            Part::HourOfDay => micros.unary(|t| i32::try_from(time::civil(t).hour).unwrap_or(0)),
+        };
+        Ok(ColumnarValue::Array(Arc::new(parts)))
+    }
+}

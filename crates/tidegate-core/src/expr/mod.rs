@@ -1,0 +1,242 @@
+//! SQL expressions over a batch: planned once by DataFusion, then run as vectorised kernels.
+//!
+//! What an expression can see are the columns of the batch, DataFusion's scalar functions, and the
+//! functions in [`functions`]. What would make a repeated run differ is refused: `random()`,
+//! `current_date` and the like. `now()` is the time that the batch brings along.
+
+pub mod functions;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, DFSchema, Result, TableReference, plan_err};
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion_expr::simplify::SimplifyContext;
+use datafusion_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF,
+};
+use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion_sql::parser::DFParserBuilder;
+use datafusion_sql::planner::SqlToRel;
+
+use crate::decode::{UTC, instant};
+
+/// Name of the hidden first column of every batch that expressions see: the batch's time.
+const NOW: &str = "now()";
+
+/// The schema that expressions see for a batch with `fields`.
+pub fn visible_schema(fields: &[Field]) -> SchemaRef {
+    let mut all = vec![Field::new(NOW, instant(), false)];
+    all.extend_from_slice(fields);
+    Arc::new(Schema::new(all))
+}
+
+/// The batch that expressions see: `columns` after the hidden column with the batch's time.
+///
+/// # Errors
+/// If the columns do not fit the schema.
+pub fn visible_batch(
+    schema: &SchemaRef,
+    now: i64,
+    rows: usize,
+    columns: &[ArrayRef],
+) -> Result<RecordBatch> {
+    let mut all: Vec<ArrayRef> = Vec::with_capacity(columns.len() + 1);
+    all.push(Arc::new(
+        TimestampMicrosecondArray::from_value(now, rows).with_timezone(UTC),
+    ));
+    all.extend_from_slice(columns);
+    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        all,
+        &options,
+    )?)
+}
+
+/// A planned expression.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    physical: Arc<dyn PhysicalExpr>,
+    data_type: DataType,
+    columns: Vec<String>,
+}
+
+impl Expression {
+    /// Type of the result.
+    pub fn data_type(&self) -> &DataType {
+        &self.data_type
+    }
+
+    /// Names of the columns that it reads.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The values for all rows of a batch made by [`visible_batch`].
+    ///
+    /// # Errors
+    /// If a row cannot be computed (a cast, a division by zero): one such row fails the whole batch.
+    pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        self.physical.evaluate(batch)?.into_array(batch.num_rows())
+    }
+}
+
+/// Plans expressions.
+#[derive(Debug)]
+pub struct Planner {
+    functions: HashMap<String, Arc<ScalarUDF>>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+    config: ConfigOptions,
+}
+
+impl Default for Planner {
+    fn default() -> Self {
+        let mut functions = HashMap::new();
+        let ours = functions::all();
+        for function in datafusion_functions::all_default_functions()
+            .into_iter()
+            .chain(ours)
+        {
+            for alias in function.aliases() {
+                functions.insert(alias.clone(), Arc::clone(&function));
+            }
+            functions.insert(function.name().to_owned(), function);
+        }
+        let planners: Vec<Arc<dyn ExprPlanner>> = vec![
+            Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner {}),
+            Arc::new(datafusion_functions_nested::planner::FieldAccessPlanner),
+            Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
+            Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
+        ];
+        Planner {
+            functions,
+            planners,
+            config: ConfigOptions::default(),
+        }
+    }
+}
+
+impl Planner {
+    /// Plans `sql` over a schema made by [`visible_schema`].
+    ///
+    /// # Errors
+    /// A message for the person who wrote the expression.
+    pub fn plan(&self, sql: &str, schema: &SchemaRef) -> std::result::Result<Expression, String> {
+        self.try_plan(sql, schema).map_err(|error| {
+            let text = error.strip_backtrace();
+            let text = text
+                .split("\n\nThis was likely caused")
+                .next()
+                .unwrap_or_default()
+                .trim();
+            let first = text.split_once(": ").map_or(text, |(_, rest)| rest);
+            first.replace("'now()', ", "").replace("\"now()\", ", "")
+        })
+    }
+
+    fn try_plan(&self, sql: &str, schema: &SchemaRef) -> Result<Expression> {
+        let parsed = DFParserBuilder::new(sql).build()?.parse_into_expr()?;
+        let df_schema = DFSchema::try_from(Arc::clone(schema))?;
+        let mut context = datafusion_sql::planner::PlannerContext::new();
+        let expr = SqlToRel::new(self).sql_to_expr_with_alias(parsed, &df_schema, &mut context)?;
+        let expr = bind_now(expr)?;
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(df_schema.clone()))
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let expr = simplifier.simplify(simplifier.coerce(expr, &df_schema)?)?;
+        let physical = create_physical_expr(&expr, &df_schema, &ExecutionProps::new())?;
+        let data_type = physical.data_type(schema)?;
+        let mut columns: Vec<String> = expr
+            .column_refs()
+            .into_iter()
+            .map(|c| c.name.clone())
+            .filter(|name| name != NOW)
+            .collect();
+        columns.sort();
+        Ok(Expression {
+            physical,
+            data_type,
+            columns,
+        })
+    }
+}
+
+/// Replaces `now()` by the hidden column, and refuses whatever would differ from run to run.
+fn bind_now(expr: Expr) -> Result<Expr> {
+    expr.transform(|node| match &node {
+        Expr::ScalarFunction(call) if matches!(call.func.name(), "now" | "current_timestamp") => {
+            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(NOW))))
+        }
+        Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
+            let name = call.func.name();
+            plan_err!("`{name}` gives another answer on each run; use now(), which is the time of the batch")
+        }
+        Expr::AggregateFunction(_) | Expr::WindowFunction(_) => {
+            plan_err!("aggregates have no place here; they belong under [[windows]]")
+        }
+        Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) => {
+            plan_err!("a subquery has no place here; use [[lookups]] for a reference table")
+        }
+        _ => Ok(Transformed::no(node)),
+    })
+    .map(|transformed| transformed.data)
+}
+
+impl ContextProvider for Planner {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        plan_err!("there is no table `{name}` here; an expression sees the columns of one event")
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.planners
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, _name: &str) -> Option<Arc<AggregateUDF>> {
+        None
+    }
+
+    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
+        None
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.config
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

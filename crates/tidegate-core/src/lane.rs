@@ -1,0 +1,159 @@
+//! The state of one lane, and what it decides about each row: event, late, or duplicate.
+
+use std::sync::Arc;
+
+use crate::dedup::Dedup;
+use crate::plan::Plan;
+use crate::prepare::{Prepared, Restored};
+use crate::window::{ClosedWindows, WindowState, micros};
+
+/// Watermark, fingerprints and open windows of one lane.
+#[derive(Debug)]
+pub struct Lane {
+    id: i32,
+    delay: i64,
+    watermark: Option<i64>,
+    /// The watermark when windows were last closed.
+    closed_at: Option<i64>,
+    dedup: Option<Dedup>,
+    windows: Vec<WindowState>,
+}
+
+/// What a lane decided about the rows of a chunk.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// For each row, whether it is an event.
+    pub keep: Vec<bool>,
+    /// Number of events.
+    pub events: u64,
+    /// Rows that are late, ascending.
+    pub late: Vec<u32>,
+    /// Number of exact repeats.
+    pub duplicates: u64,
+}
+
+impl Lane {
+    /// A lane with nothing in it but the watermark that was committed last.
+    pub fn new(id: i32, plan: &Plan, watermark: Option<i64>) -> Self {
+        let mut dedup = (!plan.dedup_key.is_empty()).then(|| Dedup::new(plan.delay()));
+        if let (Some(dedup), Some(watermark)) = (&mut dedup, watermark) {
+            dedup.advance(watermark);
+        }
+        Lane {
+            id,
+            delay: micros(plan.delay()),
+            watermark,
+            closed_at: watermark,
+            dedup,
+            windows: plan
+                .windows()
+                .map(|w| WindowState::new(Arc::clone(w)))
+                .collect(),
+        }
+    }
+
+    /// The watermark, in microseconds; none before the first accepted record.
+    pub fn watermark(&self) -> Option<i64> {
+        self.watermark
+    }
+
+    /// Decides about the rows of the lane's next chunk, in order, and takes them into the state.
+    pub fn absorb(&mut self, prepared: &Prepared) -> Verdict {
+        let rows = prepared.accepted.len();
+        let mut verdict = Verdict {
+            keep: vec![false; rows],
+            ..Verdict::default()
+        };
+        let mut watermark = self.watermark.unwrap_or(i64::MIN);
+        for row in 0..rows {
+            if !prepared.accepted[row] {
+                continue;
+            }
+            let time = prepared.times[row];
+            if time < watermark {
+                verdict.late.push(row as u32);
+                continue;
+            }
+            watermark = watermark.max(time - self.delay);
+            let new = match &mut self.dedup {
+                Some(dedup) => {
+                    dedup.advance(watermark);
+                    dedup.insert(prepared.fingerprints[row], time)
+                }
+                None => true,
+            };
+            verdict.keep[row] = new;
+            verdict.events += u64::from(new);
+            verdict.duplicates += u64::from(!new);
+        }
+        if watermark != i64::MIN {
+            self.watermark = Some(watermark);
+        }
+        for (window, input) in self.windows.iter_mut().zip(&prepared.windows) {
+            window.add(input, &prepared.times, &verdict.keep);
+        }
+        verdict
+    }
+
+    /// Takes committed rows of this lane into the state again, after a restart. `mine` says which
+    /// rows are this lane's.
+    pub fn restore(&mut self, restored: &Restored, mine: &[bool]) {
+        let watermark = self.watermark.unwrap_or(i64::MIN);
+        if let Some(dedup) = &mut self.dedup {
+            for row in (0..mine.len()).filter(|row| mine[*row]) {
+                dedup.restore(restored.fingerprints[row], restored.times[row]);
+            }
+        }
+        for (window, input) in self.windows.iter_mut().zip(&restored.windows) {
+            let keep: Vec<bool> = mine
+                .iter()
+                .zip(&restored.times)
+                .map(|(m, t)| *m && window.is_open(*t, watermark))
+                .collect();
+            window.add(input, &restored.times, &keep);
+        }
+    }
+
+    /// Moves the watermark forward to `to`, because the lane is idle or its source has ended.
+    pub fn follow(&mut self, to: i64) {
+        if self.watermark.is_none_or(|watermark| watermark < to) {
+            self.watermark = Some(to);
+            if let Some(dedup) = &mut self.dedup {
+                dedup.advance(to);
+            }
+        }
+    }
+
+    /// The greatest end of an open window.
+    pub fn last_end(&self) -> Option<i64> {
+        self.windows.iter().filter_map(WindowState::last_end).max()
+    }
+
+    /// Takes out the windows that the watermark has passed since the last call; `out` has an
+    /// element for each window of the plan.
+    pub fn close_windows(&mut self, out: &mut [ClosedWindows]) {
+        let Some(watermark) = self.watermark else {
+            return;
+        };
+        for (window, closed) in self.windows.iter_mut().zip(out) {
+            window.close(self.id, self.closed_at, watermark, closed);
+        }
+        self.closed_at = Some(watermark);
+    }
+
+    /// Fingerprints and window groups in memory.
+    pub fn len(&self) -> usize {
+        self.dedup.as_ref().map_or(0, Dedup::len)
+            + self.windows.iter().map(WindowState::len).sum::<usize>()
+    }
+
+    /// Whether there is no state.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory of the fingerprints.
+    pub fn bytes(&self) -> usize {
+        self.dedup.as_ref().map_or(0, Dedup::bytes)
+    }
+}

@@ -1,0 +1,437 @@
+//! What a worker does with a chunk: everything that needs no state.
+//!
+//! decode → event time → lookups → rules → enrichments → fingerprints and window inputs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, Int64Array, TimestampMicrosecondArray, new_null_array,
+};
+use arrow::compute::{cast, concat};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use datafusion_common::DataFusionError;
+
+use crate::chunk::Chunk;
+use crate::decode::{Decoder, UTC};
+use crate::expr::{Expression, visible_batch};
+use crate::fingerprint::fingerprints;
+use crate::lookup::LookupTable;
+use crate::plan::Plan;
+use crate::reject::{Code, Reject, excerpt};
+use crate::rejected::rejected_batch;
+use crate::time::{TIME_MAX, TIME_MIN, parse_instant};
+use crate::window::{WindowEncoder, WindowInput, micros};
+
+/// A chunk after all stateless work.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Partition that the chunk came from.
+    pub partition: i32,
+    /// Lane whose state it belongs to.
+    pub lane: i32,
+    /// First offset that it covers.
+    pub from: i64,
+    /// Offset behind the last that it covers.
+    pub to: i64,
+    /// Offsets that expired before they could be read.
+    pub gone: u64,
+    /// Records that were read.
+    pub read: u64,
+    /// Bytes of payload.
+    pub bytes: usize,
+    /// Rows of the event schema: all records that decoded.
+    pub batch: RecordBatch,
+    /// For each row, whether it is accepted; the others are among the rejected.
+    pub accepted: Vec<bool>,
+    /// For each row, its event time in microseconds; meaningless where it is not accepted.
+    pub times: Vec<i64>,
+    /// For each row, the fingerprint of its deduplication key; empty without deduplication.
+    pub fingerprints: Vec<u128>,
+    /// What each window needs.
+    pub windows: Vec<WindowInput>,
+    /// The rejected records, if any.
+    pub rejected: Option<RecordBatch>,
+    /// How often each reason occurred.
+    pub rejected_by: BTreeMap<String, u64>,
+}
+
+/// Why a chunk could not be prepared: always a fault of the program, never of the data.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Arrow refused.
+    #[error("cannot build the columns of a chunk: {0}")]
+    Arrow(#[from] ArrowError),
+    /// An expression failed in a way that no single row explains.
+    #[error("cannot evaluate `{name}`: {source}")]
+    Expression {
+        /// Rule or column.
+        name: String,
+        /// What DataFusion says.
+        source: Box<DataFusionError>,
+    },
+}
+
+/// Prepares chunks; each worker thread has its own.
+#[derive(Debug)]
+pub struct Preparer {
+    plan: Arc<Plan>,
+    decoder: Decoder,
+    windows: Vec<WindowEncoder>,
+    fingerprint_seed: u64,
+}
+
+impl Preparer {
+    /// A preparer for a job.
+    ///
+    /// # Errors
+    /// If a window groups by a type that cannot be grouped by.
+    pub fn new(plan: Arc<Plan>, fingerprint_seed: u64) -> Result<Self, ArrowError> {
+        let windows = plan
+            .windows
+            .iter()
+            .map(|w| WindowEncoder::new(&w.plan))
+            .collect::<Result<_, _>>()?;
+        Ok(Preparer {
+            decoder: Decoder::new(&plan.fields),
+            windows,
+            fingerprint_seed,
+            plan,
+        })
+    }
+
+    /// Does all stateless work on a chunk. `now` is microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// Only for faults of the program; bad records are rejected.
+    pub fn prepare(
+        &mut self,
+        chunk: &Chunk,
+        now: i64,
+        lookups: &[Arc<LookupTable>],
+    ) -> Result<Prepared, PrepareError> {
+        let plan = Arc::clone(&self.plan);
+        let decoded = self.decoder.decode(chunk)?;
+        let rows = decoded.rows.len();
+        let mut bad = BadRows {
+            rows: &decoded.rows,
+            rejects: decoded.rejects,
+            by_row: BTreeMap::new(),
+        };
+        let mut columns = decoded.columns;
+
+        let times = event_times(&plan, chunk, &columns, now, &mut bad);
+        if !plan.event_time.in_place {
+            columns.push(Arc::new(times.clone()));
+        }
+        for (lookup, table) in plan.lookups.iter().zip(lookups) {
+            columns.extend(table.join(&columns[lookup.on])?);
+        }
+
+        let visible = visible_batch(&plan.rules_schema, now, rows, &columns)
+            .map_err(unexpected("the columns"))?;
+        for rule in &plan.rules {
+            let (values, errors) = evaluate(&rule.name, &rule.expression, &visible)?;
+            let values = values.as_boolean();
+            if values.null_count() == 0 && values.true_count() == rows {
+                continue;
+            }
+            for row in (0..rows).filter(|row| values.is_null(*row) || !values.value(*row)) {
+                let detail = match errors.get(&row) {
+                    Some(error) => format!("rule `{}` cannot be evaluated: {error}", rule.name),
+                    None => format!("rule `{}` is not true", rule.name),
+                };
+                bad.add(row, format!("rule.{}", rule.name), &detail);
+            }
+        }
+
+        for (column, schema) in &plan.enrich {
+            let visible =
+                visible_batch(schema, now, rows, &columns).map_err(unexpected(&column.name))?;
+            let (values, errors) = evaluate(&column.name, &column.expression, &visible)?;
+            for (row, error) in errors {
+                let detail = format!("column `{}` cannot be computed: {error}", column.name);
+                bad.add(row, format!("enrich.{}", column.name), &detail);
+            }
+            let stored = plan.event_schema.field(columns.len()).data_type();
+            columns.push(if values.data_type() == stored {
+                values
+            } else {
+                cast(&values, stored)?
+            });
+        }
+
+        let visible = visible_batch(&plan.visible_schema, now, rows, &columns)
+            .map_err(unexpected("the columns"))?;
+        columns.extend(system_columns(chunk, &decoded.rows, now));
+        let batch = RecordBatch::try_new(Arc::clone(&plan.event_schema), columns)?;
+
+        let mut windows = Vec::with_capacity(plan.windows.len());
+        for (window, encoder) in plan.windows.iter().zip(&self.windows) {
+            let groups: Vec<ArrayRef> = window
+                .groups
+                .iter()
+                .map(|c| Arc::clone(batch.column(*c)))
+                .collect();
+            let mut inputs = Vec::with_capacity(window.inputs.len());
+            for expression in &window.inputs {
+                let (values, errors) = evaluate(&window.plan.name, expression, &visible)?;
+                for (row, error) in errors {
+                    let detail =
+                        format!("window `{}` cannot be computed: {error}", window.plan.name);
+                    bad.add(row, format!("window.{}", window.plan.name), &detail);
+                }
+                inputs.push(values);
+            }
+            windows.push(encoder.encode(&groups, &inputs, rows)?);
+        }
+        let keys: Vec<&ArrayRef> = plan.dedup_key.iter().map(|c| batch.column(*c)).collect();
+        let fingerprints = fingerprints(&keys, self.fingerprint_seed)?;
+
+        let (accepted, rejects) = bad.finish(rows);
+        let mut rejected_by = BTreeMap::new();
+        for code in rejects.iter().flat_map(|r| &r.codes) {
+            *rejected_by.entry(code.clone()).or_insert(0) += 1;
+        }
+        Ok(Prepared {
+            partition: chunk.partition,
+            lane: chunk.lane,
+            from: chunk.from,
+            to: chunk.to,
+            gone: chunk.gone,
+            read: chunk.len() as u64,
+            bytes: chunk.bytes(),
+            batch,
+            accepted,
+            times: times.values().to_vec(),
+            fingerprints,
+            windows,
+            rejected: if rejects.is_empty() {
+                None
+            } else {
+                Some(rejected_batch(chunk, &rejects, now)?)
+            },
+            rejected_by,
+        })
+    }
+
+    /// What rebuilding a lane's state needs of committed rows: the batch has the columns of
+    /// [`Plan::state_columns`], by name.
+    ///
+    /// # Errors
+    /// If a column is missing or of another type: the files are not of this plan.
+    pub fn restore(&mut self, batch: &RecordBatch) -> Result<Restored, PrepareError> {
+        let plan = Arc::clone(&self.plan);
+        let rows = batch.num_rows();
+        let column = |index: usize| -> ArrayRef {
+            let field = plan.event_schema.field(index);
+            batch
+                .column_by_name(field.name())
+                .map_or_else(|| new_null_array(field.data_type(), rows), Arc::clone)
+        };
+        let visible_columns: Vec<ArrayRef> = (0..plan.visible_schema.fields().len() - 1)
+            .map(column)
+            .collect();
+        let visible = visible_batch(&plan.visible_schema, 0, rows, &visible_columns)
+            .map_err(unexpected("the columns of a committed file"))?;
+        let mut windows = Vec::with_capacity(plan.windows.len());
+        for (window, encoder) in plan.windows.iter().zip(&self.windows) {
+            let groups: Vec<ArrayRef> = window.groups.iter().map(|c| column(*c)).collect();
+            let inputs = window
+                .inputs
+                .iter()
+                .map(|expression| {
+                    evaluate(&window.plan.name, expression, &visible).map(|(values, _)| values)
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            windows.push(encoder.encode(&groups, &inputs, rows)?);
+        }
+        let keys: Vec<ArrayRef> = plan.dedup_key.iter().map(|c| column(*c)).collect();
+        let keys: Vec<&ArrayRef> = keys.iter().collect();
+        let time_index = plan.event_schema.index_of(&plan.event_time.column)?;
+        let times = cast(
+            &column(time_index),
+            plan.event_schema.field(time_index).data_type(),
+        )?;
+        let partition = cast(
+            &column(plan.event_schema.index_of("source_partition")?),
+            &DataType::Int32,
+        )?;
+        Ok(Restored {
+            times: times
+                .as_primitive::<TimestampMicrosecondType>()
+                .values()
+                .to_vec(),
+            partitions: partition
+                .as_primitive::<arrow::datatypes::Int32Type>()
+                .values()
+                .to_vec(),
+            fingerprints: fingerprints(&keys, self.fingerprint_seed)?,
+            windows,
+        })
+    }
+}
+
+/// Committed rows, as far as state depends on them.
+#[derive(Debug)]
+pub struct Restored {
+    /// Event time of each row.
+    pub times: Vec<i64>,
+    /// Partition of each row.
+    pub partitions: Vec<i32>,
+    /// Fingerprint of each row; empty without deduplication.
+    pub fingerprints: Vec<u128>,
+    /// What each window needs.
+    pub windows: Vec<WindowInput>,
+}
+
+/// Rejected rows and records, gathered over the steps.
+struct BadRows<'a> {
+    /// Record of each row.
+    rows: &'a [u32],
+    /// Records that did not decode.
+    rejects: Vec<Reject>,
+    by_row: BTreeMap<usize, Reject>,
+}
+
+impl BadRows<'_> {
+    fn add(&mut self, row: usize, code: String, detail: &str) {
+        let index = self.rows[row] as usize;
+        self.by_row
+            .entry(row)
+            .or_insert_with(|| Reject {
+                index,
+                codes: Vec::new(),
+                detail: String::new(),
+            })
+            .add(code, detail);
+    }
+
+    fn finish(self, rows: usize) -> (Vec<bool>, Vec<Reject>) {
+        let mut accepted = vec![true; rows];
+        let mut rejects = self.rejects;
+        for (row, reject) in self.by_row {
+            accepted[row] = false;
+            rejects.push(reject);
+        }
+        rejects.sort_by_key(|reject| reject.index);
+        (accepted, rejects)
+    }
+}
+
+fn unexpected(name: &str) -> impl FnOnce(DataFusionError) -> PrepareError {
+    let name = name.to_owned();
+    move |source| PrepareError::Expression {
+        name,
+        source: Box::new(source),
+    }
+}
+
+/// The event time of each row; null where it cannot be accepted.
+fn event_times(
+    plan: &Plan,
+    chunk: &Chunk,
+    columns: &[ArrayRef],
+    now: i64,
+    bad: &mut BadRows<'_>,
+) -> TimestampMicrosecondArray {
+    let time = &plan.event_time;
+    let latest = time.max_ahead.map_or(TIME_MAX, |ahead| {
+        now.saturating_add(micros(ahead)).min(TIME_MAX)
+    });
+    let column = &columns[time.field];
+    let text = column.as_string_opt::<i32>();
+    let instants = column.as_primitive_opt::<TimestampMicrosecondType>();
+    let mut out = Vec::with_capacity(column.len());
+    for row in 0..column.len() {
+        let parsed = if column.is_null(row) {
+            Err("missing")
+        } else if let Some(text) = text {
+            parse_instant(text.value(row).as_bytes())
+        } else {
+            instants.map(|i| i.value(row)).ok_or("missing")
+        };
+        out.push(match parsed {
+            Ok(micros) if (TIME_MIN..=latest).contains(&micros) => Some(micros),
+            Ok(_) => {
+                let payload = chunk.payload(bad.rows[row] as usize);
+                let shown = text.map_or_else(
+                    || excerpt(payload, 40),
+                    |t| excerpt(t.value(row).as_bytes(), 40),
+                );
+                let detail = format!(
+                    "field `{}`: `{shown}` is too far in the future",
+                    time.field_name
+                );
+                bad.add(row, Code::EventTimeAhead.as_str().to_owned(), &detail);
+                None
+            }
+            Err(what) => {
+                let shown = text
+                    .filter(|t| t.is_valid(row))
+                    .map_or("", |t| t.value(row));
+                let detail = format!(
+                    "field `{}`: `{}` is {what}",
+                    time.field_name,
+                    excerpt(shown.as_bytes(), 40)
+                );
+                bad.add(row, Code::EventTime.as_str().to_owned(), &detail);
+                None
+            }
+        });
+    }
+    TimestampMicrosecondArray::from(out).with_timezone(UTC)
+}
+
+/// Evaluates an expression. A row that fails does not fail the others: its value is null, and its
+/// error is returned.
+fn evaluate(
+    name: &str,
+    expression: &Expression,
+    batch: &RecordBatch,
+) -> Result<(ArrayRef, BTreeMap<usize, String>), PrepareError> {
+    if let Ok(values) = expression.evaluate(batch) {
+        return Ok((values, BTreeMap::new()));
+    }
+    let mut errors = BTreeMap::new();
+    let null = new_null_array(expression.data_type(), 1);
+    let mut values = Vec::with_capacity(batch.num_rows());
+    for row in 0..batch.num_rows() {
+        match expression.evaluate(&batch.slice(row, 1)) {
+            Ok(value) => values.push(value),
+            Err(error) => {
+                errors.insert(row, error.strip_backtrace());
+                values.push(Arc::clone(&null));
+            }
+        }
+    }
+    if errors.is_empty() {
+        let source = Box::new(DataFusionError::Internal(
+            "fails as a batch, but for no row".to_owned(),
+        ));
+        return Err(PrepareError::Expression {
+            name: name.to_owned(),
+            source,
+        });
+    }
+    let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+    Ok((concat(&values)?, errors))
+}
+
+/// The columns of [`crate::plan::SYSTEM_COLUMNS`].
+fn system_columns(chunk: &Chunk, rows: &[u32], now: i64) -> [ArrayRef; 4] {
+    let offsets = rows.iter().map(|r| chunk.offsets()[*r as usize]);
+    let timestamps = rows.iter().map(|r| chunk.timestamp(*r as usize));
+    [
+        Arc::new(TimestampMicrosecondArray::from_value(now, rows.len()).with_timezone(UTC)),
+        Arc::new(Int32Array::from_value(chunk.partition, rows.len())),
+        Arc::new(Int64Array::from_iter_values(offsets)),
+        Arc::new(
+            timestamps
+                .collect::<TimestampMicrosecondArray>()
+                .with_timezone(UTC),
+        ),
+    ]
+}

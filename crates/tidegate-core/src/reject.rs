@@ -1,0 +1,98 @@
+//! Records that do not become events: why, and what is kept of them.
+
+use std::fmt::Write as _;
+
+/// Why a record was rejected.
+///
+/// The codes are an interface: people group by them and alert on them. They do not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// Null payload.
+    Tombstone,
+    /// Payload without any character that is not white space.
+    Empty,
+    /// Larger than the source accepts.
+    TooLarge,
+    /// Not valid UTF-8.
+    NotUtf8,
+    /// Not valid JSON.
+    Syntax,
+    /// Nested more deeply than [`crate::json::DEPTH_MAX`].
+    Depth,
+    /// Valid JSON, but not an object.
+    NotAnObject,
+    /// A value of another type than the schema's.
+    WrongType,
+    /// A value that its type cannot hold.
+    OutOfRange,
+    /// The same key twice in one object.
+    DuplicateKey,
+    /// A required field is missing or null.
+    Missing,
+    /// The event time cannot be read.
+    EventTime,
+    /// The event time is further in the future than allowed.
+    EventTimeAhead,
+}
+
+impl Code {
+    /// The code as it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::Tombstone => "record.tombstone",
+            Code::Empty => "record.empty",
+            Code::TooLarge => "record.too_large",
+            Code::NotUtf8 => "decode.not_utf8",
+            Code::Syntax => "decode.syntax",
+            Code::Depth => "decode.depth",
+            Code::NotAnObject => "decode.not_an_object",
+            Code::WrongType => "decode.wrong_type",
+            Code::OutOfRange => "decode.out_of_range",
+            Code::DuplicateKey => "decode.duplicate_key",
+            Code::Missing => "decode.missing",
+            Code::EventTime => "event_time.invalid",
+            Code::EventTimeAhead => "event_time.too_far_ahead",
+        }
+    }
+}
+
+/// One rejected record, without its payload: that is record `index` of the chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// Index of the record in its chunk.
+    pub index: usize,
+    /// Codes of all reasons: [`Code`]s, or names of rules as `rule.<name>`.
+    pub codes: Vec<String>,
+    /// What is wrong, for people.
+    pub detail: String,
+}
+
+impl Reject {
+    /// A reject with one reason.
+    pub fn new(index: usize, code: Code, detail: String) -> Self {
+        Reject {
+            index,
+            codes: vec![code.as_str().to_owned()],
+            detail,
+        }
+    }
+
+    /// Adds a reason.
+    pub fn add(&mut self, code: String, detail: &str) {
+        if !self.detail.is_empty() {
+            self.detail.push_str("; ");
+        }
+        self.detail.push_str(detail);
+        self.codes.push(code);
+    }
+}
+
+/// Text of a value for a message: at most `max` characters of it.
+pub fn excerpt(bytes: &[u8], max: usize) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut out: String = text.chars().take(max).collect();
+    if text.chars().nth(max).is_some() {
+        let _ = write!(out, "… ({} bytes)", bytes.len());
+    }
+    out
+}
