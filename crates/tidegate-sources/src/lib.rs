@@ -1,1 +1,188 @@
 //! Where events come from: Kafka, files, and a synthetic generator, each replayable from an offset.
+//!
+//! A source has partitions, each an ordered list of records with ascending offsets, and hands over
+//! [`Chunk`]s: consecutive records of one partition. It never looks at a payload, and it keeps no
+//! position of its own: where to go on comes from the commit log as a [`Resume`].
+//!
+//! A source is driven by calling [`Source::poll`] from one thread. Not calling it is how the engine
+//! holds a source back: nothing is read ahead without bound.
+
+mod error;
+pub mod files;
+pub mod generator;
+pub mod kafka;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidegate_core::chunk::{Chunk, LineLimits};
+use tidegate_core::clock::Clock;
+
+pub use error::SourceError;
+pub use files::{FilesOptions, MissingFiles};
+pub use generator::GeneratorOptions;
+pub use kafka::{KafkaOptions, KafkaStart, MissingOffsets};
+
+/// Something that events come from.
+pub trait Source: Send {
+    /// The next thing, waiting for it up to `wait`. Blocks; called from one thread.
+    ///
+    /// # Errors
+    /// Only when the source cannot go on. What passes by itself (a broker that is unreachable) is
+    /// retried and logged, and is an error only where the configuration says so. Everything that
+    /// was read before the fault has been handed over; calling again tries again.
+    fn poll(&mut self, wait: Duration) -> Result<SourceEvent, SourceError>;
+
+    /// Tells the source that everything below these offsets is committed. Only a courtesy to the
+    /// source's own tools (the lag of a consumer group): failures are logged.
+    fn committed(&mut self, positions: &BTreeMap<i32, i64>);
+
+    /// Records that the source holds beyond what it has handed over, per partition, as far as it
+    /// knows. Files give an estimate.
+    fn lag(&self) -> BTreeMap<i32, u64>;
+}
+
+/// What a source has to say.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// Records. A chunk begins where the one before it of the same partition ended.
+    Chunk(Chunk),
+    /// A partition, announced once before its first chunk, whether it is new or resumed.
+    Partition {
+        /// Number of the partition.
+        id: i32,
+        /// Lane that its records belong to.
+        lane: i32,
+        /// Name that comes back in [`Resume`].
+        name: String,
+    },
+    /// The lane has handed over all that its source holds now. Once for each time it gets there.
+    AtEnd {
+        /// The lane.
+        lane: i32,
+    },
+    /// Everything that was there when the source was opened has been handed over. Once.
+    CaughtUp,
+    /// A bounded source has ended. Once, after `CaughtUp`; then `Nothing` for ever.
+    Ended,
+    /// Nothing came within the time that the caller was ready to wait.
+    Nothing,
+}
+
+/// Where to go on, from the commit log. Empty: start as configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// The partitions that the log knows.
+    pub partitions: BTreeMap<i32, ResumePartition>,
+}
+
+/// Where to go on in one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumePartition {
+    /// Name under which it was announced.
+    pub name: String,
+    /// Lane under which it was announced.
+    pub lane: i32,
+    /// Offset of the first record that is wanted.
+    pub offset: i64,
+}
+
+/// How large a chunk becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkLimits {
+    /// Records in a chunk, at most.
+    pub records: usize,
+    /// Bytes in a chunk, at most; a single record may exceed it.
+    pub bytes: usize,
+    /// A partial chunk is handed over after this.
+    pub linger: Duration,
+    /// A record with more bytes than this is handed over truncated, as
+    /// [`Payload::Truncated`](tidegate_core::chunk::Payload::Truncated).
+    pub record_bytes_max: usize,
+}
+
+/// Bytes that are kept of a record that is too large.
+pub const TRUNCATED_BYTES: usize = 64 << 10;
+
+impl Default for ChunkLimits {
+    fn default() -> Self {
+        ChunkLimits {
+            records: 4096,
+            bytes: 1 << 20,
+            linger: Duration::from_millis(50),
+            record_bytes_max: 64 << 20,
+        }
+    }
+}
+
+impl ChunkLimits {
+    /// Bytes that are kept of a record that is too large.
+    pub(crate) fn truncated_bytes(&self) -> usize {
+        TRUNCATED_BYTES.min(self.record_bytes_max)
+    }
+
+    pub(crate) fn lines(&self) -> LineLimits {
+        LineLimits {
+            records: self.records,
+            bytes: self.bytes,
+            record_bytes: self.record_bytes_max,
+            truncated_bytes: self.truncated_bytes(),
+        }
+    }
+
+    fn check(&self) -> Result<(), SourceError> {
+        if self.records == 0 || self.bytes == 0 || self.record_bytes_max == 0 {
+            return Err(SourceError::option(
+                "chunk limits",
+                "a chunk needs room for at least one record and one byte",
+            ));
+        }
+        // A chunk addresses its bytes with 32 bits, and one record may exceed `bytes`.
+        if self.bytes > 1 << 30 || self.record_bytes_max > 1 << 30 {
+            return Err(SourceError::option(
+                "chunk limits",
+                "a chunk or a record is at most 1 GiB",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Which source, and how it is set up.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceOptions {
+    /// A Kafka topic.
+    Kafka(KafkaOptions),
+    /// Files of newline-delimited JSON.
+    Files(FilesOptions),
+    /// Synthetic transactions.
+    Generator(GeneratorOptions),
+}
+
+/// Opens a source at the positions of `resume`.
+///
+/// # Errors
+/// If the options contradict themselves or `resume`, or if what they name is not there. Kafka is
+/// contacted by the first polls, not here.
+pub fn open(
+    options: &SourceOptions,
+    resume: &Resume,
+    limits: &ChunkLimits,
+    clock: &Clock,
+) -> Result<Box<dyn Source>, SourceError> {
+    limits.check()?;
+    Ok(match options {
+        SourceOptions::Kafka(options) => {
+            return Err(options.check().err().unwrap_or(SourceError::option(
+                "source.kind",
+                "kafka is not built in yet",
+            )));
+        }
+        SourceOptions::Files(options) => {
+            Box::new(files::FilesSource::open(options, resume, *limits)?)
+        }
+        SourceOptions::Generator(options) => Box::new(generator::GeneratorSource::open(
+            options, resume, *limits, clock,
+        )?),
+    })
+}

@@ -1,0 +1,167 @@
+//! Why a source cannot go on.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a source cannot be opened or cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// An option has a value that cannot be used.
+    #[error("source option `{option}`: {message}")]
+    Option {
+        /// Which option.
+        option: String,
+        /// What is wrong, and what is accepted.
+        message: String,
+    },
+    /// The commit log was written with another source.
+    #[error(
+        "the commit log does not fit this source: {message}. Use the source that the job was \
+         started with, or another `storage.url` for a new job"
+    )]
+    OtherSource {
+        /// What differs.
+        message: String,
+    },
+    /// No file is where the path or the pattern points.
+    #[error("no input at `{path}`: {message}")]
+    NoInput {
+        /// The path or pattern.
+        path: String,
+        /// What to do.
+        message: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was tried, as in "cannot ...".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that was read in part is no longer there.
+    #[error(
+        "file `{}` is gone, and the job has read {line} lines of it; whether that was all cannot be \
+         known. Put it back, or set `source.on-missing-files = \"ignore\"` if it was complete",
+        path.display()
+    )]
+    FileGone {
+        /// The file.
+        path: PathBuf,
+        /// Lines that were read.
+        line: i64,
+    },
+    /// A file is not the one, or not in the state, that the offset belongs to.
+    #[error("file `{}` has changed under the job: {message}", path.display())]
+    FileChanged {
+        /// The file.
+        path: PathBuf,
+        /// What differs, and what to do.
+        message: String,
+    },
+    /// A compressed file cannot be decompressed to its end.
+    #[error(
+        "file `{}` is damaged behind line {line}: {source}. The lines before it were read; replace \
+         the file by a complete one with the same beginning and start again, or move it away",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Lines that could be read.
+        line: i64,
+        /// What the decompressor says.
+        source: io::Error,
+    },
+    /// No broker can be reached, for longer than configured.
+    #[error(
+        "Kafka at `{brokers}` has been unreachable for {} s ({reason}). Check the address, the network \
+         and `source.properties`, or raise `source.fail-after`", after.as_secs()
+    )]
+    Unreachable {
+        /// Bootstrap servers.
+        brokers: String,
+        /// What the client says.
+        reason: String,
+        /// How long it was tried.
+        after: Duration,
+    },
+    /// The topic is not there.
+    #[error(
+        "topic `{topic}` does not exist at `{brokers}` (waited {} s). Create it, or correct \
+         `source.topic`", after.as_secs()
+    )]
+    TopicMissing {
+        /// The topic.
+        topic: String,
+        /// Bootstrap servers.
+        brokers: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// Records expired before they were read, and the configuration says to stop then.
+    #[error(
+        "topic `{topic}` partition {partition}: offset {asked} is wanted, but the oldest that is left \
+         is {low}: {} offsets expired before they were read. Restore them, or set \
+         `source.on-missing-offsets = \"earliest\"` to go on from {low} and count them as gone",
+        low - asked
+    )]
+    OffsetsGone {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Offset that is wanted.
+        asked: i64,
+        /// Oldest offset that the broker has.
+        low: i64,
+    },
+    /// The partition ends before the offset that is wanted.
+    #[error(
+        "topic `{topic}` partition {partition}: offset {asked} is wanted, but the partition ends at \
+         {high}. The topic was deleted and created anew, or lost data: check it; a topic that was \
+         created anew needs a new job (another `storage.url`)"
+    )]
+    OffsetBeyondEnd {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Offset that is wanted.
+        asked: i64,
+        /// Where the partition ends.
+        high: i64,
+    },
+    /// The Kafka client reports something that does not pass by itself.
+    #[error("Kafka, topic `{topic}`: cannot {action}: {reason}")]
+    Kafka {
+        /// The topic.
+        topic: String,
+        /// What was tried, as in "cannot ...".
+        action: &'static str,
+        /// What the client says.
+        reason: String,
+    },
+}
+
+impl SourceError {
+    pub(crate) fn option(option: impl Into<String>, message: impl Into<String>) -> Self {
+        SourceError::Option {
+            option: option.into(),
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        SourceError::Io {
+            action,
+            path: path.into(),
+            source,
+        }
+    }
+}

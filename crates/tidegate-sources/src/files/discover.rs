@@ -1,0 +1,137 @@
+//! Which files belong to the input.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::SourceError;
+
+/// Where files are looked for.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// One file.
+    File { base: PathBuf, name: String },
+    /// All files directly in a folder.
+    Folder { base: PathBuf },
+    /// The files that a pattern matches; names are relative to the folder before the first
+    /// wildcard.
+    Glob { base: PathBuf, pattern: String },
+}
+
+/// What the file system says about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) bytes: u64,
+    pub(super) modified: Option<SystemTime>,
+    /// Device and inode: another one under the same name is another file.
+    pub(super) identity: (u64, u64),
+}
+
+impl Facts {
+    fn of(metadata: &Metadata) -> Self {
+        Facts {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+            identity: (metadata.dev(), metadata.ino()),
+        }
+    }
+}
+
+impl Place {
+    /// Finds out what `path` is: an existing file or folder, or a pattern.
+    pub(super) fn of(path: &str) -> Result<Self, SourceError> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Ok(Place::Folder {
+                base: PathBuf::from(path),
+            }),
+            Ok(_) => {
+                let path = Path::new(path);
+                let name = path.file_name().and_then(|n| n.to_str()).ok_or_else(|| {
+                    SourceError::option("source.path", "the file's name has to be UTF-8")
+                })?;
+                let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+                Ok(Place::File {
+                    base,
+                    name: name.to_owned(),
+                })
+            }
+            Err(_) if path.contains(['*', '?', '[']) => {
+                glob::Pattern::new(path).map_err(|e| {
+                    SourceError::option("source.path", format!("`{path}` is not a pattern: {e}"))
+                })?;
+                let wild = path.find(['*', '?', '[']).unwrap_or(path.len());
+                let base = path[..wild].rfind('/').map_or("", |i| &path[..=i]);
+                Ok(Place::Glob {
+                    base: PathBuf::from(base),
+                    pattern: path.to_owned(),
+                })
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(SourceError::NoInput {
+                path: path.to_owned(),
+                message: "there is no such file or folder. Create it, or correct `source.path`"
+                    .to_owned(),
+            }),
+            Err(e) => Err(SourceError::io("read", path, e)),
+        }
+    }
+
+    /// The folder that names are relative to.
+    pub(super) fn base(&self) -> &Path {
+        match self {
+            Place::File { base, .. } | Place::Folder { base } | Place::Glob { base, .. } => base,
+        }
+    }
+
+    /// The files that are there now, by name.
+    pub(super) fn list(&self) -> Result<BTreeMap<String, Facts>, SourceError> {
+        let mut found = BTreeMap::new();
+        match self {
+            Place::File { base, name } => self.add(&mut found, &base.join(name))?,
+            Place::Folder { base } => {
+                let failed = |e| SourceError::io("list", base, e);
+                for entry in fs::read_dir(base).map_err(failed)? {
+                    self.add(&mut found, &entry.map_err(failed)?.path())?;
+                }
+            }
+            Place::Glob { base, pattern } => {
+                let paths = glob::glob(pattern).map_err(|e| {
+                    SourceError::option("source.path", format!("`{pattern}` is not a pattern: {e}"))
+                })?;
+                for path in paths {
+                    let path = path.map_err(|e| SourceError::io("list", base, e.into()))?;
+                    self.add(&mut found, &path)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn add(&self, found: &mut BTreeMap<String, Facts>, path: &Path) -> Result<(), SourceError> {
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| matches!(name.as_encoded_bytes().first(), Some(b'.' | b'_')));
+        if hidden && !matches!(self, Place::File { .. }) {
+            return Ok(());
+        }
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            // Gone since it was listed.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(SourceError::io("read", path, e)),
+        };
+        if !metadata.is_file() {
+            return Ok(());
+        }
+        let name = path.strip_prefix(self.base()).unwrap_or(path);
+        let name = name.to_str().ok_or_else(|| SourceError::NoInput {
+            path: path.display().to_string(),
+            message: "the file's name is not UTF-8, and so cannot be in the commit log. Rename it"
+                .to_owned(),
+        })?;
+        found.insert(name.to_owned(), Facts::of(&metadata));
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Synthetic transactions, as many as one likes, the same each time.
+//!
+//! What record a partition has at an offset is a pure function of the options, so a restart goes on
+//! where it was and nothing has to be stored: repeats, updates, late, malformed and rule-breaking
+//! records included. The time at which the stream began is part of the partitions' names
+//! (`p3/8@1764000000000000`: partition 3 of 8, began at these microseconds), and comes back with
+//! them from the commit log.
+//!
+//! Record `n` of partition `p` is number `n * partitions + p` of the stream, and its event time is
+//! the stream's start plus that number divided by the rate.
+
+mod customers;
+mod event;
+mod output;
+mod shares;
+mod source;
+
+use std::time::Duration;
+
+pub use event::{EventKind, Generator};
+pub use output::{FileFormat, WrittenFiles, generate_files};
+pub use source::GeneratorSource;
+
+/// Which transactions to make up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratorOptions {
+    /// Events a second, over all partitions; 0 is as fast as possible.
+    pub rate: u64,
+    /// Events a second by which event time advances when `rate` is 0.
+    pub event_rate: u64,
+    /// Events in all; `None` never ends.
+    pub count: Option<u64>,
+    /// Partitions: 1 to 10,000. A customer's events are all in partition
+    /// `murmur2(customer_id) % partitions`, as Kafka's own partitioner has it.
+    pub partitions: i32,
+    /// Another seed makes other events.
+    pub seed: u64,
+    /// Event time of the first event, in microseconds since the Unix epoch. Without it, the time of
+    /// the first start; with `rate` 0 so much earlier that the last event of `count` happens then
+    /// (six days at most, and without a `count`).
+    pub start_time: Option<i64>,
+    /// Delay of the watermark that the stream is meant for: late events are later than this, and
+    /// repeats come sooner.
+    pub delay: Duration,
+    /// Share of exact repeats of an earlier event, 0 to 1. All shares add up to 1 at most.
+    pub duplicates: f64,
+    /// Share of updates: an earlier PENDING event again, as COMPLETED, with a later time.
+    pub updates: f64,
+    /// Share of events that are behind the watermark.
+    pub late: f64,
+    /// Share of records that cannot be decoded: truncated, not UTF-8, wrong types, missing fields.
+    pub malformed: f64,
+    /// Share of events that decode and break a rule: amounts, currencies, status, times.
+    pub rule_breaking: f64,
+}
+
+impl Default for GeneratorOptions {
+    fn default() -> Self {
+        GeneratorOptions {
+            rate: 0,
+            event_rate: 50_000,
+            count: None,
+            partitions: 8,
+            seed: 1,
+            start_time: None,
+            delay: Duration::from_secs(600),
+            duplicates: 0.01,
+            updates: 0.02,
+            late: 0.005,
+            malformed: 0.001,
+            rule_breaking: 0.002,
+        }
+    }
+}

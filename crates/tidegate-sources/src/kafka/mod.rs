@@ -1,0 +1,10 @@
+//! A Kafka topic.
+//!
+//! The commit log is the truth about positions: the source assigns itself every partition of the
+//! topic at the offset that the log says, and commits offsets to its group only for tools that show
+//! lag. Every start is an explicit offset and the client's own reset is switched off, so nothing is
+//! passed over that the configuration did not say to pass over.
+
+mod options;
+
+pub use options::{KafkaOptions, KafkaStart, MissingOffsets};
