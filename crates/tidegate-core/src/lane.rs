@@ -90,27 +90,30 @@ impl Lane {
             self.watermark = Some(watermark);
         }
         for (window, input) in self.windows.iter_mut().zip(&prepared.windows) {
-            window.add(input, &prepared.times, &verdict.keep);
+            window.add(
+                input,
+                &prepared.times,
+                (0..rows).filter(|row| verdict.keep[*row]),
+            );
         }
         verdict
     }
 
-    /// Takes committed rows of this lane into the state again, after a restart. `mine` says which
-    /// rows are this lane's.
-    pub fn restore(&mut self, restored: &Restored, mine: &[bool]) {
+    /// Takes committed rows of this lane into the state again, after a restart.
+    pub fn restore(&mut self, restored: &Restored, rows: &[usize]) {
         let watermark = self.watermark.unwrap_or(i64::MIN);
         if let Some(dedup) = &mut self.dedup {
-            for row in (0..mine.len()).filter(|row| mine[*row]) {
-                dedup.restore(restored.fingerprints[row], restored.times[row]);
+            for row in rows {
+                dedup.restore(restored.fingerprints[*row], restored.times[*row]);
             }
         }
         for (window, input) in self.windows.iter_mut().zip(&restored.windows) {
-            let keep: Vec<bool> = mine
+            let open: Vec<usize> = rows
                 .iter()
-                .zip(&restored.times)
-                .map(|(m, t)| *m && window.is_open(*t, watermark))
+                .copied()
+                .filter(|row| window.is_open(restored.times[*row], watermark))
                 .collect();
-            window.add(input, &restored.times, &keep);
+            window.add(input, &restored.times, open.into_iter());
         }
     }
 

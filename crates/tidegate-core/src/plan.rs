@@ -259,6 +259,13 @@ impl Plan {
         &self.event_time.column
     }
 
+    /// Whether a column is part of the deduplication key.
+    pub fn is_key(&self, column: &str) -> bool {
+        self.dedup_key
+            .iter()
+            .any(|key| self.event_schema.field(*key).name() == column)
+    }
+
     /// How far an event may be behind the greatest event time, and how long repeats are recognised.
     pub fn delay(&self) -> Duration {
         self.event_time.delay

@@ -465,13 +465,13 @@ impl WindowState {
         }
     }
 
-    /// Adds the rows of a chunk for which `keep` is true.
-    pub fn add(&mut self, input: &WindowInput, times: &[i64], keep: &[bool]) {
+    /// Adds rows of a chunk.
+    pub fn add(&mut self, input: &WindowInput, times: &[i64], rows: impl Iterator<Item = usize>) {
         const UNKNOWN: u32 = u32::MAX;
         let plan = &*self.plan;
         let groups = input.groups.len().max(1);
         let mut slots = vec![UNKNOWN; groups];
-        let mut rows = (0..times.len()).filter(|row| keep[*row]).peekable();
+        let mut rows = rows.peekable();
         // Rows come mostly in order of time: stay in a pane while they do.
         while let Some(&first) = rows.peek() {
             let start = times[first].div_euclid(plan.slide) * plan.slide;

@@ -1,0 +1,220 @@
+//! The encoder thread: batches into Parquet files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{BooleanArray, UInt32Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use tidegate_core::plan::Plan;
+use tidegate_core::rejected::rejected_schema;
+use tidegate_log::Draft;
+
+use crate::error::EngineError;
+use crate::gather::{Batch, Judged};
+use crate::shared::Shared;
+
+/// A file in memory, ready to be put.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) dataset: String,
+    /// Time that decides the folder.
+    pub(crate) time: i64,
+    pub(crate) rows: u64,
+    /// Least and greatest event time.
+    pub(crate) event_time: Option<(i64, i64)>,
+    pub(crate) bytes: Bytes,
+}
+
+/// A batch with its files, ready to be committed. The draft names no files yet.
+#[derive(Debug)]
+pub(crate) struct EncodedBatch {
+    pub(crate) draft: Draft,
+    pub(crate) files: Vec<Encoded>,
+    pub(crate) cost: usize,
+    pub(crate) encode_seconds: f64,
+}
+
+/// Microseconds in an hour: events are stored in a folder for each.
+const HOUR: i64 = 3_600_000_000;
+
+/// Encodes batches until there are no more.
+pub(crate) fn encode(plan: &Plan, shared: &Shared, batches: &Receiver<Batch>, out: &Sender<EncodedBatch>) {
+    let properties = Properties::new(plan);
+    for batch in batches {
+        let started = Instant::now();
+        match encode_batch(plan, &properties, batch, shared.clock.now_micros()) {
+            Ok(mut encoded) => {
+                encoded.encode_seconds = started.elapsed().as_secs_f64();
+                if out.send(encoded).is_err() {
+                    return;
+                }
+            }
+            Err(error) => return shared.fail(error),
+        }
+    }
+}
+
+/// Parquet settings of each dataset.
+struct Properties {
+    events: Arc<WriterProperties>,
+    other: Arc<WriterProperties>,
+}
+
+impl Properties {
+    fn new(plan: &Plan) -> Self {
+        let base = || {
+            WriterProperties::builder()
+                .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                .set_statistics_enabled(EnabledStatistics::Chunk)
+                .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
+        };
+        let schema = plan.event_schema();
+        let mut events = base();
+        for field in schema.fields() {
+            let path = ColumnPath::from(field.name().clone());
+            let key = plan.is_key(field.name());
+            match field.data_type() {
+                // Times and offsets ascend, mostly: differences are small. Keys never repeat, so
+                // that a dictionary would be built for nothing.
+                DataType::Timestamp(..) | DataType::Int64 => {
+                    events = events
+                        .set_column_dictionary_enabled(path.clone(), field.name() == "processing_timestamp")
+                        .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+                }
+                DataType::Float64 => events = events.set_column_dictionary_enabled(path, false),
+                DataType::Utf8 if key => {
+                    events = events
+                        .set_column_dictionary_enabled(path.clone(), false)
+                        .set_column_statistics_enabled(path, EnabledStatistics::None);
+                }
+                _ => {}
+            }
+        }
+        Properties { events: Arc::new(events.build()), other: Arc::new(base().build()) }
+    }
+}
+
+fn encode_batch(
+    plan: &Plan,
+    properties: &Properties,
+    batch: Batch,
+    now: i64,
+) -> Result<EncodedBatch, EngineError> {
+    let mut files = events(plan, properties, &batch.judged)?;
+    files.extend(late(plan, properties, &batch.judged, now)?);
+    if !batch.rejected.is_empty() {
+        let mut file = File::new(rejected_schema(), &properties.other)?;
+        for rejected in &batch.rejected {
+            file.write(rejected, None)?;
+        }
+        files.push(file.finish("rejected", now)?);
+    }
+    for (window, closed) in plan.windows().zip(batch.closed) {
+        if let Some(range) = closed.start_range(window) {
+            let rows = closed.into_batch(window)?;
+            let mut file = File::new(rows.schema(), &properties.other)?;
+            file.write(&rows, Some(range))?;
+            files.push(file.finish(&format!("window:{}", window.name), now)?);
+        }
+    }
+    let draft = Draft {
+        partitions: batch.spans.into_values().collect(),
+        watermarks: batch.watermarks,
+        counts: batch.counts,
+        rejected_by: batch.rejected_by,
+        files: Vec::new(),
+        complete: batch.complete,
+    };
+    Ok(EncodedBatch { draft, files, cost: batch.cost, encode_seconds: 0.0 })
+}
+
+/// The events, a file for each hour of event time.
+fn events(plan: &Plan, properties: &Properties, judged: &[Judged]) -> Result<Vec<Encoded>, EngineError> {
+    let mut hours: BTreeMap<i64, File> = BTreeMap::new();
+    for rows in judged.iter().filter(|rows| rows.events > 0) {
+        let mut ranges: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+        for time in rows.times.iter().zip(&rows.keep).filter(|(_, keep)| **keep).map(|(time, _)| *time) {
+            let range = ranges.entry(time.div_euclid(HOUR)).or_insert((time, time));
+            *range = (range.0.min(time), range.1.max(time));
+        }
+        let one_hour = ranges.len() == 1;
+        for (hour, range) in ranges {
+            let in_hour = |time: &i64| time.div_euclid(HOUR) == hour;
+            let part = if one_hour && rows.events == rows.keep.len() as u64 {
+                rows.batch.clone()
+            } else {
+                let keep = rows.keep.iter().zip(&rows.times).map(|(keep, time)| *keep && in_hour(time));
+                filter_record_batch(&rows.batch, &BooleanArray::from(keep.collect::<Vec<bool>>()))?
+            };
+            let file = match hours.entry(hour) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(File::new(Arc::clone(plan.event_schema()), &properties.events)?)
+                }
+            };
+            file.write(&part, Some(range))?;
+        }
+    }
+    hours.into_iter().map(|(hour, file)| file.finish("events", hour * HOUR)).collect()
+}
+
+/// The late events, in one file: their times are scattered.
+fn late(
+    plan: &Plan,
+    properties: &Properties,
+    judged: &[Judged],
+    now: i64,
+) -> Result<Option<Encoded>, EngineError> {
+    let mut file = None;
+    for rows in judged.iter().filter(|rows| !rows.late.is_empty()) {
+        let file = match &mut file {
+            Some(file) => file,
+            None => file.insert(File::new(Arc::clone(plan.event_schema()), &properties.events)?),
+        };
+        let times = || rows.late.iter().map(|row| rows.times[*row as usize]);
+        let range = times().min().zip(times().max());
+        file.write(&take_record_batch(&rows.batch, &UInt32Array::from(rows.late.clone()))?, range)?;
+    }
+    file.map(|file| file.finish("late", now)).transpose()
+}
+
+/// A Parquet file that is being written to memory.
+struct File {
+    writer: ArrowWriter<Vec<u8>>,
+    rows: u64,
+    event_time: Option<(i64, i64)>,
+}
+
+impl File {
+    fn new(schema: SchemaRef, properties: &WriterProperties) -> Result<Self, EngineError> {
+        // Readers take the types from the Parquet schema: it says all that matters.
+        let options = ArrowWriterOptions::new().with_properties(properties.clone()).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options)?;
+        Ok(File { writer, rows: 0, event_time: None })
+    }
+
+    fn write(&mut self, batch: &RecordBatch, range: Option<(i64, i64)>) -> Result<(), EngineError> {
+        self.writer.write(batch)?;
+        self.rows += batch.num_rows() as u64;
+        self.event_time = match (self.event_time, range) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+            (a, b) => a.or(b),
+        };
+        Ok(())
+    }
+
+    fn finish(self, dataset: &str, time: i64) -> Result<Encoded, EngineError> {
+        let bytes = Bytes::from(self.writer.into_inner()?);
+        Ok(Encoded { dataset: dataset.to_owned(), time, rows: self.rows, event_time: self.event_time, bytes })
+    }
+}

@@ -1,0 +1,95 @@
+//! Why a job stopped.
+
+use std::path::PathBuf;
+
+use arrow::error::ArrowError;
+use parquet::errors::ParquetError;
+use tidegate_core::plan::SpecError;
+use tidegate_core::prepare::PrepareError;
+use tidegate_log::{CommitError, OpenError, StorageError};
+use tidegate_sources::SourceError;
+use tidegate_warehouse::WarehouseError;
+
+/// Why a job could not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The spec contradicts itself; `tidegate validate` shows where.
+    #[error("the job's configuration is wrong: {}", describe(.0))]
+    Spec(Vec<SpecError>),
+    /// A source that never ends cannot be caught up with.
+    #[error(
+        "the source has no end that could be reached: set `source.count` for the generator, or \
+         `source.follow = false` for files, or run without --until-caught-up"
+    )]
+    Unbounded,
+    /// The storage cannot be opened.
+    #[error("cannot open the storage: {0}")]
+    Storage(#[from] StorageError),
+    /// The commit log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A commit failed for good.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The source cannot go on.
+    #[error("source: {0}")]
+    Source(#[from] SourceError),
+    /// A reference table cannot be read.
+    #[error("lookup `{name}`: cannot use {}: {message}", .path.display())]
+    Lookup {
+        /// Name of the lookup.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// State cannot be rebuilt from a committed file.
+    #[error(
+        "cannot rebuild the state from {path}: {message}. Run `tidegate log verify` to see whether the \
+         file is damaged; if the schema was changed in a way that old files do not fit, the job needs \
+         a new storage prefix"
+    )]
+    Restore {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A chunk cannot be prepared.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// Rows cannot be put into columns or files.
+    #[error("cannot write Parquet: {0}")]
+    Encode(#[from] ParquetError),
+    /// Arrow refused.
+    #[error("cannot build a batch: {0}")]
+    Arrow(#[from] ArrowError),
+    /// Chunks do not join: the source is broken.
+    #[error(
+        "partition {partition} of the source went on at offset {got}, but {expected} was next; nothing of \
+         it was committed. Restart to go on from the last commit"
+    )]
+    Gap {
+        /// Partition of the source.
+        partition: i32,
+        /// Offset that was due.
+        expected: i64,
+        /// Offset that came.
+        got: i64,
+    },
+    /// The warehouse refuses in a way that repeating does not mend.
+    #[error("warehouse: {0}")]
+    Warehouse(#[from] WarehouseError),
+    /// A thread panicked: a bug.
+    #[error("the {0} thread panicked; this is a bug in Tidegate. Nothing is lost: restart to go on")]
+    Panicked(&'static str),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+fn describe(errors: &[SpecError]) -> String {
+    let lines: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.path.join("."), e.message)).collect();
+    lines.join("; ")
+}

@@ -1,0 +1,108 @@
+//! What an engine is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tidegate_core::clock::Clock;
+use tidegate_core::spec::JobSpec;
+use tidegate_sources::SourceOptions;
+
+/// Everything that a job needs to run.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Name of the job.
+    pub job: String,
+    /// What it does to an event.
+    pub spec: JobSpec,
+    /// Where events come from.
+    pub source: SourceOptions,
+    /// Prefix that the job owns, such as `file:./data`.
+    pub storage_url: String,
+    /// Where rows go; `None` to stage only.
+    pub warehouse: Option<WarehouseOptions>,
+    /// When a batch is committed.
+    pub batch: BatchOptions,
+    /// Bytes of payload that may be in flight between source and commit.
+    pub memory: usize,
+    /// Worker threads.
+    pub threads: usize,
+    /// When commits are loaded.
+    pub load: LoadOptions,
+    /// Files of the reference tables, one for each lookup of the spec, in its order.
+    pub lookups: Vec<LookupSource>,
+    /// End when everything that the source held at the start is loaded.
+    pub until_caught_up: bool,
+    /// Where "now" comes from.
+    pub clock: Clock,
+}
+
+/// When a batch is committed: as soon as one of these is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchOptions {
+    /// Time since the last commit.
+    pub interval: Duration,
+    /// Rows.
+    pub max_rows: usize,
+    /// Bytes of payload.
+    pub max_bytes: usize,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        BatchOptions { interval: Duration::from_secs(1), max_rows: 500_000, max_bytes: 128 << 20 }
+    }
+}
+
+/// Where rows go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarehouseOptions {
+    /// The DuckDB file.
+    pub path: PathBuf,
+    /// Table for events and late events.
+    pub table: String,
+    /// Table for rejected records.
+    pub rejected_table: String,
+    /// Columns of which the table has each combination once, the latest; empty to append.
+    pub upsert_key: Vec<String>,
+    /// How far back in event time a row can be that an update replaces; `None` for any.
+    pub reach: Option<Duration>,
+    /// Bytes of memory for the warehouse; `None` for its own default.
+    pub memory_limit: Option<usize>,
+    /// Threads of the warehouse; `None` for its own default.
+    pub threads: Option<usize>,
+}
+
+/// When commits are loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Time between loads.
+    pub interval: Duration,
+    /// Rows in a load, at most, unless a single commit has more.
+    pub max_rows: u64,
+    /// Time between runs of ANALYZE.
+    pub analyze_every: Duration,
+    /// Time between checkpoints of the database.
+    pub checkpoint_every: Duration,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        LoadOptions {
+            interval: Duration::from_secs(2),
+            max_rows: 2_000_000,
+            analyze_every: Duration::from_secs(600),
+            checkpoint_every: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The file of a reference table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupSource {
+    /// Name of the lookup.
+    pub name: String,
+    /// CSV with a header, or newline-delimited JSON, by its ending.
+    pub path: PathBuf,
+    /// How often it is looked at for changes.
+    pub reload_every: Duration,
+}

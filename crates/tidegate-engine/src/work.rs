@@ -1,0 +1,39 @@
+//! The worker threads: prepare chunks, any chunk on any core.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crossbeam_channel::{Receiver, Sender};
+use tidegate_core::lookup::LookupTables;
+use tidegate_core::prepare::Preparer;
+
+use crate::read::Task;
+use crate::shared::Shared;
+use crate::state::{Item, Numbered};
+
+/// The reference tables as of now; replaced as a whole when one is reloaded.
+pub(crate) type CurrentLookups = RwLock<LookupTables>;
+
+/// Prepares chunks until there are no more.
+pub(crate) fn work(
+    mut preparer: Preparer,
+    shared: &Shared,
+    lookups: &CurrentLookups,
+    tasks: &Receiver<Task>,
+    items: &Sender<Numbered>,
+) {
+    for task in tasks {
+        if shared.failed() {
+            return;
+        }
+        let tables = Arc::clone(&lookups.read().unwrap_or_else(PoisonError::into_inner));
+        match preparer.prepare(&task.chunk, shared.clock.now_micros(), &tables) {
+            Ok(prepared) => {
+                let item = Item::Prepared { prepared: Box::new(prepared), cost: task.cost };
+                if items.send(Numbered { number: task.number, item }).is_err() {
+                    return;
+                }
+            }
+            Err(error) => return shared.fail(error.into()),
+        }
+    }
+}
