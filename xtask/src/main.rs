@@ -81,7 +81,9 @@ fn setup(places: &Places, kafka: bool) -> Result<(), Failure> {
 
 fn demo(places: &Places, args: &[String]) -> Result<(), Failure> {
     setup(places, false)?;
-    Step::cargo(["run", "--release", "--package", "tidegate", "--", "demo"])
+    // Chosen by its name and not by `--package`: so cargo picks the features of the dependencies as it does for the whole
+    // workspace, and the tests compile none of them again.
+    Step::cargo(["run", "--release", "--bin", "tidegate", "--", "demo"])
         .args(args)
         .become_it()
 }

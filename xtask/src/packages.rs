@@ -49,10 +49,10 @@ pub(crate) const DUCKDB: &[Need] = &[Need {
     debian: &["npm"],
 }];
 
-/// For a Kafka broker of the tests. `Java 17` is what Kafka 4 asks for.
+/// For a Kafka broker of the tests.
 pub(crate) const KAFKA: &[Need] = &[Need {
     what: "a Java runtime (17 or later)",
-    there: || on_path("java"),
+    there: || java_version() >= Some(17),
     debian: &["default-jre-headless"],
 }];
 
@@ -125,4 +125,15 @@ fn pkg_config(library: &str) -> bool {
     Step::new("pkg-config")
         .args(["--exists", library])
         .succeeds()
+}
+
+/// What `java` is: the 17 of `openjdk version "17.0.15"`.
+fn java_version() -> Option<u32> {
+    // It says so on standard error.
+    let text = Step::new("sh")
+        .args(["-c", "java -version 2>&1"])
+        .output()
+        .ok()?;
+    let version = text.split('"').nth(1)?;
+    version.split('.').next()?.parse().ok()
 }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use tidegate_testkit::{Compression, Ending, Isolation, Kafka, ReadRecord, Record, Stop};
 
 fn payloads(records: &[ReadRecord]) -> Vec<(i32, &str)> {
+    let text = |payload| std::str::from_utf8(payload).expect("the tests produce text");
     records
         .iter()
         .map(|record| {
             (
                 record.partition,
-                std::str::from_utf8(record.payload.as_deref().unwrap()).unwrap(),
+                text(record.payload.as_deref().expect("no tombstone")),
             )
         })
         .collect()
