@@ -77,18 +77,11 @@ fn deny(places: &Places) -> Result<(), Failure> {
     let program = tools.join("bin/cargo-deny");
     if !program.is_file() {
         println!("Building cargo-deny {CARGO_DENY}, once");
-        Step::cargo([
-            "install",
-            "--quiet",
-            "--locked",
-            "cargo-deny",
-            "--version",
-            CARGO_DENY,
-            "--root",
-        ])
-        .args([&tools])
-        .variable("CARGO_TARGET_DIR", tools.join("target"))
-        .run()?;
+        Step::cargo(["install", "--quiet", "--locked", "cargo-deny"])
+            .args(["--version", CARGO_DENY, "--root"])
+            .args([&tools])
+            .variable("CARGO_TARGET_DIR", tools.join("target"))
+            .run()?;
         fs::remove_dir_all(tools.join("target")).map_err(|error| {
             Failure::new(format!(
                 "cannot remove {}: {error}",
@@ -96,27 +89,14 @@ fn deny(places: &Places) -> Result<(), Failure> {
             ))
         })?;
     }
-    let deny = || Step::new(&program).within(&places.root);
-    deny()
-        .args([
-            "--log-level",
-            "error",
-            "check",
-            "bans",
-            "licenses",
-            "sources",
-        ])
-        .run()?;
-    if deny().args(["fetch", "db"]).succeeds() {
-        deny()
-            .args([
-                "--log-level",
-                "error",
-                "check",
-                "--disable-fetch",
-                "advisories",
-            ])
-            .run()
+    let deny = |words: &str| {
+        Step::new(&program)
+            .args(words.split(' '))
+            .within(&places.root)
+    };
+    deny("--log-level error check bans licenses sources").run()?;
+    if deny("fetch db").succeeds() {
+        deny("--log-level error check --disable-fetch advisories").run()
     } else {
         println!("advisories not checked: their list cannot be fetched from here");
         Ok(())
