@@ -11,6 +11,7 @@ mod error;
 pub mod files;
 pub mod generator;
 pub mod kafka;
+pub mod produce;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -173,10 +174,7 @@ pub fn open(
     limits.check()?;
     Ok(match options {
         SourceOptions::Kafka(options) => {
-            return Err(options.check().err().unwrap_or(SourceError::option(
-                "source.kind",
-                "kafka is not built in yet",
-            )));
+            Box::new(kafka::KafkaSource::open(options, resume, *limits)?)
         }
         SourceOptions::Files(options) => {
             Box::new(files::FilesSource::open(options, resume, *limits)?)

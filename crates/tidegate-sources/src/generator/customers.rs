@@ -60,7 +60,7 @@ impl Customers {
         } else {
             &home.rest
         };
-        group[(low * group.len() as u64 >> 32) as usize]
+        group[((low * group.len() as u64) >> 32) as usize]
     }
 }
 

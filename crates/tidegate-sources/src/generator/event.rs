@@ -17,7 +17,7 @@ const DUPLICATE_LAG: i64 = 1000;
 const DUPLICATE_TRIES: i64 = 64;
 
 /// What a generated record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// A new, valid event.
     Original,
@@ -270,7 +270,7 @@ impl Draw {
 
     /// A number below `bound`.
     fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 }
 

@@ -20,6 +20,7 @@ use std::time::Duration;
 pub use event::{EventKind, Generator};
 pub use output::{FileFormat, WrittenFiles, generate_files};
 pub use source::GeneratorSource;
+pub(crate) use source::first_start;
 
 /// Which transactions to make up.
 #[derive(Debug, Clone, PartialEq)]

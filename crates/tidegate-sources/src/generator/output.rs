@@ -50,7 +50,7 @@ pub fn generate_files(
             "files need a number of events",
         ));
     };
-    let start_time = super::source::first_start(options, clock.now_micros());
+    let start_time = super::first_start(options, clock.now_micros());
     let generator = Generator::new(options, start_time)?;
     fs::create_dir_all(dir).map_err(|e| SourceError::io("create", dir, e))?;
     let files = files.max(1) as u64;

@@ -235,7 +235,7 @@ impl Source for GeneratorSource {
 }
 
 /// When a stream begins that has not begun yet.
-pub(super) fn first_start(options: &GeneratorOptions, now: i64) -> i64 {
+pub(crate) fn first_start(options: &GeneratorOptions, now: i64) -> i64 {
     let back = if options.rate > 0 {
         0
     } else {

@@ -5,6 +5,12 @@
 //! lag. Every start is an explicit offset and the client's own reset is switched off, so nothing is
 //! passed over that the configuration did not say to pass over.
 
+mod assembly;
+mod context;
 mod options;
+mod positions;
+mod source;
 
+pub(crate) use options::check_producer_properties;
 pub use options::{KafkaOptions, KafkaStart, MissingOffsets};
+pub use source::KafkaSource;

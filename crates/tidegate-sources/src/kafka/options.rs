@@ -157,13 +157,13 @@ impl KafkaOptions {
                 ));
             }
         }
-        if let KafkaStart::Offsets(offsets) = &self.start {
-            if let Some((partition, offset)) = offsets.iter().find(|(p, o)| **p < 0 || **o < 0) {
-                return Err(SourceError::option(
-                    "source.start",
-                    format!("partition {partition}, offset {offset}: neither can be negative"),
-                ));
-            }
+        if let KafkaStart::Offsets(offsets) = &self.start
+            && let Some((partition, offset)) = offsets.iter().find(|(p, o)| **p < 0 || **o < 0)
+        {
+            return Err(SourceError::option(
+                "source.start",
+                format!("partition {partition}, offset {offset}: neither can be negative"),
+            ));
         }
         if !(1 << 20..1 << 31).contains(&self.read_ahead_bytes) {
             return Err(SourceError::option(

@@ -131,7 +131,7 @@ pub(super) fn write_json(
     metadata(fields.metadata, out);
     if malformation == Some(Malformation::Truncated) {
         let len = (out.len() - start) as u64;
-        let keep = 1 + ((random >> 32) * (len - 1) >> 32);
+        let keep = 1 + (((random >> 32) * (len - 1)) >> 32);
         out.truncate(start + keep as usize);
     }
 }

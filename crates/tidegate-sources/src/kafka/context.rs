@@ -1,0 +1,156 @@
+//! What the client tells in passing: statistics, errors, log lines.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+/// Receives the client's callbacks, which come while it is polled.
+pub(super) struct Context {
+    pub(super) topic: String,
+    pub(super) reads_uncommitted: bool,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What is known about the cluster.
+#[derive(Default)]
+pub(super) struct Shared {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Where each partition ends.
+    ends: BTreeMap<i32, i64>,
+    /// Since when no broker is reachable, and why.
+    lost: Option<(Instant, String)>,
+    /// The last thing that went wrong with a broker.
+    reason: String,
+    commit_failed: bool,
+}
+
+impl Shared {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where each partition ends, as far as known.
+    pub(super) fn ends(&self) -> BTreeMap<i32, i64> {
+        self.known().ends.clone()
+    }
+
+    /// Where a partition ends, as far as known.
+    pub(super) fn end(&self, partition: i32) -> Option<i64> {
+        self.known().ends.get(&partition).copied()
+    }
+
+    /// For how long no broker has been reachable, and why.
+    pub(super) fn lost_for(&self) -> Option<(Duration, String)> {
+        self.known()
+            .lost
+            .as_ref()
+            .map(|(since, reason)| (since.elapsed(), reason.clone()))
+    }
+
+    /// No broker is reachable. Logged once for each time that happens.
+    pub(super) fn lose(&self, why: &str) {
+        let mut known = self.known();
+        let reason = if known.reason.is_empty() {
+            why.to_owned()
+        } else {
+            known.reason.clone()
+        };
+        match &mut known.lost {
+            Some((_, lost_reason)) => *lost_reason = reason,
+            lost @ None => {
+                tracing::warn!(
+                    reason,
+                    "no Kafka broker is reachable; trying again until one is"
+                );
+                *lost = Some((Instant::now(), reason));
+            }
+        }
+    }
+
+    /// A broker is reachable.
+    pub(super) fn find(&self) {
+        let mut known = self.known();
+        known.reason.clear();
+        if let Some((since, _)) = known.lost.take() {
+            let seconds = since.elapsed().as_secs_f64();
+            tracing::info!(seconds, "a Kafka broker is reachable again");
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(facility, message, "librdkafka");
+            }
+            // A broker that is down is reported once, in `lose`, and not at each attempt.
+            _ => tracing::debug!(facility, message, "librdkafka"),
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        // A broker that answers is one that has a number; the ones to start from have -1.
+        let is_up = statistics
+            .brokers
+            .values()
+            .any(|broker| broker.state == "UP");
+        if is_up {
+            self.shared.find();
+        }
+        let Some(topic) = statistics.topics.get(&self.topic) else {
+            return;
+        };
+        let mut known = self.shared.known();
+        for (id, partition) in &topic.partitions {
+            let end = if self.reads_uncommitted {
+                partition.hi_offset
+            } else {
+                partition.ls_offset
+            };
+            if *id >= 0 && end >= 0 {
+                known.ends.insert(*id, end);
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.shared.lose(reason),
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SaslAuthenticationFailed
+                | RDKafkaErrorCode::SSL,
+            ) => self.shared.known().reason = reason.to_owned(),
+            // What else there is comes out of `poll` too, and is dealt with there.
+            _ => {}
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        let mut known = self.shared.known();
+        match result {
+            Ok(()) => known.commit_failed = false,
+            Err(error) if !known.commit_failed => {
+                known.commit_failed = true;
+                tracing::warn!(%error, "cannot commit to the consumer group; only lag tools miss it");
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! The source: the client, polled from one thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Message, Timestamp};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::KafkaOptions;
+use super::assembly::Assembly;
+use super::context::{Context, Shared};
+use super::positions::{Position, Watermarks, decide, partition_name};
+use crate::{ChunkLimits, Resume, Source, SourceError, SourceEvent};
+
+/// Messages that are taken before it is looked at the clock again.
+const BURST: usize = 256;
+/// How long one question to the cluster may take.
+const ASK: Duration = Duration::from_secs(5);
+/// How long to wait before the cluster is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long an offset behind the end is given to appear: a broker that has just started may not know
+/// its end yet.
+const END_WAIT: Duration = Duration::from_secs(15);
+
+/// A source over one topic; see the module.
+pub struct KafkaSource {
+    options: KafkaOptions,
+    consumer: BaseConsumer<Context>,
+    shared: Arc<Shared>,
+    assembly: Assembly,
+    resume: BTreeMap<i32, i64>,
+    /// Whether the job has read the topic before.
+    founded: bool,
+    /// When the cluster is asked for partitions and offsets the next time; `None` while messages
+    /// are read from an assignment that stands.
+    locate_at: Option<Instant>,
+    discovered: Instant,
+    topic_missing: Option<Instant>,
+    end_missing: Option<Instant>,
+}
+
+/// Why partitions and offsets could not be found out.
+enum Obstacle {
+    /// May pass.
+    Passing,
+    Fatal(SourceError),
+}
+
+impl From<SourceError> for Obstacle {
+    fn from(error: SourceError) -> Self {
+        Obstacle::Fatal(error)
+    }
+}
+
+impl KafkaSource {
+    /// Sets the client up. The cluster is contacted by the first polls.
+    ///
+    /// # Errors
+    /// If an option or property cannot be used, or `resume` is from another topic.
+    pub fn open(
+        options: &KafkaOptions,
+        resume: &Resume,
+        limits: ChunkLimits,
+    ) -> Result<Self, SourceError> {
+        options.check()?;
+        for (id, partition) in &resume.partitions {
+            if partition.name != partition_name(&options.topic, *id) {
+                let message = format!(
+                    "it has positions in `{}`, and `source.topic` is `{}`",
+                    partition.name, options.topic
+                );
+                return Err(SourceError::OtherSource { message });
+            }
+        }
+        let shared = Arc::new(Shared::default());
+        let context = Context {
+            topic: options.topic.clone(),
+            reads_uncommitted: options.reads_uncommitted(),
+            shared: Arc::clone(&shared),
+        };
+        let consumer = options
+            .client_config(&limits)
+            .create_with_context(context)
+            .map_err(|error: KafkaError| match error {
+                KafkaError::ClientConfig(_, reason, key, value) => SourceError::option(
+                    format!("source.properties.{key}"),
+                    format!("librdkafka refuses `{value}`: {reason}"),
+                ),
+                other => SourceError::Kafka {
+                    topic: options.topic.clone(),
+                    action: "set up the client",
+                    reason: other.to_string(),
+                },
+            })?;
+        Ok(KafkaSource {
+            options: options.clone(),
+            consumer,
+            shared,
+            assembly: Assembly::new(limits),
+            resume: resume
+                .partitions
+                .iter()
+                .map(|(id, p)| (*id, p.offset))
+                .collect(),
+            founded: !resume.partitions.is_empty(),
+            locate_at: Some(Instant::now()),
+            discovered: Instant::now(),
+            topic_missing: None,
+            end_missing: None,
+        })
+    }
+
+    /// Finds out which partitions there are and where they begin and end, decides where to read
+    /// on, and assigns all of them.
+    fn locate(&mut self) -> Result<(), Obstacle> {
+        let mut marks = BTreeMap::new();
+        for id in self.ask_partitions()? {
+            let asked = self.consumer.fetch_watermarks(&self.options.topic, id, ASK);
+            let (low, high) = asked.map_err(|error| self.obstacle("ask for offsets", &error))?;
+            marks.insert(id, Watermarks { low, high });
+        }
+        let expected = self
+            .resume
+            .keys()
+            .copied()
+            .chain(self.assembly.partitions());
+        if let Some(partition) = expected.filter(|id| !marks.contains_key(id)).min() {
+            let at = self.known(partition).unwrap_or(0);
+            return Err(self.beyond_end(SourceError::OffsetBeyondEnd {
+                topic: self.options.topic.clone(),
+                partition,
+                asked: at,
+                high: 0,
+            }));
+        }
+        let mut positions = BTreeMap::new();
+        for (id, marks) in &marks {
+            match decide(&self.options, *id, self.known(*id), self.founded, *marks) {
+                Ok(position) => positions.insert(*id, position),
+                Err(error @ SourceError::OffsetBeyondEnd { .. }) => {
+                    return Err(self.beyond_end(error));
+                }
+                Err(error) => return Err(error.into()),
+            };
+        }
+        self.end_missing = None;
+        self.shared.find();
+        self.assign(&positions)?;
+        for (id, position) in positions {
+            let Position { from, at } = position;
+            if at > from {
+                tracing::warn!(
+                    topic = self.options.topic,
+                    partition = id,
+                    from,
+                    to = at,
+                    "records expired before they were read; going on behind them"
+                );
+            }
+            let name = partition_name(&self.options.topic, id);
+            self.assembly.place(id, name, position, marks[&id].high);
+        }
+        self.founded = true;
+        self.discovered = Instant::now();
+        self.locate_at = None;
+        Ok(())
+    }
+
+    /// Numbers of the topic's partitions.
+    fn ask_partitions(&mut self) -> Result<Vec<i32>, Obstacle> {
+        let topic = &self.options.topic;
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(topic), ASK)
+            .map_err(|error| self.obstacle("ask for the topic", &error))?;
+        let found = metadata.topics().iter().find(|t| t.name() == topic);
+        let error = found.and_then(|t| t.error()).map(RDKafkaErrorCode::from);
+        let ids: Vec<i32> = found
+            .iter()
+            .flat_map(|t| t.partitions())
+            .map(|partition| partition.id())
+            .collect();
+        match error {
+            None if !ids.is_empty() => {
+                self.topic_missing = None;
+                Ok(ids)
+            }
+            None
+            | Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                self.shared.find();
+                let since = *self.topic_missing.get_or_insert_with(|| {
+                    tracing::warn!(topic, "the topic does not exist; waiting for it");
+                    Instant::now()
+                });
+                match self.options.topic_wait {
+                    Some(after) if since.elapsed() >= after => {
+                        Err(Obstacle::Fatal(SourceError::TopicMissing {
+                            topic: topic.clone(),
+                            brokers: self.options.brokers.clone(),
+                            after,
+                        }))
+                    }
+                    _ => Err(Obstacle::Passing),
+                }
+            }
+            Some(code) => Err(self.obstacle("ask for the topic", &KafkaError::MetadataFetch(code))),
+        }
+    }
+
+    /// Reads every partition from where it is wanted.
+    fn assign(&self, positions: &BTreeMap<i32, Position>) -> Result<(), SourceError> {
+        let failed = |error: KafkaError| SourceError::Kafka {
+            topic: self.options.topic.clone(),
+            action: "assign partitions",
+            reason: error.to_string(),
+        };
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (id, position) in positions {
+            let offset = Offset::Offset(position.at);
+            list.add_partition_offset(&self.options.topic, *id, offset)
+                .map_err(failed)?;
+        }
+        self.consumer.assign(&list).map_err(failed)
+    }
+
+    /// Where to go on in a partition, if that is known.
+    fn known(&self, partition: i32) -> Option<i64> {
+        self.assembly
+            .position(partition)
+            .or_else(|| self.resume.get(&partition).copied())
+    }
+
+    fn beyond_end(&mut self, error: SourceError) -> Obstacle {
+        let since = *self.end_missing.get_or_insert_with(Instant::now);
+        if since.elapsed() < END_WAIT {
+            Obstacle::Passing
+        } else {
+            Obstacle::Fatal(error)
+        }
+    }
+
+    /// What to make of a question that failed.
+    fn obstacle(&self, action: &'static str, error: &KafkaError) -> Obstacle {
+        match error.rdkafka_error_code() {
+            Some(code) if passes(code) => {
+                if is_connection(code) {
+                    self.shared.lose(&code.to_string());
+                }
+                Obstacle::Passing
+            }
+            _ => Obstacle::Fatal(SourceError::Kafka {
+                topic: self.options.topic.clone(),
+                action,
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// Takes what the client has, until something is ready, the burst is over or it is `until`.
+    fn take(&mut self, until: Instant) -> Result<(), SourceError> {
+        let now = Instant::now();
+        let mut wait = until.saturating_duration_since(now);
+        if let Some(due) = self.assembly.due_in(now) {
+            wait = wait.min(due);
+        }
+        for _ in 0..BURST {
+            match self.consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    let timestamp = match message.timestamp() {
+                        Timestamp::CreateTime(millis) | Timestamp::LogAppendTime(millis) => {
+                            millis.checked_mul(1000)
+                        }
+                        Timestamp::NotAvailable => None,
+                    };
+                    // The time of a record's arrival matters only to the linger: that of the first
+                    // message of a burst will do, unless it was waited for.
+                    let now = if wait.is_zero() { now } else { Instant::now() };
+                    let (partition, offset) = (message.partition(), message.offset());
+                    self.assembly
+                        .record(partition, offset, timestamp, message.payload(), now);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    let position = self.position_at_end(partition);
+                    self.assembly.end(partition, position);
+                }
+                Some(Err(error)) => self.fault(&error)?,
+            }
+            wait = Duration::ZERO;
+            if self.assembly.has_events() || self.locate_at.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the client stands at the end of a partition, where that can be behind the last record.
+    fn position_at_end(&self, partition: i32) -> Option<i64> {
+        let next = self.assembly.position(partition)?;
+        if self.shared.end(partition).is_some_and(|end| end <= next) {
+            return None;
+        }
+        let positions = self.consumer.position().ok()?;
+        match positions
+            .find_partition(&self.options.topic, partition)?
+            .offset()
+        {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
+    }
+
+    /// Deals with what the client reports instead of a message.
+    fn fault(&mut self, error: &KafkaError) -> Result<(), SourceError> {
+        let code = match error {
+            KafkaError::MessageConsumption(code) => Some(*code),
+            _ => None,
+        };
+        match code {
+            // Which partition it is, and whether records are lost, is found out anew for all.
+            Some(
+                RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::LogTruncation
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition,
+            ) => {
+                self.locate_at = Some(Instant::now());
+                Ok(())
+            }
+            Some(code) if passes(code) => {
+                tracing::debug!(%error, "Kafka; the client tries again");
+                Ok(())
+            }
+            _ => Err(SourceError::Kafka {
+                topic: self.options.topic.clone(),
+                action: "go on reading",
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// Asks for partitions and offsets when it is time to.
+    fn locate_if_due(&mut self) -> Result<(), SourceError> {
+        if self.locate_at.is_none_or(|at| Instant::now() < at) {
+            return Ok(());
+        }
+        match self.locate() {
+            Ok(()) => Ok(()),
+            Err(Obstacle::Fatal(error)) => Err(error),
+            Err(Obstacle::Passing) => {
+                self.locate_at = Some(Instant::now() + ASK_AGAIN);
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks for partitions that were added.
+    fn discover(&mut self) -> Result<(), SourceError> {
+        let lost = self.shared.lost_for().is_some();
+        if lost
+            || self.locate_at.is_some()
+            || self.discovered.elapsed() < self.options.discover_every
+        {
+            return Ok(());
+        }
+        self.discovered = Instant::now();
+        match self.ask_partitions() {
+            Ok(ids) if ids.iter().any(|id| self.assembly.position(*id).is_none()) => {
+                tracing::info!(topic = self.options.topic, "the topic has new partitions");
+                self.locate_at = Some(Instant::now());
+                Ok(())
+            }
+            Ok(_) | Err(Obstacle::Passing) => Ok(()),
+            Err(Obstacle::Fatal(error)) => Err(error),
+        }
+    }
+
+    /// Gives up on an unreachable cluster, if that is configured.
+    fn check_reachable(&self) -> Result<(), SourceError> {
+        match (self.options.fail_after, self.shared.lost_for()) {
+            (Some(limit), Some((after, reason))) if after >= limit => {
+                Err(SourceError::Unreachable {
+                    brokers: self.options.brokers.clone(),
+                    reason,
+                    after,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Source for KafkaSource {
+    fn poll(&mut self, wait: Duration) -> Result<SourceEvent, SourceError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            if let Some(event) = self.assembly.next() {
+                return Ok(event);
+            }
+            self.locate_if_due()?;
+            self.check_reachable()?;
+            self.discover()?;
+            let until = self.locate_at.map_or(deadline, |at| at.min(deadline));
+            self.take(until)?;
+            let now = Instant::now();
+            self.assembly.flush_due(now);
+            if self.locate_at.is_none() {
+                self.assembly.say_caught_up();
+            } else {
+                // Without an assignment the client may return at once.
+                thread::sleep(until.saturating_duration_since(now));
+            }
+            if !self.assembly.has_events() && Instant::now() >= deadline {
+                return Ok(SourceEvent::Nothing);
+            }
+        }
+    }
+
+    fn committed(&mut self, positions: &BTreeMap<i32, i64>) {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (id, offset) in positions {
+            let offset = Offset::Offset(*offset);
+            if let Err(error) = list.add_partition_offset(&self.options.topic, *id, offset) {
+                tracing::warn!(%error, partition = id, "cannot commit to the consumer group");
+                return;
+            }
+        }
+        if list.count() > 0
+            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
+        {
+            tracing::warn!(%error, "cannot commit to the consumer group");
+        }
+    }
+
+    fn lag(&self) -> BTreeMap<i32, u64> {
+        self.assembly.lag(&self.shared.ends())
+    }
+}
+
+/// Whether it is the connection that is missing.
+fn is_connection(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::Resolve
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::SSL
+    )
+}
+
+/// Whether the client, or the cluster, gets over this by itself. What is not listed stops the source,
+/// because it could mean that records were passed over: a batch with a wrong checksum, say.
+fn passes(code: RDKafkaErrorCode) -> bool {
+    is_connection(code)
+        || matches!(
+            code,
+            RDKafkaErrorCode::BrokerNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::FencedLeaderEpoch
+                | RDKafkaErrorCode::FetchSessionIdNotFound
+                | RDKafkaErrorCode::InvalidFetchSessionEpoch
+                | RDKafkaErrorCode::KafkaStorageError
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NetworkException
+                | RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::OffsetNotAvailable
+                | RDKafkaErrorCode::ReplicaNotAvailable
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::UnknownLeaderEpoch
+                | RDKafkaErrorCode::WaitingForCoordinator
+        )
+}

@@ -1,0 +1,307 @@
+//! The generator, from outside.
+#![allow(clippy::unwrap_used, reason = "a failed test is what it is for")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use common::{SMALL, Taken, read_all, take_until};
+use tidegate_core::clock::Clock;
+use tidegate_sources::generator::{EventKind, FileFormat, Generator, generate_files};
+use tidegate_sources::{
+    ChunkLimits, FilesOptions, GeneratorOptions, Resume, SourceError, SourceOptions, open,
+};
+
+const START: i64 = 1_764_000_000_000_000;
+
+fn options(count: u64) -> GeneratorOptions {
+    GeneratorOptions {
+        count: Some(count),
+        partitions: 4,
+        start_time: Some(START),
+        event_rate: 1000,
+        duplicates: 0.05,
+        updates: 0.10,
+        late: 0.03,
+        malformed: 0.02,
+        rule_breaking: 0.04,
+        ..GeneratorOptions::default()
+    }
+}
+
+#[test]
+fn reading_on_from_anywhere_gives_the_rest() {
+    let source = SourceOptions::Generator(options(500));
+    let whole = read_all(&source, &Resume::default(), SMALL).unwrap();
+    assert_eq!(whole.records.values().map(Vec::len).sum::<usize>(), 500);
+    assert_eq!(whole.names[&3], format!("p3/4@{START}"));
+    // The clock and the options' start do not matter any more once the stream has begun.
+    let later = SourceOptions::Generator(GeneratorOptions {
+        start_time: None,
+        ..options(500)
+    });
+    for offset in 0..=125 {
+        let mut resume = whole.resume();
+        for (id, partition) in &mut resume.partitions {
+            partition.offset = (offset + i64::from(*id)).min(125);
+        }
+        let rest = read_all(&later, &resume, ChunkLimits::default()).unwrap();
+        for (id, partition) in &resume.partitions {
+            let records = rest.records.get(id).map(Vec::as_slice).unwrap_or_default();
+            assert_eq!(records, &whole.records[id][partition.offset as usize..]);
+        }
+    }
+}
+
+#[test]
+fn every_kind_is_what_it_says_in_its_share() {
+    let generator = Generator::new(&options(0), START).unwrap();
+    let delay = 600_000_000;
+    let mut counts: HashMap<EventKind, f64> = HashMap::new();
+    let mut home: HashMap<String, i32> = HashMap::new();
+    let mut ids = HashSet::new();
+    let mut hot = 0_usize;
+    let per_partition = 20_000;
+    for partition in 0..4 {
+        let mut seen: HashMap<String, Vec<u8>> = HashMap::new();
+        for offset in 0..per_partition {
+            let mut payload = Vec::new();
+            let kind = generator.write_event(partition, offset, &mut payload);
+            *counts.entry(kind).or_default() += 1.0 / (4.0 * per_partition as f64);
+            assert!(!payload.contains(&b'\n'));
+            let key = String::from_utf8(generator.key(partition, offset).to_vec()).unwrap();
+            hot += usize::from(key.ends_with(['0', '5']));
+            assert_eq!(*home.entry(key.clone()).or_insert(partition), partition);
+            let json = serde_json::from_slice::<serde_json::Value>(&payload);
+            if kind == EventKind::Malformed {
+                let spoiled = json.as_ref().map_or(true, |json| {
+                    json.get("customer_id").is_none()
+                        || !json["amount"].is_number()
+                        || json["timestamp"] == "yesterday at noon"
+                });
+                assert!(spoiled, "{}", String::from_utf8_lossy(&payload));
+                continue;
+            }
+            let json = json.unwrap();
+            assert_eq!(json["customer_id"], key);
+            let id = json["transaction_id"].as_str().unwrap().to_owned();
+            let time = micros(json["timestamp"].as_str().unwrap());
+            let now = generator.event_time(partition, offset);
+            match kind {
+                EventKind::Original => {
+                    assert!(
+                        valid(&json) && (now - 2_000_000..=now).contains(&time),
+                        "{json}"
+                    );
+                    assert!(ids.insert(id.clone()), "{id} is unique");
+                    seen.insert(id, payload);
+                }
+                EventKind::Duplicate => assert_eq!(seen[&id], payload),
+                EventKind::Update => {
+                    let original: serde_json::Value = serde_json::from_slice(&seen[&id]).unwrap();
+                    assert_eq!(original["status"], "PENDING");
+                    assert_eq!(json["status"], "COMPLETED");
+                    assert_eq!(original["amount"], json["amount"]);
+                    assert!(time > micros(original["timestamp"].as_str().unwrap()));
+                }
+                EventKind::Late => assert!(valid(&json) && time < now - delay),
+                _ => assert!(
+                    !valid(&json) || (time - now).abs() > 7 * 86_400_000_000,
+                    "{json}"
+                ),
+            }
+        }
+    }
+    for (kind, share) in [
+        (EventKind::Original, 0.76),
+        (EventKind::Duplicate, 0.05),
+        (EventKind::Update, 0.10),
+        (EventKind::Late, 0.03),
+        (EventKind::Malformed, 0.02),
+        (EventKind::RuleBreaking, 0.04),
+    ] {
+        assert!(
+            (counts[&kind] - share).abs() < 0.01,
+            "{kind:?}: {}",
+            counts[&kind]
+        );
+    }
+    let hot = hot as f64 / (4.0 * per_partition as f64);
+    assert!(
+        (hot - 0.8).abs() < 0.02,
+        "{hot} of the traffic is from one customer in five"
+    );
+}
+
+fn valid(json: &serde_json::Value) -> bool {
+    let amount = json["amount"].as_f64().unwrap();
+    amount > 0.0
+        && amount < 1_000_000.0
+        && ["USD", "EUR", "GBP"].contains(&json["currency"].as_str().unwrap())
+        && ["COMPLETED", "PENDING", "FAILED"].contains(&json["status"].as_str().unwrap())
+}
+
+fn micros(time: &str) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(time)
+        .unwrap()
+        .timestamp_micros()
+}
+
+#[test]
+fn events_come_when_they_are_due() {
+    let clock = Clock::manual(START);
+    let options = GeneratorOptions {
+        rate: 100,
+        count: None,
+        partitions: 2,
+        start_time: None,
+        ..GeneratorOptions::default()
+    };
+    let source = SourceOptions::Generator(options);
+    let mut first = open(&source, &Resume::default(), &SMALL, &clock).unwrap();
+    let mut taken = Taken::default();
+    take_until(first.as_mut(), &mut taken, |t| t.caught_up).unwrap();
+    clock.set(START + 990_000);
+    take_until(first.as_mut(), &mut taken, |t| {
+        t.ends.values().sum::<i64>() == 100
+    })
+    .unwrap();
+    for _ in 0..5 {
+        taken.take(first.poll(Duration::from_millis(5)).unwrap());
+    }
+    assert_eq!(taken.ends, [(0, 50), (1, 50)].into());
+    clock.set(START + 1_990_000);
+    assert_eq!(first.lag(), [(0, 50), (1, 50)].into());
+    // A restart owes what became due meanwhile, and has caught up with it before more comes.
+    let mut second = open(&source, &taken.resume(), &SMALL, &clock).unwrap();
+    let mut rest = Taken::default();
+    take_until(second.as_mut(), &mut rest, |t| t.caught_up).unwrap();
+    assert_eq!(rest.ends, [(0, 100), (1, 100)].into());
+}
+
+#[test]
+fn a_stream_as_fast_as_possible_ends_now() {
+    let clock = Clock::manual(START);
+    let options = GeneratorOptions {
+        start_time: None,
+        ..options(1000)
+    };
+    let source = SourceOptions::Generator(options);
+    let mut source = open(&source, &Resume::default(), &SMALL, &clock).unwrap();
+    let mut taken = Taken::default();
+    take_until(source.as_mut(), &mut taken, |t| t.ended).unwrap();
+    assert_eq!(taken.names[&0], format!("p0/4@{}", START - 1_000_000));
+}
+
+#[test]
+fn another_number_of_partitions_or_another_source_is_refused() {
+    let whole = read_all(
+        &SourceOptions::Generator(options(10)),
+        &Resume::default(),
+        SMALL,
+    )
+    .unwrap();
+    let more = GeneratorOptions {
+        partitions: 5,
+        ..options(10)
+    };
+    let mut resume = whole.resume();
+    for resume in [resume.clone(), {
+        resume.partitions.get_mut(&0).unwrap().name = "events.jsonl".to_owned();
+        resume
+    }] {
+        let error = read_all(&SourceOptions::Generator(more.clone()), &resume, SMALL).unwrap_err();
+        assert!(matches!(error, SourceError::OtherSource { .. }), "{error}");
+    }
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    for (options, word) in [
+        (
+            GeneratorOptions {
+                partitions: 0,
+                ..options(1)
+            },
+            "partitions",
+        ),
+        (
+            GeneratorOptions {
+                late: 1.5,
+                ..options(1)
+            },
+            "late",
+        ),
+        (
+            GeneratorOptions {
+                late: 0.5,
+                duplicates: 0.6,
+                ..options(1)
+            },
+            "add up",
+        ),
+        (
+            GeneratorOptions {
+                event_rate: 0,
+                ..options(1)
+            },
+            "event-rate",
+        ),
+    ] {
+        let error = read_all(
+            &SourceOptions::Generator(options),
+            &Resume::default(),
+            SMALL,
+        );
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains(word), "{message}");
+    }
+}
+
+#[test]
+fn files_hold_the_stream_in_its_order() {
+    let options = options(1001);
+    let stream = read_all(
+        &SourceOptions::Generator(options.clone()),
+        &Resume::default(),
+        SMALL,
+    )
+    .unwrap();
+    let mut in_order: BTreeMap<i64, Vec<u8>> = BTreeMap::new();
+    for (id, records) in stream.records {
+        for (offset, _, payload) in records {
+            in_order.insert(offset * 4 + i64::from(id), payload);
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for format in [FileFormat::Plain, FileFormat::Gzip, FileFormat::Zstd] {
+        let dir = dir.path().join(format!("{format:?}"));
+        let written = generate_files(&dir, 3, format, &options, &Clock::System).unwrap();
+        assert_eq!((written.paths.len(), written.events), (3, 1001));
+        let path = dir.to_str().unwrap().to_owned();
+        let files = SourceOptions::Files(FilesOptions {
+            path,
+            ..FilesOptions::default()
+        });
+        let taken = read_all(&files, &Resume::default(), SMALL).unwrap();
+        let payloads: Vec<_> = taken
+            .records
+            .into_values()
+            .flatten()
+            .map(|(_, _, payload)| payload)
+            .collect();
+        assert_eq!(payloads, in_order.values().cloned().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn another_seed_makes_other_events() {
+    let first = |seed| {
+        let generator = Generator::new(&GeneratorOptions { seed, ..options(1) }, START).unwrap();
+        let mut out = Vec::new();
+        generator.write_event(0, 0, &mut out);
+        out
+    };
+    assert_eq!((0..20).map(first).collect::<BTreeSet<_>>().len(), 20);
+}
