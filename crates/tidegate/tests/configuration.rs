@@ -68,7 +68,7 @@ fn an_example_for_kafka_reads_files_after_set() {
     )
     .unwrap();
     assert!(
-        matches!(&loaded.config.source, tidegate::config::options::SourceConfig::Files(files) if files.path == "in")
+        matches!(&loaded.config.source, tidegate_sources::SourceOptions::Files(files) if files.path == "in")
     );
     assert_eq!(loaded.config.batch.interval.as_millis(), 250);
     assert!(
@@ -87,4 +87,12 @@ fn every_cut_of_an_example_is_read_without_a_panic() {
     {
         let _ = read_text(text[..at].to_owned(), &[]);
     }
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_valid() {
+    let readme = example("../README.md");
+    let (_, after) = readme.split_once("```toml\n").unwrap();
+    let (text, _) = after.split_once("```").unwrap();
+    assert_eq!(outcome(read_text(text.to_owned(), &[])), "valid\n");
 }

@@ -26,6 +26,7 @@ use diagnostics::{Diagnostic, Severity, SourceMap};
 use options::{BatchConfig, Config, LoadConfig, WarehouseConfig};
 use reader::{Context, Section};
 use tidegate_core::plan::Plan;
+use tidegate_sources::SourceOptions;
 use tree::{Entry, Origin, Table};
 
 /// A configuration that can be used.
@@ -153,6 +154,11 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
     let upsert = root.section("upsert");
     let upsert_key = upsert.strings("key").unwrap_or_default();
     upsert.finish();
+    let mut source = source;
+    if let Some(SourceOptions::Generator(options)) = &mut source {
+        // It makes late events and repeats that fit the watermark.
+        options.delay = spec.event_time.delay;
+    }
     let config = Config {
         name,
         source: source?,

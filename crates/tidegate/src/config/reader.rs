@@ -320,6 +320,18 @@ impl<'t> Section<'t> {
         Some(value)
     }
 
+    /// A size from `min` to `max` bytes.
+    pub fn size_within(&self, key: &'static str, min: usize, max: usize) -> Option<usize> {
+        let value = self.size(key, min)?;
+        if value > max {
+            let entry = self.entry(key)?;
+            let message = format!("must be at most {}", units::show_size(max as u64));
+            self.context.report(self.refuse(entry, message));
+            return None;
+        }
+        Some(value)
+    }
+
     fn with_unit<T>(
         &self,
         key: &'static str,
@@ -364,6 +376,12 @@ impl<'t> Section<'t> {
         let min = i64::try_from(min).unwrap_or(i64::MAX);
         self.integer(key, min, i64::MAX)
             .and_then(|n| usize::try_from(n).ok())
+    }
+
+    /// A whole number from `min`.
+    pub fn natural(&self, key: &'static str, min: u32) -> Option<u64> {
+        self.integer(key, i64::from(min), i64::MAX)
+            .map(i64::unsigned_abs)
     }
 
     /// A number from `min` to `max`.

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::diagnostics::{Diagnostic, listed};
-use super::options::{FilesConfig, GeneratorConfig, KafkaConfig, KafkaStart, SourceConfig};
 use super::reader::{Refusal, Section};
 use super::tree::{Entry, Value};
+use tidegate_sources::{
+    FilesOptions, GeneratorOptions, KafkaOptions, KafkaStart, MissingFiles, MissingOffsets,
+    SourceError, SourceOptions,
+};
 
 /// Kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +47,12 @@ impl Kind {
                 "start",
                 "on-missing-offsets",
                 "fail-after",
+                "topic-wait",
+                "discover-every",
+                "read-ahead",
                 "properties",
             ],
-            Kind::Files => &["path", "follow"],
+            Kind::Files => &["path", "follow", "poll-interval", "on-missing-files"],
             Kind::Generator => &[
                 "rate",
                 "count",
@@ -64,32 +70,8 @@ impl Kind {
     }
 }
 
-/// Settings of librdkafka that Tidegate sets itself, and why.
-const RESERVED_PROPERTIES: [(&str, &str); 8] = [
-    ("bootstrap.servers", "use source.brokers"),
-    ("metadata.broker.list", "use source.brokers"),
-    ("group.id", "use source.group"),
-    (
-        "auto.offset.reset",
-        "use source.start and source.on-missing-offsets",
-    ),
-    (
-        "enable.auto.commit",
-        "positions are in the commit log; leave it out",
-    ),
-    (
-        "enable.auto.offset.store",
-        "positions are in the commit log; leave it out",
-    ),
-    ("enable.partition.eof", "Tidegate needs it; leave it out"),
-    (
-        "isolation.level",
-        "aborted transactions are never read; leave it out",
-    ),
-];
-
 /// Reads `[source]`; `None` if its kind is not known.
-pub fn read(section: &Section<'_>, job_name: &str) -> Option<SourceConfig> {
+pub fn read(section: &Section<'_>, job_name: &str) -> Option<SourceOptions> {
     let kind_entry = section.entry("kind");
     if kind_entry.is_none() {
         section.missing(
@@ -100,9 +82,9 @@ pub fn read(section: &Section<'_>, job_name: &str) -> Option<SourceConfig> {
     }
     let kind = section.choice("kind", &KINDS)?;
     let source = match kind {
-        Kind::Kafka => SourceConfig::Kafka(kafka(section, job_name)),
-        Kind::Files => SourceConfig::Files(files(section)),
-        Kind::Generator => SourceConfig::Generator(generator(section)),
+        Kind::Kafka => SourceOptions::Kafka(kafka(section, job_name)),
+        Kind::Files => SourceOptions::Files(files(section)),
+        Kind::Generator => SourceOptions::Generator(generator(section)),
     };
     let kind_is_set = kind_entry.is_some_and(|entry| entry.node.origin.is_set());
     // `--set source.kind` switches a file that is written for another kind: what belongs to that
@@ -161,19 +143,71 @@ fn of_another_kind(entry: &Entry, kind: Kind) -> Refusal {
     Refusal::Because(Diagnostic::error(entry.key_origin.clone(), message).hint(hint))
 }
 
-fn kafka(section: &Section<'_>, job_name: &str) -> KafkaConfig {
-    KafkaConfig {
+fn kafka(section: &Section<'_>, job_name: &str) -> KafkaOptions {
+    let defaults = KafkaOptions::default();
+    let second = Duration::from_secs(1);
+    let properties = section.section("properties");
+    let mut options = KafkaOptions {
         brokers: section.required_string("brokers", "write brokers = \"host:9092\" in [source]"),
         topic: section.required_string("topic", "write topic = \"...\" in [source]"),
         group: section
             .string("group")
             .unwrap_or_else(|| format!("tidegate-{job_name}")),
         start: start(section),
-        fail_on_missing_offsets: section
-            .choice("on-missing-offsets", &[("fail", true), ("earliest", false)])
-            .unwrap_or(true),
-        fail_after: section.duration("fail-after", Duration::from_secs(1)),
-        properties: properties(&section.section("properties")),
+        on_missing_offsets: section
+            .choice(
+                "on-missing-offsets",
+                &[
+                    ("fail", MissingOffsets::Fail),
+                    ("earliest", MissingOffsets::Earliest),
+                ],
+            )
+            .unwrap_or_default(),
+        fail_after: section.duration("fail-after", second),
+        topic_wait: section
+            .duration("topic-wait", second)
+            .or(defaults.topic_wait),
+        discover_every: section
+            .duration("discover-every", second)
+            .unwrap_or(defaults.discover_every),
+        read_ahead_bytes: section
+            .size_within("read-ahead", 1 << 20, (1 << 31) - 1)
+            .unwrap_or(defaults.read_ahead_bytes),
+        properties: BTreeMap::new(),
+    };
+    let entries = flatten(&properties);
+    options.properties = entries
+        .iter()
+        .map(|(key, (_, value))| (key.clone(), value.clone()))
+        .collect();
+    check_properties(section, options.clone(), &entries);
+    options
+}
+
+/// Reports every property that the source refuses. The source names one at a time.
+fn check_properties(
+    section: &Section<'_>,
+    mut options: KafkaOptions,
+    entries: &BTreeMap<String, (&Entry, String)>,
+) {
+    // What is missing or empty has been reported already, and would hide the rest.
+    for text in [&mut options.brokers, &mut options.topic, &mut options.group] {
+        if text.is_empty() {
+            text.push('x');
+        }
+    }
+    while let Err(SourceError::Option { option, message }) = options.check() {
+        let key = option.strip_prefix("source.properties.").unwrap_or("");
+        let origin = entries
+            .get(key)
+            .map_or(section.origin(), |(entry, _)| &entry.key_origin);
+        section.context().report(Diagnostic::error(
+            origin.clone(),
+            format!("`{option}`: {message}"),
+        ));
+        if options.properties.remove(key).is_none() {
+            return;
+        }
     }
 }
 
@@ -213,36 +247,29 @@ fn start(section: &Section<'_>) -> KafkaStart {
     }
 }
 
-fn properties(section: &Section<'_>) -> BTreeMap<String, String> {
+/// Settings for librdkafka. `sasl.mechanism = "PLAIN"` without quotes around the key is a table
+/// within a table in TOML; both ways of writing it mean the same here.
+fn flatten<'t>(section: &Section<'t>) -> BTreeMap<String, (&'t Entry, String)> {
     let mut properties = BTreeMap::new();
-    flatten(section, section.entries(), "", &mut properties);
+    flatten_into(section, section.entries(), "", &mut properties);
     properties
 }
 
-/// `sasl.mechanism = "PLAIN"` without quotes around the key is a table within a table in TOML;
-/// both ways of writing it mean the same here.
-fn flatten(
-    section: &Section<'_>,
-    entries: &[Entry],
+fn flatten_into<'t>(
+    section: &Section<'t>,
+    entries: &'t [Entry],
     prefix: &str,
-    properties: &mut BTreeMap<String, String>,
+    properties: &mut BTreeMap<String, (&'t Entry, String)>,
 ) {
     for entry in entries {
         let key = format!("{prefix}{}", entry.key);
-        if let Some((_, why)) = RESERVED_PROPERTIES.iter().find(|(name, _)| *name == key) {
-            let message = format!("`{key}` is set by Tidegate itself");
-            section
-                .context()
-                .report(Diagnostic::error(entry.key_origin.clone(), message).hint(*why));
-            continue;
-        }
         let value = match &entry.node.value {
             Value::String { text, .. } => text.clone(),
             Value::Integer(n) => n.to_string(),
             Value::Float(n) => n.to_string(),
             Value::Boolean(b) => b.to_string(),
             Value::Table(table) => {
-                flatten(section, &table.entries, &format!("{key}."), properties);
+                flatten_into(section, &table.entries, &format!("{key}."), properties);
                 continue;
             }
             Value::Array(_) | Value::Datetime(_) => {
@@ -253,50 +280,68 @@ fn flatten(
                 continue;
             }
         };
-        properties.insert(key, value);
+        properties.insert(key, (entry, value));
     }
 }
 
-fn files(section: &Section<'_>) -> FilesConfig {
-    FilesConfig {
+fn files(section: &Section<'_>) -> FilesOptions {
+    let defaults = FilesOptions::default();
+    FilesOptions {
         path: section.required_string(
             "path",
             "write path = \"folder\", \"file.ndjson\" or \"folder/*.ndjson.gz\"",
         ),
-        follow: section.boolean("follow").unwrap_or(false),
+        follow: section.boolean("follow").unwrap_or(defaults.follow),
+        poll_interval: section
+            .duration("poll-interval", Duration::from_millis(10))
+            .unwrap_or(defaults.poll_interval),
+        on_missing_files: section
+            .choice(
+                "on-missing-files",
+                &[
+                    ("fail", MissingFiles::Fail),
+                    ("ignore", MissingFiles::Ignore),
+                ],
+            )
+            .unwrap_or_default(),
     }
 }
 
-fn generator(section: &Section<'_>) -> GeneratorConfig {
+fn generator(section: &Section<'_>) -> GeneratorOptions {
+    let defaults = GeneratorOptions::default();
     let share = |key, default| section.number(key, 0.0, 1.0).unwrap_or(default);
-    let config = GeneratorConfig {
-        rate: section.number("rate", 0.0, f64::MAX).unwrap_or(1_000.0),
-        count: section.integer("count", 0, i64::MAX).map(i64::unsigned_abs),
+    let options = GeneratorOptions {
+        rate: section.natural("rate", 0).unwrap_or(defaults.rate),
+        event_rate: section
+            .natural("event-rate", 1)
+            .unwrap_or(defaults.event_rate),
+        count: section.natural("count", 0).or(defaults.count),
         partitions: section
             .integer("partitions", 1, 10_000)
-            .and_then(|n| u32::try_from(n).ok())
-            .unwrap_or(4),
-        seed: section
-            .integer("seed", 0, i64::MAX)
-            .map_or(1, i64::unsigned_abs),
+            .and_then(|n| i32::try_from(n).ok())
+            .unwrap_or(defaults.partitions),
+        seed: section.natural("seed", 0).unwrap_or(defaults.seed),
         start_time: time(section, "start-time"),
-        duplicates: share("duplicates", 0.01),
-        updates: share("updates", 0.02),
-        late: share("late", 0.005),
-        malformed: share("malformed", 0.001),
-        rule_breaking: share("rule-breaking", 0.005),
-        event_rate: section.number("event-rate", 0.001, f64::MAX),
+        delay: defaults.delay,
+        duplicates: share("duplicates", defaults.duplicates),
+        updates: share("updates", defaults.updates),
+        late: share("late", defaults.late),
+        malformed: share("malformed", defaults.malformed),
+        rule_breaking: share("rule-breaking", defaults.rule_breaking),
     };
-    let sum =
-        config.duplicates + config.updates + config.late + config.malformed + config.rule_breaking;
+    let sum = options.duplicates
+        + options.updates
+        + options.late
+        + options.malformed
+        + options.rule_breaking;
     if sum > 1.0 {
-        let message = format!("the shares in [source] add up to {sum}, which is more than 1");
+        let message = format!("the shares in [source] add up to {sum:.3}, which is more than 1");
         section.context().report(
             Diagnostic::error(section.origin().clone(), message)
                 .hint("lower duplicates, updates, late, malformed or rule-breaking"),
         );
     }
-    config
+    options
 }
 
 /// A time with an offset, as text or as a TOML time; microseconds since the Unix epoch.

@@ -1,0 +1,146 @@
+//! From the errors of the parts to exit codes: one exhaustive place.
+
+use std::error::Error;
+
+use tidegate_engine::EngineError;
+use tidegate_log::{CommitError, GarbageError, OpenError, ReadError, StorageError};
+use tidegate_sources::SourceError;
+use tidegate_warehouse::{DatabaseError, LoadFault, LoaderError, OpenError as WarehouseError};
+
+use crate::exit::{Exit, Failure, chain};
+
+/// An error of no particular kind.
+pub(super) fn other(error: &(dyn Error + 'static)) -> Failure {
+    Failure::other(chain(error))
+}
+
+/// The storage cannot be used.
+pub(super) fn storage(error: &StorageError) -> Failure {
+    if error.is_disk_full() {
+        return Failure::new(Exit::Temporary, chain(error))
+            .hint("make room and start again: it goes on from the last commit");
+    }
+    let exit = match error {
+        StorageError::UnknownScheme { .. } | StorageError::NotYet { .. } => Exit::InvalidConfig,
+        _ => Exit::Failure,
+    };
+    Failure::new(exit, chain(error))
+}
+
+/// A record cannot be read.
+pub(super) fn read(error: &ReadError) -> Failure {
+    match error {
+        ReadError::Storage(error) => storage(error),
+        ReadError::Broken { .. } | ReadError::Misplaced { .. } | ReadError::Chain { .. } => {
+            Failure::new(Exit::LogDamaged, chain(error))
+        }
+    }
+}
+
+/// The log cannot be opened.
+pub(super) fn open(error: &OpenError) -> Failure {
+    match error {
+        OpenError::Storage(error) => storage(error),
+        OpenError::Read(error) => read(error),
+        OpenError::Fold(_)
+        | OpenError::Hole { .. }
+        | OpenError::Vanished
+        | OpenError::SnapshotAhead { .. } => Failure::new(Exit::LogDamaged, chain(error)),
+        OpenError::OtherJob { .. } => Failure::new(Exit::InvalidConfig, chain(error)),
+    }
+}
+
+/// A commit failed.
+pub(super) fn commit(error: &CommitError) -> Failure {
+    match error {
+        CommitError::Storage { source, .. } => Failure {
+            message: chain(error),
+            ..storage(source)
+        },
+        CommitError::Read(error) => read(error),
+        CommitError::OtherWriter { .. } => Failure::new(Exit::OtherWriter, chain(error)),
+        CommitError::Changed { .. } => Failure::new(Exit::Temporary, chain(error)),
+        CommitError::Invariant { .. } => Failure::other(chain(error)),
+    }
+}
+
+/// Garbage cannot be collected.
+pub(super) fn garbage(error: &GarbageError) -> Failure {
+    match error {
+        GarbageError::Storage(error) => storage(error),
+        GarbageError::Read(_) | GarbageError::Hole { .. } => {
+            Failure::new(Exit::LogDamaged, chain(error))
+        }
+        GarbageError::Temporary { .. } => other(error),
+    }
+}
+
+/// The source cannot be opened or cannot go on.
+pub(super) fn source(error: &SourceError) -> Failure {
+    let exit = match error {
+        SourceError::Option { .. } | SourceError::OtherSource { .. } => Exit::InvalidConfig,
+        SourceError::Unreachable { .. } | SourceError::TopicMissing { .. } => Exit::Temporary,
+        _ => Exit::Failure,
+    };
+    Failure::new(exit, chain(error))
+}
+
+/// The database file cannot be opened.
+pub(super) fn database(error: &DatabaseError) -> Failure {
+    match error {
+        DatabaseError::Locked { .. } | DatabaseError::OpenHere { .. } => {
+            Failure::new(Exit::OtherWriter, chain(error))
+        }
+        DatabaseError::Missing { .. } => other(error).hint(
+            "start the job with `tidegate run`; relative paths start at the current directory",
+        ),
+        DatabaseError::Folder { .. } | DatabaseError::Refused { .. } => other(error),
+    }
+}
+
+/// The warehouse cannot be opened for loading.
+pub(super) fn warehouse(error: &WarehouseError) -> Failure {
+    match error {
+        WarehouseError::Database(error) => database(error),
+        WarehouseError::Table(_) => Failure::new(Exit::InvalidConfig, chain(error)),
+        WarehouseError::Schema { .. } => other(error),
+    }
+}
+
+/// What is committed could not be loaded.
+pub(super) fn load(error: &LoaderError) -> Failure {
+    let exit = match error {
+        _ if error.is_transient() => Exit::Temporary,
+        LoaderError::Read { .. } | LoaderError::LogEnds { .. } => Exit::LogDamaged,
+        LoaderError::Load(error) => match error.fault {
+            LoadFault::File { .. } | LoadFault::OtherHistory { .. } => Exit::LogDamaged,
+            LoadFault::OtherJob { .. } => Exit::InvalidConfig,
+            _ => Exit::Failure,
+        },
+        _ => Exit::Failure,
+    };
+    Failure::new(exit, chain(error))
+        .hint("what was read is committed: start again to load the rest")
+}
+
+/// The pipeline could not start, or stopped.
+pub(super) fn engine(error: &EngineError) -> Failure {
+    match error {
+        EngineError::Spec(_) | EngineError::Unbounded | EngineError::Lookup { .. } => {
+            Failure::new(Exit::InvalidConfig, chain(error))
+        }
+        EngineError::Storage(error) => storage(error),
+        EngineError::Open(error) => open(error),
+        EngineError::Commit(error) => commit(error),
+        EngineError::Source(error) => source(error),
+        EngineError::Restore { .. } => Failure::new(Exit::LogDamaged, chain(error)),
+        EngineError::Warehouse(error) => warehouse(error),
+        EngineError::Load(error) => load(error),
+        EngineError::Prepare(_)
+        | EngineError::Encode(_)
+        | EngineError::Arrow(_)
+        | EngineError::Gap { .. }
+        | EngineError::Panicked(_)
+        | EngineError::Thread(_) => other(error),
+    }
+}

@@ -1,0 +1,182 @@
+//! `tidegate run`: a pipeline, from start to clean end.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_core::clock::Clock;
+use tidegate_engine::{
+    BatchOptions, Engine, EngineOptions, Handle, LoadOptions, LookupSource, WarehouseOptions,
+};
+
+use super::{failures, load, query, runtime};
+use crate::cli::{ProgressArgs, RunArgs};
+use crate::config::options::Config;
+use crate::exit::{Exit, Failure};
+use crate::http;
+use crate::output;
+use crate::progress::Progress;
+use crate::signals::Signals;
+use crate::socket;
+use crate::summary::Report;
+use crate::terminal::Terminal;
+
+/// How a pipeline is run, beside its configuration.
+#[derive(Debug)]
+pub(super) struct How {
+    /// Ends once everything is processed that the source held at the start.
+    pub(super) until_caught_up: bool,
+    /// The present, if it is not the machine's: microseconds since the Unix epoch.
+    pub(super) now: Option<i64>,
+    /// Ends after this time.
+    pub(super) duration: Option<Duration>,
+    /// How progress is shown.
+    pub(super) progress: ProgressArgs,
+}
+
+/// Runs a configuration and prints the summary.
+pub(super) fn run(args: &RunArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    let loaded = load(&args.config)?;
+    let how = How {
+        until_caught_up: args.until_caught_up,
+        now: args.now,
+        duration: None,
+        progress: args.progress.clone(),
+    };
+    let report = run_config(&loaded.config, &how, terminal)?;
+    output::answer(&report.show(args.summary))?;
+    Ok(Exit::Success)
+}
+
+/// Runs a configuration to its end.
+pub(super) fn run_config(
+    config: &Config,
+    how: &How,
+    terminal: &Terminal,
+) -> Result<Report, Failure> {
+    runtime()?.block_on(run_async(config, how, terminal))
+}
+
+async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Report, Failure> {
+    let mut signals = Signals::new()?;
+    // Before anything is opened, so that a port that is taken costs nothing.
+    let http = match config.http_listen {
+        Some(address) => Some(http::Server::bind(address).await?),
+        None => None,
+    };
+    let handle = tokio::select! {
+        started = Engine::start(engine_options(config, how)) => started.map_err(|error| failures::engine(&error))?,
+        exit = signals.next() => {
+            return Err(Failure::new(exit, "stopped while it was starting").hint("nothing was read; start it again"));
+        }
+    };
+    let mut tasks = Tasks::default();
+    if let Some(server) = http {
+        tracing::info!(address = %server.address(), "HTTP: /healthz, /readyz and /v1/status");
+        tasks.spawn(server.serve(Arc::new(handle.watch())));
+    }
+    serve_queries(config, &handle, &mut tasks);
+    let stop = handle.stopper();
+    let terminal_at_end = terminal.clone();
+    tasks.spawn(signals.watch(
+        move || {
+            tracing::info!(
+                "ending: what is in flight is committed and loaded; once more ends at once"
+            );
+            stop();
+        },
+        move || {
+            // What is not committed is read again by the next run.
+            let _ = terminal_at_end.bars().clear();
+            output::error("ended at once; the next run goes on from the last commit\n");
+        },
+    ));
+    if let Some(duration) = how.duration {
+        let stop = handle.stopper();
+        tasks.spawn(async move {
+            tokio::time::sleep(duration).await;
+            stop();
+        });
+    }
+    let mut progress = Progress::new(&config.name, &how.progress, terminal);
+    let status = handle.watch();
+    let outcome = tokio::select! {
+        outcome = handle.wait() => outcome,
+        never = progress.show(status) => match never {},
+    };
+    progress.clear();
+    drop(tasks);
+    outcome
+        .map(|summary| Report::new(&config.name, summary))
+        .map_err(|error| failures::engine(&error))
+}
+
+/// Answers queries, if there is a warehouse. The pipeline does not depend on it.
+fn serve_queries(config: &Config, handle: &Handle, tasks: &mut Tasks) {
+    let (Some(warehouse), Some(reader)) = (&config.warehouse, handle.warehouse()) else {
+        return;
+    };
+    match socket::Server::bind(&warehouse.path) {
+        Ok(server) => {
+            tasks.spawn(async move { server.serve(query::answerer(reader)).await });
+        }
+        Err(error) => {
+            tracing::warn!(%error, "`tidegate query` cannot reach this process while it runs")
+        }
+    }
+}
+
+/// Tasks that end with the pipeline.
+#[derive(Debug, Default)]
+struct Tasks(tokio::task::JoinSet<()>);
+
+impl Tasks {
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(task);
+    }
+}
+
+fn engine_options(config: &Config, how: &How) -> EngineOptions {
+    EngineOptions {
+        job: config.name.clone(),
+        spec: config.spec.clone(),
+        source: config.source.clone(),
+        storage_url: config.storage_url.clone(),
+        warehouse: config.warehouse.as_ref().map(|warehouse| WarehouseOptions {
+            path: warehouse.path.clone(),
+            table: warehouse.table.clone(),
+            rejected_table: warehouse.rejected_table.clone(),
+            upsert_key: config.upsert_key.clone(),
+            reach: warehouse.reach,
+            memory_limit: warehouse.memory_limit,
+            threads: warehouse.threads,
+        }),
+        batch: BatchOptions {
+            interval: config.batch.interval,
+            max_rows: config.batch.max_rows,
+            max_bytes: config.batch.max_bytes,
+        },
+        memory: config.memory_in_flight,
+        threads: match config.threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            threads => threads,
+        },
+        load: LoadOptions {
+            interval: config.load.interval,
+            max_rows: config.load.max_rows,
+            analyze_every: config.load.analyze_every,
+            checkpoint_every: config.load.checkpoint_every,
+        },
+        lookups: config
+            .lookups
+            .iter()
+            .map(|lookup| LookupSource {
+                name: lookup.name.clone(),
+                path: lookup.path.clone(),
+                reload_every: lookup.reload_every,
+            })
+            .collect(),
+        until_caught_up: how.until_caught_up,
+        clock: how.now.map_or(Clock::System, Clock::manual),
+    }
+}

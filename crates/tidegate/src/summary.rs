@@ -1,0 +1,95 @@
+//! The summary of a run, for people or as JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use tidegate_engine::Summary;
+
+use crate::cli::SummaryFormat;
+use crate::config::units::show_count;
+use crate::progress::{rounded, seconds};
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Report {
+    name: String,
+    summary: Summary,
+}
+
+impl Report {
+    /// The summary of the job `name`.
+    pub fn new(name: &str, summary: Summary) -> Self {
+        Report {
+            name: name.to_owned(),
+            summary,
+        }
+    }
+
+    /// Writes it.
+    pub fn show(&self, format: SummaryFormat) -> String {
+        match format {
+            SummaryFormat::Text => self.text(),
+            SummaryFormat::Json => {
+                format!("{}\n", json!({ "job": self.name, "summary": self.summary }))
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        let Summary {
+            status,
+            read,
+            seconds: took,
+            complete,
+        } = &self.summary;
+        let mut out = String::new();
+        let ended = if *complete {
+            "complete: the source has ended, all windows are final"
+        } else {
+            "ended"
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{}: {ended}", self.name);
+        #[allow(clippy::cast_precision_loss)]
+        let rate = rounded(*read as f64 / took.max(1e-9));
+        let _ = writeln!(
+            out,
+            "  this run      {:>15}  records in {}, {}/s",
+            show_count(*read),
+            seconds(*took),
+            show_count(rate)
+        );
+        let mut line = |label: &str, count: u64, note: &str| {
+            let text = format!("{label:<13} {:>15}  {note}", show_count(count));
+            let _ = writeln!(out, "  {}", text.trim_end());
+        };
+        line(
+            "read",
+            status.read,
+            "since the job began: events + late + rejected + duplicates",
+        );
+        line("events", status.events, "");
+        line("late", status.late, "");
+        line("rejected", status.rejected, "");
+        for (reason, count) in &status.rejected_by {
+            line(&format!("  {reason}"), *count, "");
+        }
+        line("duplicates", status.duplicates, "");
+        if status.gone > 0 {
+            line(
+                "gone",
+                status.gone,
+                "expired at the source before they could be read",
+            );
+        }
+        line("commits", status.commits, "");
+        line("loads", status.loads, "in this run");
+        line("rows loaded", status.rows_loaded, "in this run");
+        line(
+            "updates",
+            status.updates,
+            "in this run: rows that replaced, or lost to, one of the same key",
+        );
+        out
+    }
+}

@@ -1,0 +1,95 @@
+//! Standard error, shared by log lines and the live panel so that neither tears the other.
+
+use std::io::{self, Write};
+
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::cli::{LogFormat, LogLevel};
+
+/// Standard error, for log lines and the panel. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Terminal {
+    bars: MultiProgress,
+}
+
+impl Terminal {
+    /// Standard error, with nothing on it yet.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Terminal {
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5)),
+        }
+    }
+
+    /// Where a panel is added.
+    pub fn bars(&self) -> &MultiProgress {
+        &self.bars
+    }
+
+    /// Starts logging. A second call in a process has no effect.
+    pub fn log(&self, level: LogLevel, format: LogFormat) {
+        let level = match level {
+            LogLevel::Off => "off",
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        };
+        // Libraries beneath speak only at debug and above; ours say what an operator needs.
+        let filter = match level {
+            "debug" | "trace" | "off" => EnvFilter::new(level),
+            _ => EnvFilter::new(format!(
+                "warn,tidegate={level},tidegate_core={level},tidegate_log={level},\
+                tidegate_sources={level},tidegate_warehouse={level},tidegate_engine={level}"
+            )),
+        };
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(self.clone());
+        // An error means that logging is on already.
+        let _ = match format {
+            LogFormat::Json => builder
+                .json()
+                .flatten_event(true)
+                .with_target(false)
+                .try_init(),
+            LogFormat::Text => builder
+                .with_target(false)
+                .with_ansi(console_has_color())
+                .try_init(),
+        };
+    }
+}
+
+fn console_has_color() -> bool {
+    use std::io::IsTerminal as _;
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+impl<'a> MakeWriter<'a> for Terminal {
+    type Writer = Lines<'a>;
+
+    fn make_writer(&'a self) -> Lines<'a> {
+        Lines { bars: &self.bars }
+    }
+}
+
+/// Writes log lines above the panel.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    bars: &'a MultiProgress,
+}
+
+impl Write for Lines<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bars.suspend(|| io::stderr().lock().write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
