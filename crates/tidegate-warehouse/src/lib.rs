@@ -1,1 +1,34 @@
 //! Where rows go: loads committed files into a warehouse, each exactly once.
+//!
+//! The commit log says what is to be loaded, and the warehouse's own ledger what has been. A load
+//! applies the records behind the ledger's last one in a single transaction that moves the ledger too,
+//! so after a crash at any instant the ledger tells what to do next.
+//!
+//! The modules, in the order in which data flows:
+//! - [`table`]: what tables there are, and how rows get in;
+//! - [`loader`]: follows the log, cuts it into loads, retries, keeps the maintenance's schedule;
+//! - [`load`]: what a load takes and tells;
+//! - `stage`: the files of a load, where the warehouse can read them;
+//! - `duckdb`: the embedded warehouse: [`DuckDbWarehouse`];
+//! - [`reader`]: read-only queries while loads go on; [`format`]: their answers as text.
+//!
+//! This crate never decides what is to be loaded in which order: the log does.
+
+mod duckdb;
+pub mod format;
+pub mod load;
+pub mod loader;
+pub mod reader;
+mod stage;
+mod statement;
+pub mod table;
+
+pub use self::duckdb::{
+    DatabaseError, DuckDbOptions, DuckDbWarehouse, Maintenance, MaintenanceError, OpenError,
+    SchemaError,
+};
+pub use format::Format;
+pub use load::{LoadError, LoadFault, LoadReport, LoadRequest, TableLoad};
+pub use loader::{CaughtUp, Loader, LoaderError, LoaderOptions, LoaderStop, RetryOptions, Tick};
+pub use reader::{QueryError, QueryLimits, QueryResult, WarehouseReader};
+pub use table::{Reach, TableError, TableKind, TableSpec, ViewMerge, check_tables};

@@ -1,0 +1,372 @@
+//! Answers as text: a table for people, CSV and JSON for programs.
+//!
+//! Timestamps are ISO 8601, with `Z` where the type says UTC; decimals are exact; null is empty in CSV,
+//! `null` in JSON and `NULL` in a table.
+
+use std::io::{self, Write};
+use std::str::FromStr;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+/// A cell of a table shows at most this many characters.
+const CELL_CHARS_MAX: usize = 48;
+
+/// A table shows at most this many rows as one; another head follows. It bounds the memory that the
+/// widths of the columns need.
+const TABLE_ROWS_MAX: usize = 10_000;
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Columns side by side, long cells cut, and the number of rows below.
+    #[default]
+    Table,
+    /// RFC 4180, with a head; nested values as JSON.
+    Csv,
+    /// An array of objects, one a line.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "table" => Ok(Format::Table),
+            "csv" => Ok(Format::Csv),
+            "json" => Ok(Format::Json),
+            _ => Err(format!("`{text}` is not a format; use table, csv or json")),
+        }
+    }
+}
+
+/// Writes a whole answer. `truncated` says that there were more rows.
+///
+/// # Errors
+/// If `out` fails, or a value has no text.
+pub fn write(
+    format: Format,
+    out: &mut dyn Write,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    truncated: bool,
+) -> io::Result<()> {
+    let mut writer = RowWriter::new(format, out);
+    for batch in batches {
+        writer.batch(batch)?;
+    }
+    writer.finish(schema, truncated)
+}
+
+/// Writes the rows of an answer as they come.
+pub struct RowWriter<'a> {
+    format: Format,
+    out: &'a mut dyn Write,
+    rows: usize,
+    /// Cells that a table has gathered.
+    cells: Vec<Vec<String>>,
+}
+
+impl<'a> RowWriter<'a> {
+    /// A writer to `out`, which should be buffered.
+    pub fn new(format: Format, out: &'a mut dyn Write) -> Self {
+        RowWriter {
+            format,
+            out,
+            rows: 0,
+            cells: Vec::new(),
+        }
+    }
+
+    /// Writes some rows.
+    ///
+    /// # Errors
+    /// If the writer fails, or a value has no text.
+    pub fn batch(&mut self, batch: &RecordBatch) -> io::Result<()> {
+        let schema = batch.schema();
+        if self.rows == 0 {
+            self.head(&schema)?;
+        }
+        for row in 0..batch.num_rows() {
+            match self.format {
+                Format::Csv => self.csv_row(batch, row)?,
+                Format::Json => self.json_row(batch, row)?,
+                Format::Table => {
+                    let cells = batch.columns().iter().map(|column| cell(column, row));
+                    self.cells.push(cells.collect::<io::Result<_>>()?);
+                    if self.cells.len() == TABLE_ROWS_MAX {
+                        self.table(&schema)?;
+                    }
+                }
+            }
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes what comes behind the last row. `schema` has the columns, in case there was no row.
+    ///
+    /// # Errors
+    /// If the writer fails.
+    pub fn finish(mut self, schema: &SchemaRef, truncated: bool) -> io::Result<()> {
+        if self.rows == 0 {
+            self.head(schema)?;
+        }
+        match self.format {
+            Format::Csv => {}
+            Format::Json => self
+                .out
+                .write_all(if self.rows == 0 { b"]\n" } else { b"\n]\n" })?,
+            Format::Table => {
+                if self.rows == 0 || !self.cells.is_empty() {
+                    self.table(schema)?;
+                }
+                let (rows, s) = (self.rows, if self.rows == 1 { "" } else { "s" });
+                let more = if truncated { "; there are more" } else { "" };
+                writeln!(self.out, "({rows} row{s}{more})")?;
+            }
+        }
+        self.out.flush()
+    }
+
+    fn head(&mut self, schema: &SchemaRef) -> io::Result<()> {
+        match self.format {
+            Format::Table => Ok(()),
+            Format::Json => self.out.write_all(b"["),
+            Format::Csv => {
+                let names: Vec<_> = schema
+                    .fields()
+                    .iter()
+                    .map(|field| csv_field(field.name()))
+                    .collect();
+                writeln!(self.out, "{}", names.join(","))
+            }
+        }
+    }
+
+    fn csv_row(&mut self, batch: &RecordBatch, row: usize) -> io::Result<()> {
+        for (i, column) in batch.columns().iter().enumerate() {
+            if i > 0 {
+                self.out.write_all(b",")?;
+            }
+            if column.is_null(row) {
+                continue;
+            }
+            let mut text = String::new();
+            if column.data_type().is_nested() {
+                json(&mut text, column, row)?;
+            } else {
+                text = plain(column, row)?;
+            }
+            // An empty text is quoted, so that it is not null.
+            let field = if text.is_empty() {
+                "\"\"".to_owned()
+            } else {
+                csv_field(&text)
+            };
+            self.out.write_all(field.as_bytes())?;
+        }
+        self.out.write_all(b"\n")
+    }
+
+    fn json_row(&mut self, batch: &RecordBatch, row: usize) -> io::Result<()> {
+        let mut text = String::from(if self.rows == 0 { "\n{" } else { ",\n{" });
+        for (i, column) in batch.columns().iter().enumerate() {
+            if i > 0 {
+                text.push(',');
+            }
+            json_text(&mut text, batch.schema_ref().field(i).name());
+            text.push(':');
+            json(&mut text, column, row)?;
+        }
+        text.push('}');
+        self.out.write_all(text.as_bytes())
+    }
+
+    /// Writes the gathered cells as a table.
+    fn table(&mut self, schema: &SchemaRef) -> io::Result<()> {
+        let fields = schema.fields();
+        let heads: Vec<String> = fields.iter().map(|field| shorten(field.name())).collect();
+        let width = |i: usize| {
+            let cells = self.cells.iter().map(|row| row[i].chars().count());
+            cells.chain([heads[i].chars().count()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..fields.len()).map(width).collect();
+        let line = |cells: &[String], right: bool| {
+            let mut line = String::new();
+            for (i, text) in cells.iter().enumerate() {
+                let (width, gap) = (widths[i], if i == 0 { " " } else { " | " });
+                line.push_str(gap);
+                if right && fields[i].data_type().is_numeric() {
+                    line.push_str(&format!("{text:>width$}"));
+                } else {
+                    line.push_str(&format!("{text:<width$}"));
+                }
+            }
+            line.truncate(line.trim_end().len());
+            line
+        };
+        writeln!(self.out, "{}", line(&heads, false))?;
+        let rules: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
+        writeln!(self.out, "{}", rules.join("+"))?;
+        for row in &self.cells {
+            writeln!(self.out, "{}", line(row, true))?;
+        }
+        self.cells.clear();
+        Ok(())
+    }
+}
+
+/// A cell of a table: one line, not too long.
+fn cell(column: &dyn Array, row: usize) -> io::Result<String> {
+    if column.is_null(row) {
+        return Ok("NULL".to_owned());
+    }
+    let mut text = String::new();
+    if column.data_type().is_nested() {
+        json(&mut text, column, row)?;
+    } else {
+        text = plain(column, row)?;
+    }
+    Ok(shorten(&text))
+}
+
+fn shorten(text: &str) -> String {
+    let mut short = String::new();
+    for (i, c) in text.chars().enumerate() {
+        if i + 1 == CELL_CHARS_MAX && text.chars().nth(CELL_CHARS_MAX).is_some() {
+            short.push('…');
+            break;
+        }
+        match c {
+            '\n' => short.push('⏎'),
+            c if c.is_control() => short.push('·'),
+            c => short.push(c),
+        }
+    }
+    short
+}
+
+/// The text of a value that is not nested and not null.
+fn plain(column: &dyn Array, row: usize) -> io::Result<String> {
+    if let DataType::Timestamp(TimeUnit::Microsecond, Some(_)) = column.data_type() {
+        // An instant is shown in UTC, whatever zone the session has given to the column.
+        let instant = column
+            .as_primitive::<TimestampMicrosecondType>()
+            .slice(row, 1);
+        return Ok(plain(&instant.with_timezone_opt(None::<&str>), 0)? + "Z");
+    }
+    let format = "%Y-%m-%dT%H:%M:%S%.f";
+    let options = FormatOptions::new()
+        .with_timestamp_format(Some(format))
+        .with_datetime_format(Some(format));
+    let formatter = ArrayFormatter::try_new(column, &options).map_err(io::Error::other)?;
+    let text = formatter
+        .value(row)
+        .try_to_string()
+        .map_err(io::Error::other)?;
+    Ok(text)
+}
+
+fn csv_field(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+fn json(out: &mut String, column: &dyn Array, row: usize) -> io::Result<()> {
+    if column.is_null(row) {
+        out.push_str("null");
+        return Ok(());
+    }
+    match column.data_type() {
+        DataType::List(_) => json_list(out, &column.as_list::<i32>().value(row)),
+        DataType::LargeList(_) => json_list(out, &column.as_list::<i64>().value(row)),
+        DataType::FixedSizeList(..) => json_list(out, &column.as_fixed_size_list().value(row)),
+        DataType::Struct(fields) => {
+            out.push('{');
+            for (i, (field, values)) in fields.iter().zip(column.as_struct().columns()).enumerate()
+            {
+                if i > 0 {
+                    out.push(',');
+                }
+                json_text(out, field.name());
+                out.push(':');
+                json(out, values, row)?;
+            }
+            out.push('}');
+            Ok(())
+        }
+        DataType::Map(..) => {
+            let entries = column.as_map().value(row);
+            out.push('{');
+            for i in 0..entries.len() {
+                if i > 0 {
+                    out.push(',');
+                }
+                json_text(out, &plain(entries.column(0), i)?);
+                out.push(':');
+                json(out, entries.column(1), i)?;
+            }
+            out.push('}');
+            Ok(())
+        }
+        DataType::Boolean => {
+            out.push_str(&plain(column, row)?);
+            Ok(())
+        }
+        ty if ty.is_numeric() => {
+            let text = plain(column, row)?;
+            // JSON has no NaN and no infinity; as text they are not lost.
+            let is_number = text.ends_with(|c: char| c.is_ascii_digit());
+            if is_number {
+                out.push_str(&text)
+            } else {
+                json_text(out, &text)
+            }
+            Ok(())
+        }
+        _ => {
+            json_text(out, &plain(column, row)?);
+            Ok(())
+        }
+    }
+}
+
+fn json_list(out: &mut String, items: &dyn Array) -> io::Result<()> {
+    out.push('[');
+    for i in 0..items.len() {
+        if i > 0 {
+            out.push(',');
+        }
+        json(out, items, i)?;
+    }
+    out.push(']');
+    Ok(())
+}
+
+fn json_text(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}

@@ -1,0 +1,378 @@
+//! Follows the commit log and brings the warehouse up to it.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tidegate_core::clock::Clock;
+use tidegate_log::{ReadError, Record, Storage, read_records};
+use tokio::runtime::Handle;
+
+use crate::duckdb::{DuckDbWarehouse, Maintenance};
+use crate::load::{LoadError, LoadReport, LoadRequest};
+use crate::reader::WarehouseReader;
+
+/// Bounds and schedule of a loader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoaderOptions {
+    /// A load takes no more records once it has this many rows. One record is always taken.
+    pub rows_max: u64,
+    /// A load takes no more records once its files have this many bytes.
+    pub bytes_max: u64,
+    /// A load has at most this many records.
+    pub records_max: usize,
+    /// Statistics are renewed this often, if anything was loaded.
+    pub analyze_every: Duration,
+    /// The database is checkpointed this often, if anything was loaded.
+    pub checkpoint_every: Duration,
+    /// What is done about errors that can go away.
+    pub retry: RetryOptions,
+}
+
+/// How often and how soon something that failed is tried again, within one tick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryOptions {
+    /// Attempts in all; 1 is no retry.
+    pub attempts: u32,
+    /// Wait before the second attempt; it doubles each time.
+    pub first: Duration,
+    /// Longest wait.
+    pub longest: Duration,
+}
+
+impl Default for LoaderOptions {
+    /// 1,000,000 rows, 1 GiB or 1,024 records a load; statistics every 10 minutes, a checkpoint every 5.
+    fn default() -> Self {
+        LoaderOptions {
+            rows_max: 1_000_000,
+            bytes_max: 1 << 30,
+            records_max: 1024,
+            analyze_every: Duration::from_secs(600),
+            checkpoint_every: Duration::from_secs(300),
+            retry: RetryOptions::default(),
+        }
+    }
+}
+
+impl Default for RetryOptions {
+    /// 5 attempts, with 200 ms before the second, and no more than 5 s before any.
+    fn default() -> Self {
+        RetryOptions {
+            attempts: 5,
+            first: Duration::from_millis(200),
+            longest: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why the loader did not get on. The warehouse holds whole loads, and the next tick goes on behind the
+/// last one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoaderError {
+    /// The log could not be read.
+    #[error("cannot read the commit log from record {from_seq} on: {source}")]
+    Read {
+        /// First record that was to be read.
+        from_seq: u64,
+        /// What is wrong.
+        source: ReadError,
+    },
+    /// A load failed.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The log ends before the record that was asked for.
+    #[error("the commit log ends at record {last_seq}, before record {to_seq}")]
+    LogEnds {
+        /// Last record that there is.
+        last_seq: u64,
+        /// Record up to which was to be loaded.
+        to_seq: u64,
+    },
+    /// Somebody has stopped the loader while it waited to try again.
+    #[error("the loader was stopped while it waited to try again: {0}")]
+    Stopped(Box<LoaderError>),
+}
+
+impl LoaderError {
+    /// Whether a later tick can succeed without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            LoaderError::Read { source, .. } => matches!(source, ReadError::Storage(_)),
+            LoaderError::Load(error) => error.is_transient(),
+            LoaderError::LogEnds { .. } => false,
+            LoaderError::Stopped(error) => error.is_transient(),
+        }
+    }
+}
+
+/// What a tick did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tick {
+    /// The load, if there was anything to load.
+    pub load: Option<LoadReport>,
+    /// Whether a bound has cut the load, so that the next tick has something to do at once.
+    pub more: bool,
+    /// Whether statistics were renewed.
+    pub analyzed: bool,
+    /// Whether the database was checkpointed.
+    pub checkpointed: bool,
+}
+
+/// What catching up did, in all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CaughtUp {
+    /// Loads.
+    pub loads: u64,
+    /// Rows in their files.
+    pub rows: u64,
+    /// Rows that tables have more than before.
+    pub inserted: u64,
+    /// Rows whose upsert key was there already.
+    pub updates: u64,
+    /// Time that the loads took.
+    pub elapsed: Duration,
+    /// The last record that is loaded.
+    pub last_seq: u64,
+}
+
+/// Ends a loader's waits, from any thread.
+#[derive(Debug, Clone, Default)]
+pub struct LoaderStop {
+    stopped: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl LoaderStop {
+    /// Ends the wait before another attempt, now and in future. A load that runs is finished.
+    pub fn stop(&self) {
+        *self
+            .stopped
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
+        self.stopped.1.notify_all();
+    }
+
+    /// Waits; false if stopped meanwhile.
+    fn wait(&self, time: Duration) -> bool {
+        let stopped = self
+            .stopped
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .stopped
+            .1
+            .wait_timeout_while(stopped, time, |stopped| !*stopped);
+        !*waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Brings a warehouse up to a commit log. Its methods block: call them from a thread of their own, not
+/// from one of the runtime's.
+#[derive(Debug)]
+pub struct Loader {
+    warehouse: DuckDbWarehouse,
+    storage: Storage,
+    runtime: Handle,
+    clock: Clock,
+    options: LoaderOptions,
+    stop: LoaderStop,
+    analyze: Schedule,
+    checkpoint: Schedule,
+}
+
+impl Loader {
+    /// A loader for `warehouse`, from the log in `storage`. `runtime` does the storage's IO.
+    pub fn new(
+        warehouse: DuckDbWarehouse,
+        storage: Storage,
+        runtime: Handle,
+        clock: Clock,
+        options: LoaderOptions,
+    ) -> Self {
+        let now = clock.now_micros();
+        let schedule = |action, every| Schedule::new(&warehouse, action, every, now);
+        let analyze = schedule(Maintenance::Analyze, options.analyze_every);
+        let checkpoint = schedule(Maintenance::Checkpoint, options.checkpoint_every);
+        Loader {
+            warehouse,
+            storage,
+            runtime,
+            clock,
+            options,
+            stop: LoaderStop::default(),
+            analyze,
+            checkpoint,
+        }
+    }
+
+    /// Sequence number of the last record that is loaded; 0 if none is.
+    pub fn loaded_seq(&self) -> u64 {
+        self.warehouse.loaded_seq()
+    }
+
+    /// Read-only queries, while the loader goes on.
+    pub fn reader(&self) -> WarehouseReader {
+        self.warehouse.reader()
+    }
+
+    /// Ends the loader's waits from another thread.
+    pub fn stopper(&self) -> LoaderStop {
+        self.stop.clone()
+    }
+
+    /// One load, if there is anything to load, and the maintenance that is due. Call it every interval,
+    /// and again at once if [`Tick::more`].
+    ///
+    /// # Errors
+    /// If the load failed and trying again did not help. Call it again after a while if
+    /// [`LoaderError::is_transient`].
+    pub fn tick(&mut self) -> Result<Tick, LoaderError> {
+        let mut wait = self.options.retry.first;
+        let mut attempt = 1;
+        let (load, more) = loop {
+            match self.load_once() {
+                Ok(done) => break done,
+                Err(error) if attempt < self.options.retry.attempts && error.is_transient() => {
+                    tracing::warn!(%error, attempt, wait_ms = wait.as_millis() as u64, "trying again");
+                    if !self.stop.wait(wait) {
+                        return Err(LoaderError::Stopped(Box::new(error)));
+                    }
+                    wait = (wait * 2).min(self.options.retry.longest);
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        if load.is_some() {
+            self.analyze.changed = true;
+            self.checkpoint.changed = true;
+        }
+        let now = self.clock.now_micros();
+        let analyzed = self.analyze.run(&mut self.warehouse, now);
+        let checkpointed = self.checkpoint.run(&mut self.warehouse, now);
+        Ok(Tick {
+            load,
+            more,
+            analyzed,
+            checkpointed,
+        })
+    }
+
+    /// Loads up to the record `to_seq`.
+    ///
+    /// # Errors
+    /// As [`Loader::tick`]; and if the log ends before that record.
+    pub fn catch_up(&mut self, to_seq: u64) -> Result<CaughtUp, LoaderError> {
+        let mut caught_up = CaughtUp {
+            last_seq: self.loaded_seq(),
+            ..CaughtUp::default()
+        };
+        while caught_up.last_seq < to_seq {
+            let tick = self.tick()?;
+            caught_up.last_seq = self.loaded_seq();
+            let Some(load) = tick.load else {
+                return Err(LoaderError::LogEnds {
+                    last_seq: caught_up.last_seq,
+                    to_seq,
+                });
+            };
+            caught_up.loads += 1;
+            caught_up.rows += load.rows;
+            caught_up.inserted += load.inserted;
+            caught_up.updates += load.updates;
+            caught_up.elapsed += load.elapsed;
+        }
+        Ok(caught_up)
+    }
+
+    fn load_once(&mut self) -> Result<(Option<LoadReport>, bool), LoaderError> {
+        let from_seq = self.warehouse.loaded_seq() + 1;
+        let mut records = self
+            .runtime
+            .block_on(read_records(
+                &self.storage,
+                from_seq,
+                self.options.records_max.max(1),
+            ))
+            .map_err(|source| LoaderError::Read { from_seq, source })?;
+        let taken = self.take(&records);
+        let more = taken < records.len() || taken == self.options.records_max.max(1);
+        records.truncate(taken);
+        if records.is_empty() {
+            return Ok((None, false));
+        }
+        let now = self.clock.now_micros();
+        let request = LoadRequest {
+            records: &records,
+            storage: &self.storage,
+            runtime: &self.runtime,
+            now,
+        };
+        let report = self.warehouse.load(&request)?;
+        Ok((Some(report), more))
+    }
+
+    /// How many of the records make a load.
+    fn take(&self, records: &[Record]) -> usize {
+        let (mut rows, mut bytes) = (0u64, 0u64);
+        let full = |record: &Record| {
+            let full = rows >= self.options.rows_max || bytes >= self.options.bytes_max;
+            for file in &record.files {
+                rows = rows.saturating_add(file.rows);
+                bytes = bytes.saturating_add(file.bytes);
+            }
+            full
+        };
+        let taken = records.iter().position(full).unwrap_or(records.len());
+        taken.max(1).min(records.len())
+    }
+}
+
+/// When something is due again. What was done is remembered in the warehouse, so that a program that
+/// never runs long maintains its database nevertheless.
+#[derive(Debug)]
+struct Schedule {
+    action: Maintenance,
+    every: Duration,
+    /// When it was last done or tried, in microseconds since the Unix epoch.
+    last: i64,
+    /// Whether anything was loaded since.
+    changed: bool,
+}
+
+impl Schedule {
+    fn new(warehouse: &DuckDbWarehouse, action: Maintenance, every: Duration, now: i64) -> Self {
+        let last = warehouse.maintained_at(action).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read when this was last done");
+            None
+        });
+        // What was never done is due with the first load. A time in the future is a clock that was wrong.
+        Schedule {
+            action,
+            every,
+            last: last.unwrap_or(i64::MIN).min(now),
+            changed: false,
+        }
+    }
+
+    /// Does it if it is due; tells whether it was done. A failure is not the load's: it is logged, and
+    /// tried again when it is due the next time.
+    fn run(&mut self, warehouse: &mut DuckDbWarehouse, now: i64) -> bool {
+        let elapsed = u128::try_from(now.saturating_sub(self.last)).unwrap_or(0);
+        if !self.changed || elapsed < self.every.as_micros() {
+            return false;
+        }
+        self.last = now;
+        match warehouse.maintain(self.action, now) {
+            Ok(()) => {
+                self.changed = false;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "maintenance failed; it is tried again when it is due the next time");
+                false
+            }
+        }
+    }
+}
