@@ -1,8 +1,5 @@
 //! How fast the sources hand over records on one core, without anything behind them:
 //! `cargo run --release -p tidegate-sources --example source_speed [MILLIONS OF EVENTS]`.
-//!
-//! Last figures (2 cores of a virtual machine, files in the page cache) are in the crate's README
-//! section of the project's benchmark page.
 #![allow(clippy::print_stdout, reason = "a program that reports")]
 
 use std::error::Error;
