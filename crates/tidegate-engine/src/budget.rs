@@ -13,7 +13,11 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
-        Budget { limit, used: Mutex::new(0), freed: Condvar::new() }
+        Budget {
+            limit,
+            used: Mutex::new(0),
+            freed: Condvar::new(),
+        }
     }
 
     /// Takes `bytes`, waiting until they are free; gives up, taking nothing, when `stop` says so.
@@ -26,7 +30,11 @@ impl Budget {
             if stop() {
                 return false;
             }
-            used = self.freed.wait_timeout(used, LOOK_UP).unwrap_or_else(PoisonError::into_inner).0;
+            used = self
+                .freed
+                .wait_timeout(used, LOOK_UP)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         *used += bytes;
         true
@@ -62,6 +70,9 @@ mod tests {
         assert!(thread.join().unwrap());
         assert_eq!(budget.used(), 20);
         budget.give(20);
-        assert!(budget.take(1000, || false), "more than the whole budget passes alone");
+        assert!(
+            budget.take(1000, || false),
+            "more than the whole budget passes alone"
+        );
     }
 }

@@ -53,8 +53,15 @@ fn commit_batch(
     let started = Instant::now();
     let seq = log.state().last_seq + 1;
     let files = {
-        let puts = batch.files.iter().enumerate().map(|(index, file)| put(log, shared, seq, index, file));
-        runtime.block_on(join_all(puts)).into_iter().collect::<Result<Vec<_>, _>>()?
+        let puts = batch
+            .files
+            .iter()
+            .enumerate()
+            .map(|(index, file)| put(log, shared, seq, index, file));
+        runtime
+            .block_on(join_all(puts))
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?
     };
     let mut draft = batch.draft;
     draft.files = files;
@@ -70,14 +77,18 @@ fn commit_batch(
         loop {
             match log.commit(draft.clone()).await {
                 Ok(record) => return Ok(record),
-                Err(error) if error.can_retry() && tries.again(&error, error.is_disk_full()).await => {}
+                Err(error)
+                    if error.can_retry() && tries.again(&error, error.is_disk_full()).await => {}
                 Err(error) => return Err(EngineError::Commit(error)),
             }
         }
     })?;
     tries.done();
     shared.budget.give(batch.cost);
-    shared.update().last_batch = BatchStatus { commit_seconds: started.elapsed().as_secs_f64(), ..status };
+    shared.update().last_batch = BatchStatus {
+        commit_seconds: started.elapsed().as_secs_f64(),
+        ..status
+    };
     Ok(record)
 }
 
@@ -92,13 +103,20 @@ fn put<'a>(
     async move {
         let mut tries = Tries::new(shared);
         loop {
-            let put = log.storage().put_data(&file.dataset, &path, file.rows, file.event_time, file.bytes.clone());
+            let put = log.storage().put_data(
+                &file.dataset,
+                &path,
+                file.rows,
+                file.event_time,
+                file.bytes.clone(),
+            );
             match put.await {
                 Ok(entry) => {
                     tries.done();
                     return Ok(entry);
                 }
-                Err(error) if can_pass(&error) && tries.again(&error, error.is_disk_full()).await => {}
+                Err(error)
+                    if can_pass(&error) && tries.again(&error, error.is_disk_full()).await => {}
                 Err(error) => return Err(EngineError::Storage(error)),
             }
         }
@@ -119,7 +137,11 @@ struct Tries<'a> {
 
 impl<'a> Tries<'a> {
     fn new(shared: &'a Shared) -> Self {
-        Tries { shared, pause: PAUSE_MIN, failed: false }
+        Tries {
+            shared,
+            pause: PAUSE_MIN,
+            failed: false,
+        }
     }
 
     /// Says that a try failed, and waits; false if the job is to stop instead.
@@ -128,8 +150,14 @@ impl<'a> Tries<'a> {
             return false;
         }
         if !self.failed {
-            let advice = if disk_full { "make room on the disk; " } else { "" };
-            tracing::warn!("cannot commit: {error}; {advice}trying again until it works, reading waits");
+            let advice = if disk_full {
+                "make room on the disk; "
+            } else {
+                ""
+            };
+            tracing::warn!(
+                "cannot commit: {error}; {advice}trying again until it works, reading waits"
+            );
         }
         self.failed = true;
         self.shared.update().commit_error = Some(error.to_string());

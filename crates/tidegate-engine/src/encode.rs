@@ -48,7 +48,12 @@ pub(crate) struct EncodedBatch {
 const HOUR: i64 = 3_600_000_000;
 
 /// Encodes batches until there are no more.
-pub(crate) fn encode(plan: &Plan, shared: &Shared, batches: &Receiver<Batch>, out: &Sender<EncodedBatch>) {
+pub(crate) fn encode(
+    plan: &Plan,
+    shared: &Shared,
+    batches: &Receiver<Batch>,
+    out: &Sender<EncodedBatch>,
+) {
     let properties = Properties::new(plan);
     for batch in batches {
         let started = Instant::now();
@@ -88,7 +93,10 @@ impl Properties {
                 // that a dictionary would be built for nothing.
                 DataType::Timestamp(..) | DataType::Int64 => {
                     events = events
-                        .set_column_dictionary_enabled(path.clone(), field.name() == "processing_timestamp")
+                        .set_column_dictionary_enabled(
+                            path.clone(),
+                            field.name() == "processing_timestamp",
+                        )
                         .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
                 }
                 DataType::Float64 => events = events.set_column_dictionary_enabled(path, false),
@@ -100,7 +108,10 @@ impl Properties {
                 _ => {}
             }
         }
-        Properties { events: Arc::new(events.build()), other: Arc::new(base().build()) }
+        Properties {
+            events: Arc::new(events.build()),
+            other: Arc::new(base().build()),
+        }
     }
 }
 
@@ -135,15 +146,30 @@ fn encode_batch(
         files: Vec::new(),
         complete: batch.complete,
     };
-    Ok(EncodedBatch { draft, files, cost: batch.cost, encode_seconds: 0.0 })
+    Ok(EncodedBatch {
+        draft,
+        files,
+        cost: batch.cost,
+        encode_seconds: 0.0,
+    })
 }
 
 /// The events, a file for each hour of event time.
-fn events(plan: &Plan, properties: &Properties, judged: &[Judged]) -> Result<Vec<Encoded>, EngineError> {
+fn events(
+    plan: &Plan,
+    properties: &Properties,
+    judged: &[Judged],
+) -> Result<Vec<Encoded>, EngineError> {
     let mut hours: BTreeMap<i64, File> = BTreeMap::new();
     for rows in judged.iter().filter(|rows| rows.events > 0) {
         let mut ranges: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
-        for time in rows.times.iter().zip(&rows.keep).filter(|(_, keep)| **keep).map(|(time, _)| *time) {
+        for time in rows
+            .times
+            .iter()
+            .zip(&rows.keep)
+            .filter(|(_, keep)| **keep)
+            .map(|(time, _)| *time)
+        {
             let range = ranges.entry(time.div_euclid(HOUR)).or_insert((time, time));
             *range = (range.0.min(time), range.1.max(time));
         }
@@ -153,19 +179,30 @@ fn events(plan: &Plan, properties: &Properties, judged: &[Judged]) -> Result<Vec
             let part = if one_hour && rows.events == rows.keep.len() as u64 {
                 rows.batch.clone()
             } else {
-                let keep = rows.keep.iter().zip(&rows.times).map(|(keep, time)| *keep && in_hour(time));
-                filter_record_batch(&rows.batch, &BooleanArray::from(keep.collect::<Vec<bool>>()))?
+                let keep = rows
+                    .keep
+                    .iter()
+                    .zip(&rows.times)
+                    .map(|(keep, time)| *keep && in_hour(time));
+                filter_record_batch(
+                    &rows.batch,
+                    &BooleanArray::from(keep.collect::<Vec<bool>>()),
+                )?
             };
             let file = match hours.entry(hour) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    entry.insert(File::new(Arc::clone(plan.event_schema()), &properties.events)?)
-                }
+                std::collections::btree_map::Entry::Vacant(entry) => entry.insert(File::new(
+                    Arc::clone(plan.event_schema()),
+                    &properties.events,
+                )?),
             };
             file.write(&part, Some(range))?;
         }
     }
-    hours.into_iter().map(|(hour, file)| file.finish("events", hour * HOUR)).collect()
+    hours
+        .into_iter()
+        .map(|(hour, file)| file.finish("events", hour * HOUR))
+        .collect()
 }
 
 /// The late events, in one file: their times are scattered.
@@ -179,11 +216,17 @@ fn late(
     for rows in judged.iter().filter(|rows| !rows.late.is_empty()) {
         let file = match &mut file {
             Some(file) => file,
-            None => file.insert(File::new(Arc::clone(plan.event_schema()), &properties.events)?),
+            None => file.insert(File::new(
+                Arc::clone(plan.event_schema()),
+                &properties.events,
+            )?),
         };
         let times = || rows.late.iter().map(|row| rows.times[*row as usize]);
         let range = times().min().zip(times().max());
-        file.write(&take_record_batch(&rows.batch, &UInt32Array::from(rows.late.clone()))?, range)?;
+        file.write(
+            &take_record_batch(&rows.batch, &UInt32Array::from(rows.late.clone()))?,
+            range,
+        )?;
     }
     file.map(|file| file.finish("late", now)).transpose()
 }
@@ -198,9 +241,15 @@ struct File {
 impl File {
     fn new(schema: SchemaRef, properties: &WriterProperties) -> Result<Self, EngineError> {
         // Readers take the types from the Parquet schema: it says all that matters.
-        let options = ArrowWriterOptions::new().with_properties(properties.clone()).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties.clone())
+            .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options)?;
-        Ok(File { writer, rows: 0, event_time: None })
+        Ok(File {
+            writer,
+            rows: 0,
+            event_time: None,
+        })
     }
 
     fn write(&mut self, batch: &RecordBatch, range: Option<(i64, i64)>) -> Result<(), EngineError> {
@@ -215,6 +264,12 @@ impl File {
 
     fn finish(self, dataset: &str, time: i64) -> Result<Encoded, EngineError> {
         let bytes = Bytes::from(self.writer.into_inner()?);
-        Ok(Encoded { dataset: dataset.to_owned(), time, rows: self.rows, event_time: self.event_time, bytes })
+        Ok(Encoded {
+            dataset: dataset.to_owned(),
+            time,
+            rows: self.rows,
+            event_time: self.event_time,
+            bytes,
+        })
     }
 }

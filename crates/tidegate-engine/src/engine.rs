@@ -56,7 +56,8 @@ impl Engine {
 fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, EngineError> {
     let started = Instant::now();
     let bounded = is_bounded(&options.source);
-    if options.until_caught_up && !bounded && matches!(options.source, SourceOptions::Generator(_)) {
+    if options.until_caught_up && !bounded && matches!(options.source, SourceOptions::Generator(_))
+    {
         return Err(EngineError::Unbounded);
     }
     let plan = Arc::new(Plan::compile(&options.spec).map_err(EngineError::Spec)?);
@@ -91,10 +92,18 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
     );
 
     let loader = match &options.warehouse {
-        Some(warehouse) => Some(load::open(warehouse, &options.load, &plan, log.state(), &storage, runtime)?),
+        Some(warehouse) => Some(load::open(
+            warehouse,
+            &options.load,
+            &plan,
+            log.state(),
+            &storage,
+            runtime,
+            &options.clock,
+        )?),
         None => None,
     };
-    let reader = loader.as_ref().map(load::JobLoader::reader).transpose()?;
+    let reader = loader.as_ref().map(load::JobLoader::reader);
     let source = tidegate_sources::open(
         &options.source,
         &resume(log.state()),
@@ -104,13 +113,32 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
 
     let mut preparers = Vec::new();
     for _ in 0..threads {
-        preparers.push(Preparer::new(Arc::clone(&plan), log.state().fingerprint_seed)?);
+        preparers.push(Preparer::new(
+            Arc::clone(&plan),
+            log.state().fingerprint_seed,
+        )?);
     }
-    let ends_at = if options.until_caught_up && !bounded { EndsAt::CaughtUp } else { EndsAt::SourceEnd };
-    let state =
-        State::new(Arc::clone(&plan), Arc::clone(&shared), options.batch.clone(), ends_at, log.state(), lanes);
+    let ends_at = if options.until_caught_up && !bounded {
+        EndsAt::CaughtUp
+    } else {
+        EndsAt::SourceEnd
+    };
+    let state = State::new(
+        Arc::clone(&plan),
+        Arc::clone(&shared),
+        options.batch.clone(),
+        ends_at,
+        log.state(),
+        lanes,
+    );
     let read_before = log.state().totals.read;
-    let mut handle = Handle { shared, threads: Vec::new(), reader, started, read_before };
+    let mut handle = Handle {
+        shared,
+        threads: Vec::new(),
+        reader,
+        started,
+        read_before,
+    };
     shared_phase(&handle.shared, Phase::Running);
 
     let (task_in, task_out) = crossbeam_channel::bounded(2 * threads);
@@ -120,22 +148,32 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
     let current = Arc::new(RwLock::new(tables));
 
     let items = item_in.clone();
-    handle.spawn("source", move |shared| read::read(source, shared, task_in, items))?;
+    handle.spawn("source", move |shared| {
+        read::read(source, shared, task_in, items)
+    })?;
     for preparer in preparers {
         let (current, tasks, items) = (Arc::clone(&current), task_out.clone(), item_in.clone());
-        handle.spawn("worker", move |shared| work::work(preparer, shared, &current, &tasks, &items))?;
+        handle.spawn("worker", move |shared| {
+            work::work(preparer, shared, &current, &tasks, &items)
+        })?;
     }
     drop((task_out, item_in));
     handle.spawn("state", move |_| state.run(&item_out, &batch_in))?;
-    handle.spawn("encoder", move |shared| encode::encode(&plan, shared, &batch_out, &encoded_in))?;
+    handle.spawn("encoder", move |shared| {
+        encode::encode(&plan, shared, &batch_out, &encoded_in)
+    })?;
     let io = runtime.clone();
-    handle.spawn("committer", move |shared| commit::commit(log, shared, &io, &encoded_out))?;
+    handle.spawn("committer", move |shared| {
+        commit::commit(log, shared, &io, &encoded_out)
+    })?;
     if let Some(loader) = loader {
         handle.spawn("loader", move |shared| loader.run(shared))?;
     }
     if !options.lookups.is_empty() {
         let (specs, sources) = (options.spec.lookups, options.lookups);
-        handle.spawn("lookups", move |shared| lookups::watch(&specs, &sources, &current, shared))?;
+        handle.spawn("lookups", move |shared| {
+            lookups::watch(&specs, &sources, &current, shared)
+        })?;
     }
     Ok(handle)
 }
@@ -156,7 +194,16 @@ fn resume(log: &JobState) -> Resume {
     let partitions: BTreeMap<i32, ResumePartition> = log
         .partitions
         .iter()
-        .map(|(id, p)| (*id, ResumePartition { name: p.name.clone(), lane: p.lane, offset: p.offset }))
+        .map(|(id, p)| {
+            (
+                *id,
+                ResumePartition {
+                    name: p.name.clone(),
+                    lane: p.lane,
+                    offset: p.offset,
+                },
+            )
+        })
         .collect();
     Resume { partitions }
 }
@@ -174,14 +221,17 @@ impl Handle {
                 shared.note_drained();
             }
         };
-        let spawned = std::thread::Builder::new().name(format!("tg-{name}")).spawn(guarded);
+        let spawned = std::thread::Builder::new()
+            .name(format!("tg-{name}"))
+            .spawn(guarded);
         match spawned {
             Ok(thread) => {
                 self.threads.push((name, thread));
                 Ok(())
             }
             Err(error) => {
-                self.shared.fail(EngineError::Thread(std::io::Error::from(error.kind())));
+                self.shared
+                    .fail(EngineError::Thread(std::io::Error::from(error.kind())));
                 self.shared.note_drained();
                 Err(EngineError::Thread(error))
             }
@@ -224,7 +274,13 @@ impl Handle {
     /// # Errors
     /// What made it stop, if not its source's end or [`Handle::stop`].
     pub async fn wait(self) -> Result<Summary, EngineError> {
-        let Handle { shared, threads, started, read_before, reader: _ } = self;
+        let Handle {
+            shared,
+            threads,
+            started,
+            read_before,
+            reader: _,
+        } = self;
         let joined = tokio::task::spawn_blocking(move || {
             for (_, thread) in threads {
                 // A panic has been noted where it happened.

@@ -8,7 +8,7 @@ use tidegate_core::plan::SpecError;
 use tidegate_core::prepare::PrepareError;
 use tidegate_log::{CommitError, OpenError, StorageError};
 use tidegate_sources::SourceError;
-use tidegate_warehouse::WarehouseError;
+use tidegate_warehouse::{LoaderError, OpenError as WarehouseOpenError};
 
 /// Why a job could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -78,11 +78,16 @@ pub enum EngineError {
         /// Offset that came.
         got: i64,
     },
-    /// The warehouse refuses in a way that repeating does not mend.
+    /// The warehouse cannot be opened.
     #[error("warehouse: {0}")]
-    Warehouse(#[from] WarehouseError),
+    Warehouse(#[from] WarehouseOpenError),
+    /// What is committed could not all be loaded before the end.
+    #[error("{0}. What was read is committed; start again to load the rest")]
+    Load(#[from] LoaderError),
     /// A thread panicked: a bug.
-    #[error("the {0} thread panicked; this is a bug in Tidegate. Nothing is lost: restart to go on")]
+    #[error(
+        "the {0} thread panicked; this is a bug in Tidegate. Nothing is lost: restart to go on"
+    )]
     Panicked(&'static str),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
@@ -90,6 +95,9 @@ pub enum EngineError {
 }
 
 fn describe(errors: &[SpecError]) -> String {
-    let lines: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.path.join("."), e.message)).collect();
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|e| format!("{}: {}", e.path.join("."), e.message))
+        .collect();
     lines.join("; ")
 }

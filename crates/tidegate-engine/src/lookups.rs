@@ -29,12 +29,23 @@ pub(crate) fn load(spec: &LookupSpec, source: &LookupSource) -> Result<LookupTab
         path: source.path.clone(),
         message,
     };
-    let size = std::fs::metadata(&source.path).map_err(|e| failed(e.to_string()))?.len();
+    let size = std::fs::metadata(&source.path)
+        .map_err(|e| failed(e.to_string()))?
+        .len();
     if size > BYTES_MAX {
-        return Err(failed(format!("it has {size} bytes; a reference table can have {BYTES_MAX} at most")));
+        return Err(failed(format!(
+            "it has {size} bytes; a reference table can have {BYTES_MAX} at most"
+        )));
     }
-    let is_json = source.path.extension().is_some_and(|e| e == "json" || e == "ndjson" || e == "jsonl");
-    let columns = if is_json { read_json(spec, &source.path) } else { read_csv(spec, &source.path) };
+    let is_json = source
+        .path
+        .extension()
+        .is_some_and(|e| e == "json" || e == "ndjson" || e == "jsonl");
+    let columns = if is_json {
+        read_json(spec, &source.path)
+    } else {
+        read_csv(spec, &source.path)
+    };
     let mut columns = columns.map_err(failed)?;
     let key = columns.remove(0);
     LookupTable::new(key.as_string::<i32>(), columns).map_err(|e| failed(e.to_string()))
@@ -45,15 +56,25 @@ fn read_csv(spec: &LookupSpec, path: &Path) -> Result<Vec<ArrayRef>, String> {
     let header = {
         let file = File::open(path).map_err(|e| e.to_string())?;
         let format = arrow::csv::reader::Format::default().with_header(true);
-        let (schema, _) = format.infer_schema(file, Some(0)).map_err(|e| e.to_string())?;
+        let (schema, _) = format
+            .infer_schema(file, Some(0))
+            .map_err(|e| e.to_string())?;
         schema
     };
-    let text: Vec<Field> = header.fields().iter().map(|f| Field::new(f.name(), DataType::Utf8, true)).collect();
+    let text: Vec<Field> = header
+        .fields()
+        .iter()
+        .map(|f| Field::new(f.name(), DataType::Utf8, true))
+        .collect();
     let schema = Arc::new(Schema::new(text));
     let file = File::open(path).map_err(|e| e.to_string())?;
-    let reader =
-        ReaderBuilder::new(Arc::clone(&schema)).with_header(true).build(file).map_err(|e| e.to_string())?;
-    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+    let reader = ReaderBuilder::new(Arc::clone(&schema))
+        .with_header(true)
+        .build(file)
+        .map_err(|e| e.to_string())?;
+    let batches: Vec<RecordBatch> = reader
+        .collect::<Result<_, _>>()
+        .map_err(|e| e.to_string())?;
     let all = concat_batches(&schema, &batches).map_err(|e| e.to_string())?;
     let find = |name: &str| {
         all.column_by_name(name).cloned().ok_or_else(|| {
@@ -63,7 +84,10 @@ fn read_csv(spec: &LookupSpec, path: &Path) -> Result<Vec<ArrayRef>, String> {
     };
     let mut columns = vec![find(&spec.key)?];
     for column in &spec.columns {
-        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        let strict = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
         let values = cast_with_options(&find(&column.from)?, &arrow_type(&column.ty), &strict)
             .map_err(|e| format!("column `{}`: {e}", column.from))?;
         columns.push(values);
@@ -73,34 +97,62 @@ fn read_csv(spec: &LookupSpec, path: &Path) -> Result<Vec<ArrayRef>, String> {
 
 /// The same from newline-delimited JSON, decoded as events are.
 fn read_json(spec: &LookupSpec, path: &Path) -> Result<Vec<ArrayRef>, String> {
-    let mut fields = vec![FieldSpec { name: spec.key.clone(), ty: FieldType::String, required: true }];
+    let mut fields = vec![FieldSpec {
+        name: spec.key.clone(),
+        ty: FieldType::String,
+        required: true,
+    }];
     for column in &spec.columns {
-        fields.push(FieldSpec { name: column.from.clone(), ty: column.ty.clone(), required: false });
+        fields.push(FieldSpec {
+            name: column.from.clone(),
+            ty: column.ty.clone(),
+            required: false,
+        });
     }
     let text = std::fs::read(path).map_err(|e| e.to_string())?;
     let mut chunk = Chunk::new(0, 0, 0);
     for (line, payload) in text.split(|b| *b == b'\n').enumerate() {
         if !payload.trim_ascii().is_empty() {
-            chunk.push(i64::try_from(line).unwrap_or(i64::MAX), None, Payload::Bytes, payload);
+            chunk.push(
+                i64::try_from(line).unwrap_or(i64::MAX),
+                None,
+                Payload::Bytes,
+                payload,
+            );
         }
     }
-    let decoded = Decoder::new(&fields).decode(&chunk).map_err(|e| e.to_string())?;
+    let decoded = Decoder::new(&fields)
+        .decode(&chunk)
+        .map_err(|e| e.to_string())?;
     if let Some(bad) = decoded.rejects.first() {
-        return Err(format!("line {}: {}", chunk.offsets()[bad.index] + 1, bad.detail));
+        return Err(format!(
+            "line {}: {}",
+            chunk.offsets()[bad.index] + 1,
+            bad.detail
+        ));
     }
     Ok(decoded.columns)
 }
 
 /// Looks at the files now and then, and replaces the tables whose file has changed. A file that
 /// cannot be read leaves its table as it is.
-pub(crate) fn watch(specs: &[LookupSpec], sources: &[LookupSource], current: &CurrentLookups, shared: &Shared) {
+pub(crate) fn watch(
+    specs: &[LookupSpec],
+    sources: &[LookupSource],
+    current: &CurrentLookups,
+    shared: &Shared,
+) {
     /// How late a stop is noticed.
     const TICK: Duration = Duration::from_millis(100);
     let changed = |source: &LookupSource| -> Option<SystemTime> {
-        std::fs::metadata(&source.path).and_then(|m| m.modified()).ok()
+        std::fs::metadata(&source.path)
+            .and_then(|m| m.modified())
+            .ok()
     };
-    let mut seen: Vec<(Option<SystemTime>, Instant)> =
-        sources.iter().map(|source| (changed(source), Instant::now())).collect();
+    let mut seen: Vec<(Option<SystemTime>, Instant)> = sources
+        .iter()
+        .map(|source| (changed(source), Instant::now()))
+        .collect();
     while !shared.stopping() {
         std::thread::sleep(TICK);
         for (index, (spec, source)) in specs.iter().zip(sources).enumerate() {

@@ -49,7 +49,11 @@ pub struct BatchOptions {
 
 impl Default for BatchOptions {
     fn default() -> Self {
-        BatchOptions { interval: Duration::from_secs(1), max_rows: 500_000, max_bytes: 128 << 20 }
+        BatchOptions {
+            interval: Duration::from_secs(1),
+            max_rows: 500_000,
+            max_bytes: 128 << 20,
+        }
     }
 }
 

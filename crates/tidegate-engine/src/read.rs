@@ -29,7 +29,12 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 
 /// Polls until the job stops. Then the channels close behind it, and the stages after it end one by
 /// one; the source is kept until the last commit, so that its lag tools see it.
-pub(crate) fn read(mut source: Box<dyn Source>, shared: &Shared, tasks: Sender<Task>, items: Sender<Numbered>) {
+pub(crate) fn read(
+    mut source: Box<dyn Source>,
+    shared: &Shared,
+    tasks: Sender<Task>,
+    items: Sender<Numbered>,
+) {
     poll(source.as_mut(), shared, &tasks, &items);
     drop((tasks, items));
     while !shared.drained() {
@@ -57,8 +62,17 @@ fn poll(source: &mut dyn Source, shared: &Shared, tasks: &Sender<Task>, items: &
                 if !shared.budget.take(cost, || shared.stopping()) {
                     break;
                 }
-                shared.read_live.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                if tasks.send(Task { number, chunk, cost }).is_err() {
+                shared
+                    .read_live
+                    .fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                if tasks
+                    .send(Task {
+                        number,
+                        chunk,
+                        cost,
+                    })
+                    .is_err()
+                {
                     break;
                 }
                 number += 1;
@@ -69,7 +83,13 @@ fn poll(source: &mut dyn Source, shared: &Shared, tasks: &Sender<Task>, items: &
             SourceEvent::CaughtUp => Signal::CaughtUp,
             SourceEvent::Ended => Signal::Ended,
         };
-        if items.send(Numbered { number, item: Item::Signal(signal) }).is_err() {
+        if items
+            .send(Numbered {
+                number,
+                item: Item::Signal(signal),
+            })
+            .is_err()
+        {
             break;
         }
         number += 1;

@@ -31,19 +31,33 @@ pub(crate) fn restore(
     threads: usize,
 ) -> Result<BTreeMap<i32, Lane>, EngineError> {
     let mut lanes: BTreeMap<i32, Lane> = BTreeMap::new();
-    for id in log.partitions.values().map(|p| p.lane).chain(log.watermarks.keys().copied()) {
-        lanes.entry(id).or_insert_with(|| Lane::new(id, plan, log.watermarks.get(&id).copied()));
+    for id in log
+        .partitions
+        .values()
+        .map(|p| p.lane)
+        .chain(log.watermarks.keys().copied())
+    {
+        lanes
+            .entry(id)
+            .or_insert_with(|| Lane::new(id, plan, log.watermarks.get(&id).copied()));
     }
-    let files: Vec<&FileEntry> = log.recent_files.iter().filter(|f| f.dataset == "events").collect();
+    let files: Vec<&FileEntry> = log
+        .recent_files
+        .iter()
+        .filter(|f| f.dataset == "events")
+        .collect();
     let next = AtomicUsize::new(0);
-    let (sender, receiver) = crossbeam_channel::bounded::<Result<Restored, EngineError>>(2 * threads);
+    let (sender, receiver) =
+        crossbeam_channel::bounded::<Result<Restored, EngineError>>(2 * threads);
     std::thread::scope(|scope| {
         for _ in 0..threads.min(files.len()) {
             let (sender, files, next) = (sender.clone(), &files, &next);
             scope.spawn(move || {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let each = |rows| sender.send(Ok(rows)).is_ok();
-                    if let Err(error) = read_file(plan, log.fingerprint_seed, file, storage, runtime, each) {
+                    if let Err(error) =
+                        read_file(plan, log.fingerprint_seed, file, storage, runtime, each)
+                    {
                         let _ = sender.send(Err(error));
                         return;
                     }
@@ -65,7 +79,10 @@ pub(crate) fn restore(
             }
             for (id, rows) in by_lane {
                 let watermark = log.watermarks.get(&id).copied();
-                lanes.entry(id).or_insert_with(|| Lane::new(id, plan, watermark)).restore(&restored, &rows);
+                lanes
+                    .entry(id)
+                    .or_insert_with(|| Lane::new(id, plan, watermark))
+                    .restore(&restored, &rows);
             }
         }
         Ok(lanes)
@@ -80,15 +97,24 @@ fn read_file(
     runtime: &Handle,
     mut each: impl FnMut(Restored) -> bool,
 ) -> Result<(), EngineError> {
-    let failed = |message: String| EngineError::Restore { path: file.path.clone(), message };
+    let failed = |message: String| EngineError::Restore {
+        path: file.path.clone(),
+        message,
+    };
     let bytes: Bytes = runtime.block_on(storage.get(&file.path))?;
     if bytes.len() as u64 != file.bytes || crc32c::crc32c(&bytes) != file.crc32c {
-        return Err(failed("its checksum is not the one in the commit log".to_owned()));
+        return Err(failed(
+            "its checksum is not the one in the commit log".to_owned(),
+        ));
     }
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, ArrowReaderOptions::new())
-        .map_err(|e| failed(e.to_string()))?;
-    let wanted: Vec<&str> =
-        plan.state_columns().into_iter().map(|c| plan.event_schema().field(c).name().as_str()).collect();
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, ArrowReaderOptions::new())
+            .map_err(|e| failed(e.to_string()))?;
+    let wanted: Vec<&str> = plan
+        .state_columns()
+        .into_iter()
+        .map(|c| plan.event_schema().field(c).name().as_str())
+        .collect();
     let roots: Vec<usize> = builder
         .parquet_schema()
         .root_schema()
@@ -99,12 +125,17 @@ fn read_file(
         .map(|(index, _)| index)
         .collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    let reader =
-        builder.with_projection(mask).with_batch_size(ROWS).build().map_err(|e| failed(e.to_string()))?;
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(ROWS)
+        .build()
+        .map_err(|e| failed(e.to_string()))?;
     let mut preparer = Preparer::new(Arc::clone(plan), fingerprint_seed)?;
     for batch in reader {
         let batch = batch.map_err(|e| failed(e.to_string()))?;
-        let restored = preparer.restore(&batch).map_err(|e| failed(e.to_string()))?;
+        let restored = preparer
+            .restore(&batch)
+            .map_err(|e| failed(e.to_string()))?;
         if !each(restored) {
             return Ok(());
         }

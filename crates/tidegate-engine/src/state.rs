@@ -93,7 +93,16 @@ impl State {
     ) -> Self {
         let lanes = lanes
             .into_iter()
-            .map(|(id, lane)| (id, Watched { committed: lane.watermark(), lane, at_end_since: None }))
+            .map(|(id, lane)| {
+                (
+                    id,
+                    Watched {
+                        committed: lane.watermark(),
+                        lane,
+                        at_end_since: None,
+                    },
+                )
+            })
             .collect();
         State {
             batch: Batch::new(&plan),
@@ -138,7 +147,9 @@ impl State {
             }
             if Instant::now() >= self.due {
                 self.follow_others();
-                let Ok(()) = self.try_seal(batches) else { return };
+                let Ok(()) = self.try_seal(batches) else {
+                    return;
+                };
             }
         }
         // Stopped: what came whole before the first gap is committed. After a failure nothing is.
@@ -153,7 +164,14 @@ impl State {
             Item::Signal(Signal::Partition { id, lane, name }) => {
                 self.lane(lane);
                 if !self.partitions.contains_key(&id) {
-                    self.partitions.insert(id, PartitionState { lane, name: name.clone(), offset: -1 });
+                    self.partitions.insert(
+                        id,
+                        PartitionState {
+                            lane,
+                            name: name.clone(),
+                            offset: -1,
+                        },
+                    );
                 }
                 Ok(())
             }
@@ -176,16 +194,24 @@ impl State {
 
     fn absorb(&mut self, prepared: Prepared, cost: usize) -> Result<(), EngineError> {
         let partition = prepared.partition;
-        let known = self.partitions.entry(partition).or_insert_with(|| PartitionState {
-            lane: prepared.lane,
-            name: partition.to_string(),
-            offset: -1,
-        });
+        let known = self
+            .partitions
+            .entry(partition)
+            .or_insert_with(|| PartitionState {
+                lane: prepared.lane,
+                name: partition.to_string(),
+                offset: -1,
+            });
         if known.offset >= 0 && known.offset != prepared.from {
-            return Err(EngineError::Gap { partition, expected: known.offset, got: prepared.from });
+            return Err(EngineError::Gap {
+                partition,
+                expected: known.offset,
+                got: prepared.from,
+            });
         }
         known.offset = prepared.to;
-        self.batch.announce(partition, prepared.lane, &known.name, prepared.from);
+        self.batch
+            .announce(partition, prepared.lane, &known.name, prepared.from);
         let watched = self.lane(prepared.lane);
         if prepared.read > 0 {
             watched.at_end_since = None;
@@ -208,10 +234,19 @@ impl State {
     fn follow_others(&mut self) {
         let now = self.shared.clock.now_micros();
         let after = i64::try_from(self.plan.idle_after().as_micros()).unwrap_or(i64::MAX);
-        let is_idle = |watched: &Watched| watched.at_end_since.is_some_and(|since| now - since >= after);
+        let is_idle = |watched: &Watched| {
+            watched
+                .at_end_since
+                .is_some_and(|since| now - since >= after)
+        };
         // A lane that is not idle and has no watermark yet may still bring anything: it holds all.
-        let slowest =
-            self.lanes.values().filter(|w| !is_idle(w)).map(|w| w.lane.watermark()).min().flatten();
+        let slowest = self
+            .lanes
+            .values()
+            .filter(|w| !is_idle(w))
+            .map(|w| w.lane.watermark())
+            .min()
+            .flatten();
         let Some(slowest) = slowest else { return };
         for watched in self.lanes.values_mut().filter(|w| is_idle(w)) {
             watched.lane.follow(slowest);
@@ -220,7 +255,11 @@ impl State {
 
     /// The bounded source has ended: nothing will come that could change an open window.
     fn complete(&mut self) {
-        let end = self.lanes.values().filter_map(|w| w.lane.last_end().max(w.lane.watermark())).max();
+        let end = self
+            .lanes
+            .values()
+            .filter_map(|w| w.lane.last_end().max(w.lane.watermark()))
+            .max();
         if let Some(end) = end {
             for watched in self.lanes.values_mut() {
                 watched.lane.follow(end);
@@ -237,7 +276,9 @@ impl State {
 
     /// Hands the batch on if the writer is free; otherwise it goes on gathering.
     fn try_seal(&mut self, batches: &Sender<Batch>) -> Result<(), ()> {
-        let Some(batch) = self.close_batch() else { return Ok(()) };
+        let Some(batch) = self.close_batch() else {
+            return Ok(());
+        };
         match batches.try_send(batch) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(batch)) => {
@@ -250,7 +291,8 @@ impl State {
 
     /// Hands the batch on, waiting for the writer.
     fn seal(&mut self, batches: &Sender<Batch>) -> Result<(), ()> {
-        self.close_batch().map_or(Ok(()), |batch| batches.send(batch).map_err(drop))
+        self.close_batch()
+            .map_or(Ok(()), |batch| batches.send(batch).map_err(drop))
     }
 
     /// Takes the batch with the windows that have closed and the watermarks that have moved.
@@ -264,10 +306,9 @@ impl State {
                 self.batch.watermarks.extend(watermark.map(|w| (*id, w)));
             }
         }
-        let (keys, bytes) = self
-            .lanes
-            .values()
-            .fold((0, 0), |(keys, bytes), w| (keys + w.lane.len() as u64, bytes + w.lane.bytes() as u64));
+        let (keys, bytes) = self.lanes.values().fold((0, 0), |(keys, bytes), w| {
+            (keys + w.lane.len() as u64, bytes + w.lane.bytes() as u64)
+        });
         let mut status = self.shared.update();
         status.state_keys = keys;
         status.state_bytes = bytes;

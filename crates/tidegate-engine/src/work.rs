@@ -28,8 +28,17 @@ pub(crate) fn work(
         let tables = Arc::clone(&lookups.read().unwrap_or_else(PoisonError::into_inner));
         match preparer.prepare(&task.chunk, shared.clock.now_micros(), &tables) {
             Ok(prepared) => {
-                let item = Item::Prepared { prepared: Box::new(prepared), cost: task.cost };
-                if items.send(Numbered { number: task.number, item }).is_err() {
+                let item = Item::Prepared {
+                    prepared: Box::new(prepared),
+                    cost: task.cost,
+                };
+                if items
+                    .send(Numbered {
+                        number: task.number,
+                        item,
+                    })
+                    .is_err()
+                {
                     return;
                 }
             }

@@ -1,0 +1,216 @@
+//! The loader thread: applies commits to the warehouse, every so often and once more at the end.
+
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::{DataType, Schema};
+use tidegate_core::clock::Clock;
+use tidegate_core::plan::{Plan, SYSTEM_COLUMNS};
+use tidegate_core::rejected::rejected_schema;
+use tidegate_core::spec::AggregateFunction;
+use tidegate_log::{JobState, Storage};
+use tidegate_warehouse::{
+    DuckDbOptions, DuckDbWarehouse, LoadReport, Loader, LoaderError, LoaderOptions, Reach,
+    TableKind, TableSpec, ViewMerge, WarehouseReader,
+};
+use tokio::runtime::Handle;
+
+use crate::error::EngineError;
+use crate::options::{LoadOptions, WarehouseOptions};
+use crate::shared::Shared;
+use crate::status::LoadStatus;
+
+/// How late a stop is noticed.
+const TICK: Duration = Duration::from_millis(20);
+/// Longest time between tries of a load that cannot succeed as things are.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The loader of a job.
+#[derive(Debug)]
+pub(crate) struct JobLoader {
+    loader: Loader,
+    interval: Duration,
+}
+
+/// Opens the warehouse of a job. Must not be called from a thread of the runtime.
+pub(crate) fn open(
+    options: &WarehouseOptions,
+    load: &LoadOptions,
+    plan: &Plan,
+    log: &JobState,
+    storage: &Storage,
+    runtime: &Handle,
+    clock: &Clock,
+) -> Result<JobLoader, EngineError> {
+    let database = DuckDbOptions {
+        memory_limit_bytes: options.memory_limit,
+        threads: options.threads,
+    };
+    let tables = tables(options, plan);
+    let warehouse = DuckDbWarehouse::open(
+        &options.path,
+        log.job.as_str(),
+        tables,
+        &database,
+        clock.now_micros(),
+    )?;
+    let bounds = LoaderOptions {
+        rows_max: load.max_rows,
+        analyze_every: load.analyze_every,
+        checkpoint_every: load.checkpoint_every,
+        ..LoaderOptions::default()
+    };
+    let loader = Loader::new(
+        warehouse,
+        storage.clone(),
+        runtime.clone(),
+        clock.clone(),
+        bounds,
+    );
+    Ok(JobLoader {
+        loader,
+        interval: load.interval,
+    })
+}
+
+impl JobLoader {
+    /// Read-only queries while the job runs.
+    pub(crate) fn reader(&self) -> WarehouseReader {
+        self.loader.reader()
+    }
+
+    /// Loads every interval, and when nothing more will be committed, all that is left.
+    ///
+    /// A load that fails keeps neither the pipeline from committing nor the next load from trying;
+    /// only at the end it is an error.
+    pub(crate) fn run(mut self, shared: &Shared) {
+        shared.update().loaded_seq = self.loader.loaded_seq();
+        let mut pause = self.interval;
+        let mut due = Instant::now() + self.interval;
+        while !shared.drained() {
+            if Instant::now() < due {
+                std::thread::sleep(TICK.min(self.interval));
+                continue;
+            }
+            let more = match self.tick(shared) {
+                Ok(more) => {
+                    pause = self.interval;
+                    more
+                }
+                Err(error) => {
+                    if shared
+                        .update()
+                        .load_error
+                        .replace(error.to_string())
+                        .is_none()
+                    {
+                        tracing::error!("{error}; the pipeline goes on, loading is tried again");
+                    }
+                    pause = (pause * 2).min(PAUSE_MAX);
+                    false
+                }
+            };
+            due = if more {
+                Instant::now()
+            } else {
+                Instant::now() + pause
+            };
+        }
+        if shared.failed() {
+            return;
+        }
+        loop {
+            match self.tick(shared) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return shared.fail(error.into()),
+            }
+        }
+    }
+
+    /// One load; says whether there is more to load at once.
+    fn tick(&mut self, shared: &Shared) -> Result<bool, LoaderError> {
+        let tick = self.loader.tick()?;
+        if let Some(report) = &tick.load {
+            self.show(shared, report);
+        }
+        Ok(tick.more)
+    }
+
+    fn show(&self, shared: &Shared, report: &LoadReport) {
+        let mut status = shared.update();
+        if status.load_error.take().is_some() {
+            tracing::info!("loading works again");
+        }
+        status.loads += 1;
+        status.rows_loaded += report.rows;
+        status.updates += report.updates;
+        status.loaded_seq = report.last_seq;
+        status.last_load = LoadStatus {
+            rows: report.rows,
+            seconds: report.elapsed.as_secs_f64(),
+        };
+    }
+}
+
+/// The tables of a job.
+fn tables(options: &WarehouseOptions, plan: &Plan) -> Vec<TableSpec> {
+    let events = TableSpec {
+        name: options.table.clone(),
+        datasets: vec!["events".to_owned(), "late".to_owned()],
+        columns: columns(plan.event_schema()),
+        kind: if options.upsert_key.is_empty() {
+            TableKind::Append
+        } else {
+            TableKind::Upsert {
+                key: options.upsert_key.clone(),
+                order: vec![
+                    plan.event_time_column().to_owned(),
+                    SYSTEM_COLUMNS[1].to_owned(),
+                    SYSTEM_COLUMNS[2].to_owned(),
+                ],
+                reach: options.reach.map(|within| Reach {
+                    column: plan.event_time_column().to_owned(),
+                    within,
+                }),
+            }
+        },
+    };
+    let rejected = TableSpec {
+        name: options.rejected_table.clone(),
+        datasets: vec!["rejected".to_owned()],
+        columns: columns(&rejected_schema()),
+        kind: TableKind::Append,
+    };
+    let windows = plan.windows().map(|window| {
+        TableSpec::window_parts(
+            &window.name,
+            vec![format!("window:{}", window.name)],
+            columns(&window.part_schema()),
+            window.groups.iter().map(|(name, _)| name.clone()).collect(),
+            window
+                .outputs
+                .iter()
+                .map(|(name, function, _)| (name.clone(), merge(*function)))
+                .collect(),
+        )
+    });
+    [events, rejected].into_iter().chain(windows).collect()
+}
+
+fn columns(schema: &Schema) -> Vec<(String, DataType)> {
+    schema
+        .fields()
+        .iter()
+        .map(|f| (f.name().clone(), f.data_type().clone()))
+        .collect()
+}
+
+fn merge(function: AggregateFunction) -> ViewMerge {
+    match function {
+        AggregateFunction::Count => ViewMerge::Count,
+        AggregateFunction::Sum => ViewMerge::Sum,
+        AggregateFunction::Avg => ViewMerge::Avg,
+        AggregateFunction::Min => ViewMerge::Min,
+        AggregateFunction::Max => ViewMerge::Max,
+    }
+}
