@@ -169,7 +169,7 @@ fn reply_to(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
     match outcome {
         Ok(()) => write_frame(stream, DONE, &[]),
         Err(error) => {
-            let end = error.floor_char_boundary(FRAME_BYTES_MAX);
+            let end = error.len().min(FRAME_BYTES_MAX);
             write_frame(stream, ERROR, &error.as_bytes()[..end])
         }
     }

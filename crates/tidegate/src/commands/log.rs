@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tidegate_core::clock::Clock;
 use tidegate_log::garbage::GarbageOptions;
-use tidegate_log::{JobState, Record, Storage, collect_garbage, read_records, recover, verify};
+use tidegate_log::{JobState, Record, Storage, collect_garbage, read_records, recover};
 
 use super::{failures, load, runtime};
 use crate::cli::{GcArgs, InspectArgs, SummaryFormat, VerifyArgs};
@@ -172,7 +172,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     let storage = Storage::open_existing(&config.storage_url).map_err(|e| failures::storage(&e))?;
     let is_live = std::io::stderr().is_terminal();
     let mut last = Instant::now();
-    let report = runtime()?.block_on(verify(&storage, &mut |progress| {
+    let report = runtime()?.block_on(tidegate_log::verify(&storage, &mut |progress| {
         if is_live && last.elapsed() > Duration::from_millis(200) {
             last = Instant::now();
             output::error(&format!(

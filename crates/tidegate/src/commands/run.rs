@@ -54,7 +54,11 @@ pub(super) fn run_config(
     how: &How,
     terminal: &Terminal,
 ) -> Result<Report, Failure> {
-    runtime()?.block_on(run_async(config, how, terminal))
+    let runtime = runtime()?;
+    let report = runtime.block_on(run_async(config, how, terminal));
+    // A query that is still being answered does not hold up the end.
+    runtime.shutdown_background();
+    report
 }
 
 async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Report, Failure> {

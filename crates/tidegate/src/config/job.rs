@@ -113,11 +113,11 @@ fn event_time(section: &Section<'_>) -> EventTimeSpec {
             .unwrap_or_else(|| "event_timestamp".to_owned()),
         delay: section
             .duration("delay", MILLISECOND)
-            .unwrap_or(Duration::from_mins(10)),
+            .unwrap_or(Duration::from_secs(600)),
         max_ahead: max_ahead(section),
         idle_after: section
             .duration("idle-after", MILLISECOND)
-            .unwrap_or(Duration::from_mins(1)),
+            .unwrap_or(Duration::from_secs(60)),
     };
     section.finish();
     spec
@@ -131,7 +131,7 @@ fn max_ahead(section: &Section<'_>) -> Option<Duration> {
             .map(Some)
             .map_err(|message| format!("{message}; or \"none\" for no limit")),
     });
-    value.unwrap_or(Some(Duration::from_hours(24)))
+    value.unwrap_or(Some(Duration::from_secs(86_400)))
 }
 
 fn expressions(section: &Section<'_>) -> Vec<NamedExpr> {
@@ -161,7 +161,7 @@ fn lookup(section: &Section<'_>) -> (LookupSpec, LookupFile) {
     let columns = lookup_columns(&section.section("columns"));
     let reload_every = section
         .duration("reload-every", Duration::from_millis(100))
-        .unwrap_or(Duration::from_mins(1));
+        .unwrap_or(Duration::from_secs(60));
     section.finish();
     let file = LookupFile {
         name: name.clone(),
@@ -218,7 +218,7 @@ fn window(section: &Section<'_>) -> WindowSpec {
     }
     let size = section
         .duration("size", MILLISECOND)
-        .unwrap_or(Duration::from_mins(1));
+        .unwrap_or(Duration::from_secs(60));
     let slide = section.duration("slide", MILLISECOND).unwrap_or(size);
     let group_by = section.strings("group-by").unwrap_or_default();
     let aggregates = section.section("aggregates");

@@ -349,10 +349,10 @@ fn load_options(section: &Section<'_>) -> LoadConfig {
         max_rows: section.count("max-rows", 1).map_or(5_000_000, |n| n as u64),
         analyze_every: section
             .duration("analyze-every", second)
-            .unwrap_or(Duration::from_mins(10)),
+            .unwrap_or(Duration::from_secs(600)),
         checkpoint_every: section
             .duration("checkpoint-every", second)
-            .unwrap_or(Duration::from_mins(5)),
+            .unwrap_or(Duration::from_secs(300)),
     };
     section.finish();
     options

@@ -1,0 +1,304 @@
+//! The program from outside: what it prints, and the codes that it exits with.
+
+#![allow(clippy::unwrap_used)] // A helper that cannot do its part ends the test.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program, in a folder of its own.
+fn tidegate(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(args).current_dir(folder).stdin(Stdio::null());
+    // Sockets of tests stay with the test.
+    command.env("XDG_RUNTIME_DIR", folder);
+    command
+}
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    tidegate(folder, args).output().unwrap()
+}
+
+#[track_caller]
+fn check(output: &Output, code: i32, says: &str) {
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains(says), "`{says}` is not in:\n{text}");
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Three payments, one of them twice and one that is not valid.
+const EVENTS: &str = r#"{"id":"a","amount":1.5,"at":"2026-01-01T10:00:00Z"}
+{"id":"b","amount":2.5,"at":"2026-01-01T10:00:30Z"}
+{"id":"b","amount":2.5,"at":"2026-01-01T10:00:30Z"}
+{"id":"c","amount":"much","at":"2026-01-01T10:01:00Z"}
+{"id":"d","amount":4.0,"at":"2026-01-01T10:02:00Z"}
+"#;
+
+const CONFIG: &str = r#"
+version = 1
+name = "payments"
+[source]
+kind = "files"
+path = "in"
+[storage]
+url = "file:./data"
+[warehouse]
+url = "duckdb:./payments.duckdb"
+[schema]
+id = { type = "string", required = true }
+amount = { type = "float64", required = true }
+at = { type = "timestamp", required = true }
+[event-time]
+field = "at"
+[deduplication]
+key = ["id", "amount"]
+[upsert]
+key = ["id"]
+[[windows]]
+name = "payments_1m"
+size = "1m"
+[windows.aggregates]
+n = "count(*)"
+total = "sum(amount)"
+"#;
+
+fn payments() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    std::fs::write(folder.path().join("in/1.ndjson"), EVENTS).unwrap();
+    std::fs::write(folder.path().join("tidegate.toml"), CONFIG).unwrap();
+    folder
+}
+
+#[test]
+fn the_command_line_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    check(&run(folder.path(), &["--help"]), 0, "Exit codes:");
+    check(
+        &run(folder.path(), &["run", "--no-such-option"]),
+        2,
+        "--no-such-option",
+    );
+    check(&run(folder.path(), &["validate"]), 2, "no configuration");
+    check(
+        &run(folder.path(), &["validate", "-c", "none.toml"]),
+        78,
+        "none.toml",
+    );
+}
+
+#[test]
+fn a_wrong_configuration_exits_78_and_touches_nothing() {
+    let folder = payments();
+    for command in ["validate", "run"] {
+        let output = run(folder.path(), &[command, "--set", "batch.interval=soon"]);
+        check(&output, 78, "--> --set batch.interval=soon");
+    }
+    check(&run(folder.path(), &["validate"]), 0, "valid");
+    let mut names: Vec<_> = folder
+        .path()
+        .read_dir()
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["in", "tidegate.toml"]);
+}
+
+#[test]
+fn the_configuration_is_shown_without_secrets() {
+    let folder = payments();
+    let output = run(
+        folder.path(),
+        &["config", "show", "--set", "batch.interval=7s"],
+    );
+    check(&output, 0, "interval = \"7s\"");
+}
+
+#[test]
+fn files_become_rows_that_can_be_asked_for() {
+    let folder = payments();
+    let at = folder.path();
+    check(&run(at, &["query", "SELECT 1"]), 1, "no database");
+    check(&run(at, &["log", "inspect"]), 1, "nothing at");
+
+    let output = run(
+        at,
+        &[
+            "run",
+            "--until-caught-up",
+            "--summary",
+            "json",
+            "--log-format",
+            "json",
+        ],
+    );
+    check(&output, 0, "\"complete\":true");
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let status = &report["summary"]["status"];
+    let counts =
+        ["read", "events", "late", "rejected", "duplicates"].map(|name| status[name].as_u64());
+    assert_eq!(counts, [5, 3, 0, 1, 1].map(Some), "{report}");
+
+    let output = run(
+        at,
+        &[
+            "query",
+            "--format",
+            "csv",
+            "SELECT id, amount FROM payments ORDER BY id",
+        ],
+    );
+    check(&output, 0, "id,amount");
+    assert_eq!(
+        stdout(&output).lines().skip(1).collect::<Vec<_>>(),
+        ["a,1.5", "b,2.5", "d,4.0"]
+    );
+    let output = run(
+        at,
+        &[
+            "query",
+            "--format",
+            "csv",
+            "SELECT n, total FROM payments_1m ORDER BY window_start",
+        ],
+    );
+    assert_eq!(
+        stdout(&output).lines().skip(1).collect::<Vec<_>>(),
+        ["2,4.0", "1,4.0"]
+    );
+    check(
+        &run(at, &["query", "SELECT * FROM no_such_table"]),
+        1,
+        "no_such_table",
+    );
+    check(&run(at, &["query", "DELETE FROM payments"]), 1, "");
+
+    // A second run has nothing left to do.
+    let output = run(at, &["run", "--until-caught-up"]);
+    check(&output, 0, "payments: complete");
+    check(&run(at, &["log", "inspect"]), 0, "(adds up)");
+    check(&run(at, &["log", "verify"]), 0, "good: ");
+    check(&run(at, &["log", "gc"]), 0, "0 files");
+}
+
+#[test]
+fn a_damaged_file_is_found() {
+    let folder = payments();
+    check(
+        &run(folder.path(), &["run", "--until-caught-up"]),
+        0,
+        "payments: complete",
+    );
+    let record = folder.path().join("data/log/00000000000000000002.json");
+    let mut bytes = std::fs::read(&record).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&record, bytes).unwrap();
+    check(&run(folder.path(), &["log", "verify"]), 4, "record 2");
+    check(
+        &run(folder.path(), &["run", "--until-caught-up"]),
+        4,
+        "tidegate log verify",
+    );
+}
+
+#[test]
+fn a_running_pipeline_answers_queries_and_ends_cleanly() {
+    let folder = payments();
+    let at = folder.path();
+    let mut child = tidegate(
+        at,
+        &[
+            "run",
+            "--set",
+            "source.follow=true",
+            "--set",
+            "http.listen=127.0.0.1:0",
+            "--progress-every",
+            "100ms",
+        ],
+    )
+    .stderr(Stdio::piped())
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    assert!(
+        log.any(|line| line.contains("/readyz")),
+        "it says where HTTP is"
+    );
+    let reader = std::thread::spawn(move || log.filter(|line| line.contains("progress")).count());
+
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let output = run(
+            at,
+            &["query", "--format", "csv", "SELECT count(*) FROM payments"],
+        );
+        if output.status.success() && stdout(&output).lines().nth(1) == Some("3") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{output:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Another process cannot have the same job.
+    let second = run(at, &["run", "--set", "source.follow=true"]);
+    check(&second, 3, "in use by another process");
+
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = child.wait_with_output().unwrap();
+    check(&output, 0, "payments: ended");
+    assert!(
+        reader.join().unwrap() > 0,
+        "there were log lines about progress"
+    );
+}
+
+#[test]
+fn the_demo_runs_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let output = run(
+            folder.path(),
+            &[
+                "demo",
+                "--rate",
+                "2000",
+                "--for",
+                "3s",
+                "--progress",
+                "none",
+            ],
+        );
+        check(&output, 0, "tidegate-demo/tidegate.toml");
+    }
+    let output = run(
+        folder.path(),
+        &[
+            "query",
+            "--format",
+            "csv",
+            "SELECT count(*) > 2000 AS enough FROM transactions",
+        ],
+    );
+    check(&output, 0, "true");
+    check(&run(folder.path(), &["log", "verify"]), 0, "good: ");
+}
