@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::hex;
 use crate::path;
 use crate::record::{Counts, FileEntry, JobId, Record, Span};
 
@@ -31,6 +32,7 @@ pub struct JobState {
     /// Sequence number of the last record.
     pub last_seq: u64,
     /// Checksum of the last record.
+    #[serde(with = "hex")]
     pub last_crc32c: u32,
     /// Who wrote the last record.
     pub last_writer: String,

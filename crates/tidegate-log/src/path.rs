@@ -28,10 +28,11 @@ pub fn snapshot(seq: u64) -> String {
 /// Where a data file goes:
 /// `data/<dataset>/year=2026/month=11/day=23/hour=05/00000000000000000042-9f1c03ab-0.parquet`.
 ///
-/// A dataset `window:<name>` has the folder `window/<name>`. `time` chooses the hour's folder. `seq`
-/// is the record that is to name the file: the garbage collector keeps files whose record is not
-/// written yet. `index` tells apart the files that one writer puts for one record.
-pub fn data(dataset: &str, time: i64, seq: u64, writer: &WriterId, index: usize) -> String {
+/// A dataset `window:<name>` has the folder `window/<name>`. `seq` is the record that is to name the
+/// file: the garbage collector keeps files whose record is not written yet. `index` tells apart the
+/// files that one writer puts for one record. `time`, in microseconds since the Unix epoch, chooses
+/// the hour's folder.
+pub fn data(dataset: &str, seq: u64, writer: &WriterId, index: usize, time: i64) -> String {
     let dataset = dataset.replacen(':', "/", 1);
     let at = DateTime::<Utc>::from_timestamp_micros(time).unwrap_or(if time < 0 {
         DateTime::<Utc>::MIN_UTC
@@ -84,12 +85,12 @@ mod tests {
     fn names_are_as_documented() {
         assert_eq!(record(42), "log/00000000000000000042.json");
         assert_eq!(snapshot(128), "snapshot/00000000000000000128.json");
-        let path = data("events", 1_795_410_000_000_000, 42, &writer(), 0);
+        let path = data("events", 42, &writer(), 0, 1_795_410_000_000_000);
         assert_eq!(
             path,
             "data/events/year=2026/month=11/day=23/hour=05/00000000000000000042-9f1c03ab-0.parquet"
         );
-        let path = data("window:transactions_1m", 0, 1, &writer(), 3);
+        let path = data("window:transactions_1m", 1, &writer(), 3, 0);
         assert_eq!(
             path,
             "data/window/transactions_1m/year=1970/month=01/day=01/hour=00/\
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn numbers_are_read_back_from_names() {
         assert_eq!(seq_of_json(&record(u64::MAX)), Some(u64::MAX));
-        assert_eq!(seq_of_data(&data("late", -1, 7, &writer(), 0)), Some(7));
+        assert_eq!(seq_of_data(&data("late", 7, &writer(), 0, -1)), Some(7));
         for other in [
             "log/42.json",
             "log/0000000000000000004x.json",
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn extreme_times_have_a_folder() {
         for time in [i64::MIN, i64::MAX] {
-            let path = data("events", time, 1, &writer(), 0);
+            let path = data("events", 1, &writer(), 0, time);
             assert!(is_data(&path), "{path}");
         }
     }

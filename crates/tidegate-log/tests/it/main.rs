@@ -1,0 +1,14 @@
+//! The commit log at its public face. One test binary, so that it is linked once.
+
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
+mod commit;
+#[cfg(feature = "failpoints")]
+mod crash;
+mod fold;
+mod garbage;
+mod record;
+mod recovery;
+mod storage;
+mod support;
+mod verify;
