@@ -1,0 +1,99 @@
+//! What the tests share that run whole pipelines: a job in a folder of its own, made from an example.
+
+// Each test program uses a part of it, and a helper that cannot do its part ends the test.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The present of all runs, so that rules with `now()` decide the same each time.
+pub const NOW: &str = "2026-03-02T12:00:00Z";
+/// [`NOW`] in microseconds since 1970.
+pub const NOW_MICROS: i64 = 1_772_452_800_000_000;
+
+/// A file of the repository, by its path from the root.
+pub fn repository_file(path: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.join(path).canonicalize().unwrap()
+}
+
+/// A job from an example, in a folder of its own: the configuration is `tidegate.toml`, the commit log
+/// and its files are in `data`, the database is `warehouse.duckdb`, and files are read from `in`.
+pub struct Job {
+    folder: TempDir,
+    sets: Vec<String>,
+}
+
+impl Job {
+    /// A job from `examples/<example>.toml`.
+    pub fn new(example: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = std::fs::read(repository_file(&format!("examples/{example}.toml"))).unwrap();
+        std::fs::write(folder.path().join("tidegate.toml"), text).unwrap();
+        Job {
+            folder,
+            sets: Vec::new(),
+        }
+        .set("storage.url", "file:data")
+        .set("warehouse.url", "duckdb:warehouse.duckdb")
+        .set("source.kind", "files")
+        .set("source.path", "in")
+    }
+
+    /// Changes a key of the configuration, for every command.
+    pub fn set(mut self, key: &str, value: impl Display) -> Self {
+        self.sets.push(format!("{key}={value}"));
+        self
+    }
+
+    /// A path in the job's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A command over the job, `["run", "--until-caught-up"]` for example. A run takes [`NOW`] for the
+    /// present.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(args);
+        for set in &self.sets {
+            command.args(["--set", set]);
+        }
+        if args.first() == Some(&"run") {
+            command.args(["--now", NOW, "--progress", "none"]);
+        }
+        command
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            // Sockets of tests stay with the test.
+            .env("XDG_RUNTIME_DIR", self.folder.path());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn output(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Processes what the source holds, and returns the job's summary.
+    ///
+    /// # Panics
+    /// If the run does not succeed.
+    #[track_caller]
+    pub fn catch_up(&self) -> Value {
+        let output = self.output(&["run", "--until-caught-up", "--summary", "json"]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{}: {text}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let mut report: Value = serde_json::from_str(&text).unwrap();
+        report["summary"].take()
+    }
+}
