@@ -26,22 +26,35 @@ pub fn repository_file(path: &str) -> PathBuf {
 pub struct Job {
     folder: TempDir,
     sets: Vec<String>,
+    now: Option<&'static str>,
 }
 
 impl Job {
     /// A job from `examples/<example>.toml`.
     pub fn new(example: &str) -> Self {
+        let text = std::fs::read_to_string(repository_file(&format!("examples/{example}.toml")));
+        Job::from_text(&text.unwrap())
+            .set("storage.url", "file:data")
+            .set("warehouse.url", "duckdb:warehouse.duckdb")
+            .set("source.kind", "files")
+            .set("source.path", "in")
+    }
+
+    /// A job with this configuration.
+    pub fn from_text(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = std::fs::read(repository_file(&format!("examples/{example}.toml"))).unwrap();
-        std::fs::write(folder.path().join("tidegate.toml"), text).unwrap();
+        std::fs::write(folder.path().join("tidegate.toml"), config).unwrap();
         Job {
             folder,
             sets: Vec::new(),
+            now: Some(NOW),
         }
-        .set("storage.url", "file:data")
-        .set("warehouse.url", "duckdb:warehouse.duckdb")
-        .set("source.kind", "files")
-        .set("source.path", "in")
+    }
+
+    /// Runs take the machine's clock instead of [`NOW`].
+    pub fn with_the_machines_clock(mut self) -> Self {
+        self.now = None;
+        self
     }
 
     /// Changes a key of the configuration, for every command.
@@ -56,7 +69,7 @@ impl Job {
     }
 
     /// A command over the job, `["run", "--until-caught-up"]` for example. A run takes [`NOW`] for the
-    /// present.
+    /// present, unless it is the machine's clock.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command.args(args);
@@ -64,7 +77,8 @@ impl Job {
             command.args(["--set", set]);
         }
         if args.first() == Some(&"run") {
-            command.args(["--now", NOW, "--progress", "none"]);
+            command.args(["--progress", "none"]);
+            command.args(self.now.iter().flat_map(|now| ["--now", now]));
         }
         command
             .current_dir(self.folder.path())
