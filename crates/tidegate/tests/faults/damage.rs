@@ -1,0 +1,180 @@
+//! Files that are damaged or gone.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use crate::check;
+use crate::common::Job;
+use crate::job::{bounded, check_whole, log, record};
+
+/// Checks that `log verify` finds something, and what it says of it.
+#[track_caller]
+fn check_verify(job: &Job, says: &[&str]) {
+    let Output { status, stdout, .. } = job.output(&["log", "verify"]);
+    let text = String::from_utf8_lossy(&stdout);
+    assert_eq!(status.code(), Some(4), "{text}");
+    for part in says {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+}
+
+/// Changes a file, and puts it back afterwards.
+fn with_change(path: &Path, change: impl FnOnce(&mut Vec<u8>), test: impl FnOnce()) {
+    let good = fs::read(path).unwrap();
+    let mut bad = good.clone();
+    change(&mut bad);
+    fs::write(path, bad).unwrap();
+    test();
+    fs::write(path, good).unwrap();
+}
+
+#[test]
+fn a_record_with_a_wrong_byte_is_named() {
+    let job = bounded();
+    job.catch_up();
+    let last = log(&job).0.last_seq;
+    for seq in [1, last / 2, last] {
+        let path = record(&job, seq);
+        let length = fs::read(&path).unwrap().len();
+        for at in [0, length / 3, length - 2] {
+            let flip = |bytes: &mut Vec<u8>| bytes[at] ^= 1;
+            with_change(&path, flip, || check_broken(&job, seq));
+        }
+        for cut in [0, 1, length / 2] {
+            with_change(
+                &path,
+                |bytes| bytes.truncate(cut),
+                || check_broken(&job, seq),
+            );
+        }
+    }
+    check_whole(&job);
+}
+
+#[track_caller]
+fn check_broken(job: &Job, seq: u64) {
+    let name = format!("record {seq} (log/{seq:020}.json) cannot be used");
+    let output = job.output(&["run", "--until-caught-up"]);
+    check(&output, 4, &[&name, "`tidegate log verify`"]);
+    check_verify(job, &[&format!("record {seq}")]);
+    check(&job.output(&["log", "inspect"]), 4, &[&name]);
+}
+
+#[test]
+fn a_missing_record_is_named() {
+    let job = bounded();
+    job.catch_up();
+    let last = log(&job).0.last_seq;
+    for seq in [1, 2, last - 1] {
+        let (path, aside) = (record(&job, seq), job.path("aside"));
+        fs::rename(&path, &aside).unwrap();
+        let says = [
+            &format!("record {seq} (log/{seq:020}.json) is missing"),
+            "`tidegate log verify`",
+        ];
+        check(
+            &job.output(&["run", "--until-caught-up"]),
+            4,
+            &says.map(|s| s as &str),
+        );
+        check_verify(&job, &[&format!("record {seq} is missing")]);
+        fs::rename(&aside, &path).unwrap();
+    }
+    check_whole(&job);
+}
+
+#[test]
+fn exchanged_records_are_named() {
+    let job = bounded();
+    job.catch_up();
+    let other = bounded().set("source.seed", 2);
+    other.catch_up();
+    let path = record(&job, 3);
+    let theirs = fs::read(record(&other, 3)).unwrap();
+    with_change(
+        &path,
+        |bytes| *bytes = theirs,
+        || {
+            check(&job.output(&["run", "--until-caught-up"]), 4, &["record 3"]);
+            check_verify(&job, &["record 3"]);
+        },
+    );
+    check_whole(&job);
+}
+
+#[test]
+fn a_flipped_bit_in_a_data_file_is_found() {
+    let job = bounded();
+    job.catch_up();
+    let (_, records) = log(&job);
+    for dataset in ["events", "late", "rejected", "window:transactions_1m"] {
+        let files = records.iter().flat_map(|record| &record.files);
+        let file = files.filter(|file| file.dataset == dataset).last().unwrap();
+        let path = job.path("data").join(&file.path);
+        let middle = |bytes: &mut Vec<u8>| {
+            let at = bytes.len() / 2;
+            bytes[at] ^= 0x10;
+        };
+        let says = [file.path.as_str(), "checksum"];
+        with_change(&path, middle, || check_verify(&job, &says));
+        with_change(
+            &path,
+            |bytes| drop(bytes.pop()),
+            || {
+                check_verify(&job, &[file.path.as_str(), "bytes"]);
+            },
+        );
+        let aside = job.path("aside");
+        fs::rename(&path, &aside).unwrap();
+        check_verify(&job, &[file.path.as_str(), "missing"]);
+        fs::rename(&aside, &path).unwrap();
+    }
+    check_whole(&job);
+}
+
+#[test]
+fn state_is_not_rebuilt_from_a_damaged_file() {
+    // Not at its end, so that there is state to be rebuilt.
+    let job = bounded().set("source.event-rate", 20_000);
+    job.catch_up();
+    let (_, records) = log(&job);
+    let files = records.iter().flat_map(|record| &record.files);
+    let file = files
+        .filter(|file| file.dataset == "events")
+        .last()
+        .unwrap();
+    let path = job.path("data").join(&file.path);
+    let flip = |bytes: &mut Vec<u8>| bytes[100] ^= 1;
+    with_change(&path, flip, || {
+        let says = [
+            "cannot rebuild the state",
+            &file.path,
+            "`tidegate log verify`",
+        ];
+        check(&job.output(&["run", "--until-caught-up"]), 4, &says);
+    });
+    job.catch_up();
+    check_whole(&job);
+}
+
+#[test]
+fn a_damaged_file_is_not_loaded() {
+    let job = bounded();
+    job.catch_up();
+    let (_, records) = log(&job);
+    let files = records.iter().flat_map(|record| &record.files);
+    let file = files.filter(|file| file.dataset == "late").last().unwrap();
+    let path = job.path("data").join(&file.path);
+    let job = job.set("warehouse.url", "duckdb:warehouse.duckdb");
+    with_change(
+        &path,
+        |bytes| drop(bytes.pop()),
+        || {
+            let says = [file.path.as_str(), "`tidegate log verify`"];
+            check(&job.output(&["run", "--until-caught-up"]), 4, &says);
+        },
+    );
+    job.catch_up();
+    crate::job::check_loaded(&job);
+}
