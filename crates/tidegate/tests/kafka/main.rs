@@ -1,0 +1,19 @@
+//! Whole pipelines over a real Kafka: from the topic into the warehouse, through the program itself.
+//!
+//! Where Kafka cannot be had, each test counts itself as skipped.
+#![allow(clippy::unwrap_used, reason = "a failed test is what it is for")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod expiry;
+mod outages;
+mod partitions;
+mod pipeline;
+mod process;
+mod produce;
+mod records;
+mod restarts;
+mod security;
+mod starts;
+mod transactions;

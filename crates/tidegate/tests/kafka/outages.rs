@@ -1,0 +1,107 @@
+//! Brokers that are not there.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tidegate_testkit::{Compression, Kafka, Stop};
+
+use crate::pipeline::{Pipeline, events};
+
+const LOST: &str = "no Kafka broker is reachable";
+const FOUND: &str = "a Kafka broker is reachable again";
+
+/// An address at which nobody answers.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn a_broker_that_restarts_loses_and_doubles_nothing() {
+    let Some(mut kafka) = Kafka::start() else {
+        return;
+    };
+    let topic = kafka.new_topic("outage", 4, &[]);
+    kafka.produce(&topic, Compression::Lz4, events(0..60_000, 4));
+    // Small steps, so that the broker goes away in the middle of it.
+    let pipeline = Pipeline::new(&kafka, &topic)
+        .set("batch.max-rows", 1000)
+        .set("memory.in-flight", "\"1MiB\"")
+        .set("source.read-ahead", "\"1MiB\"");
+    let mut run = pipeline.run();
+    run.until("the first commits", |_| pipeline.read() > 0);
+    kafka.stop(Stop::Graceful);
+    run.until("it has said so", |run| run.log().contains(LOST));
+    kafka.start_again();
+    kafka.produce(&topic, Compression::Zstd, events(60_000..90_000, 4));
+    run.until("commits behind the first", |_| pipeline.read() > 30_000);
+    kafka.stop(Stop::Hard);
+    run.until("it has said so again", |run| {
+        run.log().matches(LOST).count() == 2
+    });
+    kafka.start_again();
+    kafka.produce(&topic, Compression::Lz4, events(90_000..91_000, 4));
+    run.until("all is read", |_| pipeline.read() == 91_000);
+    let ended = run.stop();
+    assert_eq!(ended.err.matches(LOST).count(), 2, "{}", ended.err);
+    assert_eq!(ended.err.matches(FOUND).count(), 2, "{}", ended.err);
+    pipeline.check_against(&kafka);
+}
+
+#[test]
+fn a_broker_that_is_not_there_at_the_start_is_waited_for() {
+    let Some(mut kafka) = Kafka::start() else {
+        return;
+    };
+    let topic = kafka.new_topic("not-there", 1, &[]);
+    kafka.produce(&topic, Compression::None, events(0..100, 1));
+    kafka.stop(Stop::Graceful);
+    let pipeline = Pipeline::new(&kafka, &topic);
+    let mut run = pipeline.start(&["run", "--until-caught-up", "--summary", "json"]);
+    run.until("it has said so", |run| run.log().contains(LOST));
+    std::thread::sleep(Duration::from_secs(3));
+    kafka.start_again();
+    run.until("it has found it", |run| run.log().contains(FOUND));
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(ended.err.matches(LOST).count(), 1, "{}", ended.err);
+    pipeline.check_against(&kafka);
+}
+
+#[test]
+fn with_fail_after_it_gives_up_and_says_what_to_do() {
+    let nobody = nobody();
+    let pipeline = Pipeline::at(&nobody, "orders").set("source.fail-after", "\"2s\"");
+    let ended = pipeline.try_catch_up();
+    assert_eq!(ended.code, Some(75), "{}", ended.err);
+    for part in [nobody.as_str(), "unreachable", "source.fail-after"] {
+        assert!(ended.err.contains(part), "no {part} in: {}", ended.err);
+    }
+    assert!(ended.took < Duration::from_secs(20), "{:?}", ended.took);
+}
+
+#[test]
+fn it_ends_when_asked_to_although_nobody_answers() {
+    let pipeline = Pipeline::at(&nobody(), "orders");
+    let mut run = pipeline.run();
+    run.until("it has said so", |run| run.log().contains(LOST));
+    let ended = run.stop();
+    assert!(ended.took < Duration::from_secs(15), "{:?}", ended.took);
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_waited_for_as_long_as_configured() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = format!("missing-{}", std::process::id());
+    let pipeline = Pipeline::new(kafka, &topic).set("source.topic-wait", "\"1s\"");
+    let ended = pipeline.try_catch_up();
+    assert_eq!(ended.code, Some(75), "{}", ended.err);
+    assert!(ended.err.contains("does not exist"), "{}", ended.err);
+
+    let pipeline = Pipeline::new(kafka, &topic);
+    let mut run = pipeline.start(&["run", "--until-caught-up", "--summary", "json"]);
+    run.until("it has said so", |run| run.log().contains("waiting for it"));
+    kafka.create_topic(&topic, 1, &[]);
+    assert_eq!(run.end().code, Some(0));
+    assert_eq!(pipeline.positions(), [(0, 0)].into());
+}

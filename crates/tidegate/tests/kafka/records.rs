@@ -1,0 +1,105 @@
+//! What can be in a topic: codecs, and records that are no events.
+
+use serde_json::{Value, json};
+use tidegate_testkit::{Compression, Kafka, Record};
+
+use crate::pipeline::{Pipeline, event, events};
+
+fn every_record_arrives(codec: &str, compression: Compression) {
+    let Some(kafka) = Kafka::shared() else { return };
+    // The broker compresses anew what comes in another way, so that it is sure what it hands out.
+    let topic = kafka.new_topic(codec, 2, &[("compression.type", codec)]);
+    kafka.produce(&topic, compression, events(0..2000, 2));
+    let pipeline = Pipeline::new(kafka, &topic);
+    assert_eq!(pipeline.catch_up()["status"]["events"], 2000);
+    pipeline.check_against(kafka);
+}
+
+#[test]
+fn uncompressed_topics() {
+    every_record_arrives("uncompressed", Compression::None);
+}
+
+#[test]
+fn gzip_topics() {
+    every_record_arrives("gzip", Compression::Gzip);
+}
+
+#[test]
+fn snappy_topics() {
+    every_record_arrives("snappy", Compression::Snappy);
+}
+
+#[test]
+fn lz4_topics() {
+    every_record_arrives("lz4", Compression::Lz4);
+}
+
+#[test]
+fn zstd_topics() {
+    every_record_arrives("zstd", Compression::Zstd);
+}
+
+#[test]
+fn what_is_no_event_is_rejected_with_where_it_was() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("rejects", 2, &[]);
+    let ten_megabytes = "x".repeat(10 << 20);
+    let too_large = vec![b'y'; (64 << 20) + 1];
+    // Zstandard makes the large ones small enough for the topic.
+    let records = [
+        Record::new(0, event(1, 0)),
+        Record::tombstone(0, "key"),
+        Record::new(0, ""),
+        Record::new(0, " \n\t"),
+        Record::new(0, b"{\"id\":\xff}".to_vec()),
+        Record::new(0, &br#"{"id":7,"amount":"#[..]),
+        Record::new(
+            0,
+            r#"{"id":"seven","amount":1,"at":"2026-03-01T10:00:00Z"}"#,
+        ),
+        Record::new(0, r#"{"id":8,"amount":-1,"at":"2026-03-01T10:00:00Z"}"#),
+        Record::new(
+            1,
+            format!(r#"{{"id":9,"amount":1,"note":"{ten_megabytes}"}}"#),
+        ),
+        Record::new(1, too_large),
+        Record::new(1, event(2, 0)),
+    ];
+    let stamped = (0..).zip(records);
+    let stamped = stamped.map(|(n, record)| record.timestamp(1_764_000_000_123 + n * 1000));
+    kafka.produce(&topic, Compression::Zstd, stamped);
+
+    let pipeline = Pipeline::new(kafka, &topic);
+    let status = pipeline.catch_up()["status"].take();
+    assert_eq!(
+        (&status["read"], &status["rejected"]),
+        (&json!(11), &json!(9))
+    );
+    let rows = pipeline.query(
+        "SELECT source_partition AS p, source_offset AS o, epoch_ms(source_timestamp) AS t, reasons, \
+         payload_encoding AS e, strlen(payload) AS n, detail <> '' AS said, \
+         rejected_at > source_timestamp AS later FROM rejected ORDER BY p, o",
+    );
+    let row = |p: i32, o: i64, record: i64, reasons: &str, encoding: &str, bytes: usize| {
+        json!({"p": p, "o": o, "t": 1_764_000_000_123_i64 + record * 1000, "reasons": reasons,
+            "e": encoding, "n": bytes, "said": true, "later": true})
+    };
+    let expected: Vec<Value> = vec![
+        row(0, 1, 1, "record.tombstone", "utf8", 0),
+        row(0, 2, 2, "record.empty", "utf8", 0),
+        row(0, 3, 3, "record.empty", "utf8", 3),
+        row(0, 4, 4, "decode.not_utf8", "base64", 12),
+        row(0, 5, 5, "decode.syntax", "utf8", 17),
+        row(0, 6, 6, "decode.wrong_type", "utf8", 53),
+        row(0, 7, 7, "rule.amount_is_positive", "utf8", 48),
+        row(1, 0, 8, "decode.missing", "utf8", (10 << 20) + 29),
+        row(1, 1, 9, "record.too_large", "utf8", 64 << 10),
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!(pipeline.events(), [(0, 0, 1), (1, 2, 2)]);
+    assert_eq!(pipeline.positions(), pipeline.ends(kafka));
+    let by_reason = &pipeline.log().unwrap()["rejected_by"];
+    assert_eq!(by_reason["record.empty"], 2);
+    pipeline.verify();
+}

@@ -1,0 +1,97 @@
+//! The log says where to go on, whatever happened to the process or to the consumer group.
+
+use std::thread;
+use std::time::Duration;
+
+use tidegate_testkit::{Compression, Kafka};
+
+use crate::pipeline::{Pipeline, events};
+
+#[test]
+fn the_log_counts_and_not_the_group() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("goes-on", 2, &[]);
+    let pipeline = Pipeline::new(kafka, &topic);
+    let groups = [
+        None,
+        Some([(0, 0), (1, 0)]),   // somebody reset the group
+        Some([(0, 25), (1, 30)]), // somebody skipped what comes next
+    ];
+    for (first, group) in (0..).step_by(20).zip(groups) {
+        if let Some(offsets) = group {
+            kafka.commit(&pipeline.group, &topic, &offsets.into());
+        }
+        kafka.produce(&topic, Compression::Lz4, events(first..first + 20, 2));
+        assert_eq!(pipeline.catch_up()["read"], 20);
+        pipeline.check_against(kafka);
+        // And the group shows what is committed.
+        assert_eq!(
+            kafka.committed(&pipeline.group, &topic),
+            pipeline.positions()
+        );
+    }
+}
+
+#[test]
+fn the_group_shows_the_lag_while_it_runs() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("lag", 2, &[]);
+    kafka.produce(&topic, Compression::None, events(0..100, 2));
+    let pipeline = Pipeline::new(kafka, &topic);
+    let mut run = pipeline.run();
+    run.until("the group is where the log is", |_| {
+        kafka.committed(&pipeline.group, &topic) == [(0, 50), (1, 50)].into()
+    });
+    kafka.produce(&topic, Compression::None, events(100..120, 2));
+    run.until("the group has moved", |_| {
+        kafka.committed(&pipeline.group, &topic) == [(0, 60), (1, 60)].into()
+    });
+    run.stop();
+    // While nobody reads, the lag is what comes.
+    kafka.produce(&topic, Compression::None, events(120..127, 1));
+    let committed = kafka.committed(&pipeline.group, &topic);
+    let lag: i64 = pipeline
+        .ends(kafka)
+        .iter()
+        .map(|(id, end)| end - committed[id])
+        .sum();
+    assert_eq!(lag, 7);
+}
+
+/// Numbers that look random, from a seed.
+fn random(state: &mut u64) -> u64 {
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1);
+    *state >> 33
+}
+
+#[test]
+fn killed_at_any_instant_it_goes_on_without_loss_or_double() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("killed", 4, &[]);
+    kafka.produce(&topic, Compression::Zstd, events(0..40_000, 4));
+    for seed in 0..5 {
+        // Small steps, so that it is killed in the middle.
+        let pipeline = Pipeline::new(kafka, &topic)
+            .set("batch.max-rows", 500 + 700 * seed)
+            .set("memory.in-flight", "\"1MiB\"")
+            .set("load.interval", "\"50ms\"");
+        let (mut state, mut interrupted) = (seed, 0);
+        for _ in 0..4 {
+            let before = pipeline.read();
+            let mut run = pipeline.run();
+            if random(&mut state) % 4 > 0 {
+                run.until("it commits", |_| {
+                    before == 40_000 || pipeline.read() > before
+                });
+            }
+            thread::sleep(Duration::from_millis(random(&mut state) % 150));
+            run.kill();
+            interrupted += u32::from(pipeline.read() < 40_000);
+        }
+        assert!(interrupted > 0, "seed {seed}: it was always done already");
+        pipeline.catch_up();
+        pipeline.check_against(kafka);
+    }
+}
