@@ -26,6 +26,7 @@ Usage: cargo xtask COMMAND
   demo [ARGS]           set up, build, and run `tidegate demo ARGS`
   test [--long] [ARGS]  set up, and run the whole test suite; ARGS go to `cargo test`
                         --long: more seeds; --require-kafka: fail if a test was skipped
+  bench                 measure speed, memory and restart; writes bench/results.json
   lint                  formatting, clippy with warnings as errors, cargo-deny
   ci                    lint, then test --require-kafka
   kafka                 start a Kafka broker to play with; Ctrl-C stops it
@@ -54,6 +55,7 @@ fn run(command: &str, args: &[String]) -> Result<(), Failure> {
         "setup" => setup(&places, args.iter().any(|arg| arg == "--kafka")),
         "demo" => demo(&places, args),
         "test" => check::test(&places, args),
+        "bench" => bench(&places),
         "lint" => check::lint(&places),
         "ci" => {
             check::lint(&places)?;
@@ -85,6 +87,16 @@ fn demo(places: &Places, args: &[String]) -> Result<(), Failure> {
     // workspace, and the tests compile none of them again.
     Step::cargo(["run", "--release", "--bin", "tidegate", "--", "demo"])
         .args(args)
+        .become_it()
+}
+
+fn bench(places: &Places) -> Result<(), Failure> {
+    setup(places, false)?;
+    Step::cargo(["build", "--release", "--bin", "tidegate", "--bin", "tidegate-bench"])
+        .within(&places.root)
+        .run()?;
+    Step::cargo(["run", "--release", "--quiet", "--bin", "tidegate-bench"])
+        .within(&places.root)
         .become_it()
 }
 

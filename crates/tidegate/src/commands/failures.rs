@@ -94,7 +94,7 @@ pub(super) fn database(error: &DatabaseError) -> Failure {
         DatabaseError::Missing { .. } => other(error).hint(
             "start the job with `tidegate run`; relative paths start at the current directory",
         ),
-        DatabaseError::Folder { .. } | DatabaseError::Refused { .. } => other(error),
+        _ => other(error),
     }
 }
 
@@ -103,7 +103,7 @@ pub(super) fn warehouse(error: &WarehouseError) -> Failure {
     match error {
         WarehouseError::Database(error) => database(error),
         WarehouseError::Table(_) => Failure::new(Exit::InvalidConfig, chain(error)),
-        WarehouseError::Schema { .. } => other(error),
+        _ => other(error),
     }
 }
 

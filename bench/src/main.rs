@@ -1,0 +1,170 @@
+//! Measures the program that is shipped, as a user would run it: `cargo xtask bench`.
+//!
+//! Three measures, each of the whole process: events a second from files to committed Parquet with everything
+//! in the transactions example; bytes of state for each deduplication key; seconds from the start of a
+//! process with millions of keys in its horizon to its first new commit.
+
+// A command-line program: printing is what it is for.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod process;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use process::{Run, Tidegate};
+use serde_json::{Value, json};
+use tidegate_core::clock::Clock;
+use tidegate_sources::GeneratorOptions;
+use tidegate_sources::generator::{FileFormat, generate_files};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Events of the throughput measure.
+const EVENTS: u64 = 4_000_000;
+/// Runs of the throughput measure; the median is quoted.
+const RUNS: usize = 5;
+/// Keys in the horizon of the memory and restart measures.
+const KEYS: u64 = 5_000_000;
+/// Seconds of the horizon: the delay of the transactions example.
+const HORIZON_SECONDS: u64 = 600;
+
+fn main() -> ExitCode {
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Outcome<()> {
+    let tidegate = Tidegate::find()?;
+    let dir = tempfile::tempdir()?;
+    let throughput = throughput(&tidegate, dir.path())?;
+    let state = state(&tidegate, dir.path())?;
+    let result = json!({ "machine": process::machine(), "throughput": throughput, "state": state });
+    let out = PathBuf::from("bench/results.json");
+    std::fs::write(&out, serde_json::to_string_pretty(&result)? + "\n")?;
+    println!("\nwritten to {}", out.display());
+    Ok(())
+}
+
+/// Files to committed Parquet, nothing loaded.
+fn throughput(tidegate: &Tidegate, dir: &Path) -> Outcome<Value> {
+    let input = dir.join("input");
+    let options = GeneratorOptions {
+        count: Some(EVENTS),
+        partitions: 8,
+        ..GeneratorOptions::default()
+    };
+    let written = generate_files(&input, 4, FileFormat::Plain, &options, &Clock::System)?;
+    println!(
+        "files to committed Parquet: {EVENTS} events, {} bytes each",
+        written.bytes / EVENTS
+    );
+    println!(
+        "{:>4}  {:>12}  {:>16}  {:>10}",
+        "run", "events/s", "events/CPU-s", "peak MiB"
+    );
+    let mut runs = Vec::new();
+    for run in 1..=RUNS {
+        let storage = dir.join(format!("throughput-{run}"));
+        let done = tidegate.run(&[
+            "source.kind=files".to_owned(),
+            format!("source.path={}", input.display()),
+            format!("storage.url=file:{}", storage.display()),
+            "warehouse.url=none".to_owned(),
+        ])?;
+        expect(&done, EVENTS)?;
+        std::fs::remove_dir_all(&storage)?;
+        println!(
+            "{run:>4}  {:>12.0}  {:>16.0}  {:>10}",
+            EVENTS as f64 / done.seconds,
+            EVENTS as f64 / done.cpu_seconds,
+            done.peak_bytes >> 20
+        );
+        runs.push(done);
+    }
+    let rate = median(runs.iter().map(|r| EVENTS as f64 / r.seconds));
+    let cpu_rate = median(runs.iter().map(|r| EVENTS as f64 / r.cpu_seconds));
+    println!("median {rate:.0} events/s, {cpu_rate:.0} events per CPU-second");
+    Ok(json!({
+        "events": EVENTS,
+        "bytes_per_event": written.bytes / EVENTS,
+        "events_per_second": runs.iter().map(|r| EVENTS as f64 / r.seconds).collect::<Vec<_>>(),
+        "median_events_per_second": rate,
+        "median_events_per_cpu_second": cpu_rate,
+        "peak_bytes": runs.iter().map(|r| r.peak_bytes).max(),
+    }))
+}
+
+/// Memory of the deduplication state, and how long a restart takes that rebuilds it.
+fn state(tidegate: &Tidegate, dir: &Path) -> Outcome<Value> {
+    let storage = dir.join("state");
+    let settings = |count: u64| {
+        vec![
+            "source.kind=generator".to_owned(),
+            format!("source.count={count}"),
+            // So slow in event time that all keys are within the horizon.
+            format!("source.event-rate={}", KEYS / HORIZON_SECONDS),
+            "source.duplicates=0.0".to_owned(),
+            "source.late=0.0".to_owned(),
+            "source.malformed=0.0".to_owned(),
+            "source.rule-breaking=0.0".to_owned(),
+            "source.start-time=2026-01-01T00:00:00Z".to_owned(),
+            format!("storage.url=file:{}", storage.display()),
+            "warehouse.url=none".to_owned(),
+        ]
+    };
+    let first = tidegate.run(&settings(KEYS))?;
+    expect(&first, KEYS)?;
+    let keys = first.status("state_keys")?;
+    let bytes = first.status("state_bytes")?;
+    let last = first.status("last_seq")?;
+    println!(
+        "\nstate: {keys} keys, {bytes} bytes: {:.1} bytes a key",
+        bytes as f64 / keys as f64
+    );
+
+    // The bounded generator has ended; the same stream with more events goes on.
+    let log = storage.join("log");
+    let started = Instant::now();
+    let child = tidegate.start(&settings(KEYS + 200_000))?;
+    let next = log.join(format!("{:020}.json", last + 1));
+    while !next.exists() {
+        if started.elapsed().as_secs() > 120 {
+            return Err("no new commit within 120 s of the restart".into());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    child.finish()?;
+    println!("restart with {keys} keys in the horizon: {seconds:.2} s to the first new commit");
+    Ok(json!({
+        "keys": keys,
+        "bytes": bytes,
+        "bytes_per_key": bytes as f64 / keys as f64,
+        "restart_seconds": seconds,
+        "peak_bytes": first.peak_bytes,
+    }))
+}
+
+/// A figure of a run that did something else is worthless.
+fn expect(run: &Run, events: u64) -> Outcome<()> {
+    let read = run.status("read")?;
+    if read == events {
+        Ok(())
+    } else {
+        Err(format!("{read} of {events} events were read").into())
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

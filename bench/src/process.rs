@@ -1,0 +1,135 @@
+//! Runs the program and reads what it cost from `/proc`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Outcome;
+
+/// Clock ticks in a second, in which Linux counts CPU time; the same on every architecture it runs on.
+const TICKS: f64 = 100.0;
+
+/// The program under measurement.
+pub(crate) struct Tidegate {
+    program: PathBuf,
+}
+
+/// A run under way.
+pub(crate) struct Running {
+    child: Child,
+    started: Instant,
+}
+
+/// A run that has ended well.
+pub(crate) struct Run {
+    pub(crate) seconds: f64,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) peak_bytes: u64,
+    summary: Value,
+}
+
+impl Tidegate {
+    /// The program that was built beside this one.
+    pub(crate) fn find() -> Outcome<Self> {
+        let program = std::env::current_exe()?.with_file_name("tidegate");
+        if program.exists() {
+            Ok(Tidegate { program })
+        } else {
+            Err(format!("{} is not built", program.display()).into())
+        }
+    }
+
+    /// Runs the transactions example until it is caught up.
+    pub(crate) fn run(&self, settings: &[String]) -> Outcome<Run> {
+        self.start(settings)?.finish()
+    }
+
+    pub(crate) fn start(&self, settings: &[String]) -> Outcome<Running> {
+        let mut command = Command::new(&self.program);
+        command.args([
+            "run",
+            "-c",
+            "examples/transactions.toml",
+            "--until-caught-up",
+            "--summary",
+            "json",
+        ]);
+        command.args(["--progress", "none", "--log-level", "warn"]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let child = command.stdout(Stdio::piped()).spawn()?;
+        Ok(Running {
+            child,
+            started: Instant::now(),
+        })
+    }
+}
+
+impl Running {
+    /// Waits for the end, reading what the process has used until then.
+    pub(crate) fn finish(mut self) -> Outcome<Run> {
+        let pid = self.child.id();
+        let (mut cpu_seconds, mut peak_bytes) = (0.0, 0);
+        let status = loop {
+            if let Some(used) = cpu(pid) {
+                cpu_seconds = used;
+            }
+            peak_bytes = peak(pid).unwrap_or(0).max(peak_bytes);
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let seconds = self.started.elapsed().as_secs_f64();
+        let output = self.child.wait_with_output()?;
+        if !status.success() {
+            return Err(format!("tidegate ended with {status}").into());
+        }
+        Ok(Run {
+            seconds,
+            cpu_seconds,
+            peak_bytes,
+            summary: serde_json::from_slice(&output.stdout)?,
+        })
+    }
+}
+
+impl Run {
+    /// A number of the status at the end of the run.
+    pub(crate) fn status(&self, key: &str) -> Outcome<u64> {
+        self.summary["summary"]["status"][key]
+            .as_u64()
+            .ok_or_else(|| format!("the summary has no `{key}`").into())
+    }
+}
+
+/// CPU seconds that a process has used; see proc(5), `/proc/[pid]/stat`, fields 14 and 15.
+fn cpu(pid: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / TICKS)
+}
+
+/// The most memory that a process has had, in bytes.
+fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
+}
+
+/// What the figures were measured on.
+pub(crate) fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|l| l.strip_prefix("model name"))
+        .map_or("?", |l| l.trim_start_matches([':', '\t', ' ']));
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!("{model}, {cores} cores")
+}
