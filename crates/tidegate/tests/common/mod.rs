@@ -1,7 +1,7 @@
 //! What the tests share that run whole pipelines: a job in a folder of its own, made from an example.
 
 // Each test program uses a part of it, and a helper that cannot do its part ends the test.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
