@@ -3,12 +3,10 @@
 
 #![allow(clippy::unwrap_used)] // A helper that cannot do its part ends the test.
 
-#[path = "oracle/answer.rs"]
 mod answer;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "oracle/edge_cases.rs"]
 mod edge_cases;
-#[path = "oracle/readings.rs"]
 mod readings;
 
 use std::fs;
@@ -19,8 +17,8 @@ use common::{Job, NOW_MICROS};
 use tidegate_core::clock::Clock;
 use tidegate_sources::generator::{FileFormat, Generator, GeneratorOptions, generate_files};
 
-const TRANSACTIONS: &str = include_str!("oracle/transactions.sql");
-const READINGS: &str = include_str!("oracle/readings.sql");
+const TRANSACTIONS: &str = include_str!("transactions.sql");
+const READINGS: &str = include_str!("readings.sql");
 
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
@@ -49,8 +47,14 @@ fn write_input(dir: &Path, options: &GeneratorOptions) {
     let formats = [FileFormat::Plain, FileFormat::Gzip, FileFormat::Zstd];
     for (n, format) in formats.into_iter().enumerate() {
         let all = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();
-        let written =
-            generate_files(all.path(), FILES, format, options, &Clock::manual(NOW_MICROS)).unwrap();
+        let written = generate_files(
+            all.path(),
+            FILES,
+            format,
+            options,
+            &Clock::manual(NOW_MICROS),
+        )
+        .unwrap();
         for path in written.paths.iter().skip(n).step_by(formats.len()) {
             fs::rename(path, dir.join(path.file_name().unwrap())).unwrap();
         }
@@ -144,7 +148,11 @@ fn transactions_from_the_generator_are_what_sql_over_its_partitions_says() {
         partitions: PARTITIONS,
         ..stream(100_000, 12)
     };
-    let mut job = Job::new("transactions").set("source.kind", "generator");
+    let example = fs::read_to_string(common::repository_file("examples/transactions.toml"));
+    let mut job = Job::from_text(&example.unwrap())
+        .set("storage.url", "file:data")
+        .set("warehouse.url", "duckdb:warehouse.duckdb")
+        .set("source.kind", "generator");
     for (key, value) in [
         ("partitions", f64::from(PARTITIONS)),
         ("seed", 12.0),
