@@ -13,6 +13,7 @@ mod discover;
 mod input;
 mod lines;
 mod source;
+mod state;
 
 use std::time::Duration;
 

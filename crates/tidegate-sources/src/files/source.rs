@@ -11,6 +11,7 @@ use tidegate_core::chunk::Chunk;
 use super::discover::{Facts, Place};
 use super::input::{Encoding, Input};
 use super::lines::{Filled, LineReader};
+use super::state::{FileState, Volume};
 use super::{FilesOptions, MissingFiles};
 use crate::{ChunkLimits, Resume, Source, SourceError, SourceEvent};
 
@@ -40,20 +41,6 @@ pub struct FilesSource {
     compressed: Volume,
 }
 
-/// One file as far as it was read.
-struct FileState {
-    id: i32,
-    encoding: Encoding,
-    facts: Facts,
-    announced: bool,
-    /// Lines that were handed over, and so the number of the next one.
-    line: i64,
-    /// Byte at which that line starts, once it is known (plain files only).
-    at: Option<u64>,
-    /// Nothing more is to come.
-    done: bool,
-}
-
 /// The file that is being read.
 struct Reading {
     name: String,
@@ -63,13 +50,6 @@ struct Reading {
     opened_at: u64,
     /// Bytes that [`Volume`] knows of.
     accounted: u64,
-}
-
-/// How many lines were in how many bytes, for estimates.
-#[derive(Default)]
-struct Volume {
-    lines: u64,
-    bytes: u64,
 }
 
 impl FilesSource {
@@ -262,7 +242,8 @@ impl FilesSource {
         let plain = state.encoding == Encoding::Plain;
         let waits = self.options.follow && plain;
         let mut chunk = Chunk::new(state.id, LANE, state.line);
-        state.reserve(&mut chunk, reading, &self.limits);
+        let at = reading.opened_at + reading.lines.consumed();
+        state.reserve(&mut chunk, at, &self.limits);
         let mut finished = loop {
             match reading.lines.fill(&mut chunk, &limits) {
                 Ok(Filled::Full) => break false,
@@ -413,83 +394,12 @@ impl Source for FilesSource {
     fn lag(&self) -> BTreeMap<i32, u64> {
         let lag = |state: &FileState| {
             let plain = state.encoding == Encoding::Plain;
-            let volume = if plain { &self.plain } else { &self.compressed };
-            match state.at {
-                _ if state.done => 0,
-                Some(at) => volume.lines_in(state.facts.bytes.saturating_sub(at)),
-                None => volume
-                    .lines_in(state.facts.bytes)
-                    .saturating_sub(u64::try_from(state.line).unwrap_or(0)),
-            }
+            state.lines_left(if plain { &self.plain } else { &self.compressed })
         };
         self.files
             .values()
             .map(|s| (s.id, lag(s)))
             .filter(|(_, lag)| *lag > 0)
             .collect()
-    }
-}
-
-impl Volume {
-    fn lines_in(&self, bytes: u64) -> u64 {
-        let lines = u128::from(bytes) * u128::from(self.lines) / u128::from(self.bytes.max(1));
-        u64::try_from(lines).unwrap_or(u64::MAX)
-    }
-}
-
-impl FileState {
-    fn new(id: i32, name: &str, facts: Facts) -> Self {
-        let encoding = Encoding::of(name.as_ref());
-        FileState {
-            id,
-            encoding,
-            facts,
-            announced: false,
-            line: 0,
-            at: None,
-            done: false,
-        }
-    }
-
-    /// Whether all of it was handed over, as far as it was there.
-    fn is_read(&self) -> bool {
-        self.done || self.at == Some(self.facts.bytes)
-    }
-
-    /// Whether what is under the name now can be the file that was read.
-    fn compare(&self, facts: &Facts, path: PathBuf) -> Result<(), SourceError> {
-        let message = if facts.identity != self.facts.identity && self.line > 0 {
-            "another file has taken its place. Give each file a name of its own"
-        } else if self.at.is_some_and(|at| facts.bytes < at) {
-            "it is shorter than what was read of it. Files may grow, but what is written stays"
-        } else if self.done && facts.bytes != self.facts.bytes {
-            "it is compressed and was read to its end, but has another size now. Write compressed \
-             files under a name that starts with `.` and rename them when they are complete"
-        } else {
-            return Ok(());
-        };
-        Err(SourceError::FileChanged {
-            path,
-            message: message.to_owned(),
-        })
-    }
-
-    /// Makes room for what the next chunk will probably hold.
-    fn reserve(&self, chunk: &mut Chunk, reading: &Reading, limits: &ChunkLimits) {
-        const LINE_BYTES: usize = 128;
-        let bytes = match self.encoding {
-            Encoding::Plain => {
-                let at = reading.opened_at + reading.lines.consumed();
-                usize::try_from(self.facts.bytes.saturating_sub(at)).unwrap_or(usize::MAX)
-            }
-            _ => usize::try_from(self.facts.bytes)
-                .unwrap_or(usize::MAX)
-                .saturating_mul(8),
-        };
-        let bytes = bytes.min(limits.bytes);
-        chunk.reserve(
-            limits.records.min(bytes / LINE_BYTES + 1),
-            bytes + LINE_BYTES,
-        );
     }
 }

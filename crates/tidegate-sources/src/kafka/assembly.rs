@@ -130,19 +130,28 @@ impl Assembly {
         }
     }
 
-    /// The partition has no more now; `position` is where the client stands, which can be behind
-    /// the last record where a transaction has left its marker.
-    pub(super) fn end(&mut self, partition: i32, position: Option<i64>) {
+    /// The partition has no more now.
+    pub(super) fn end(&mut self, partition: i32) {
         let Some(part) = self.parts.get_mut(&partition) else {
             return;
         };
         part.at_end = true;
-        part.chunk.to = part.chunk.to.max(position.unwrap_or(0));
         // A partial chunk may still grow until it is due; then the end is said.
         if part.since.is_none() {
             self.flush(partition);
         }
         self.reach(partition);
+    }
+
+    /// There are no records before `position`, where a transaction may have left its marker.
+    pub(super) fn cover(&mut self, partition: i32, position: i64) {
+        let Some(part) = self.parts.get_mut(&partition) else {
+            return;
+        };
+        part.chunk.to = part.chunk.to.max(position);
+        if part.since.is_none() {
+            self.flush(partition);
+        }
     }
 
     /// Hands over the partial chunks that have waited long enough.
@@ -338,17 +347,19 @@ mod tests {
         let now = Instant::now();
         let mut assembly = assembly(&[(0, 0, 3)]);
         assembly.record(0, 0, None, Some(b"x"), now);
-        assembly.end(0, Some(2));
-        assembly.end(0, Some(2));
+        assembly.end(0);
+        assembly.cover(0, 2);
+        assembly.end(0);
         assert!(events(&mut assembly).is_empty());
         assembly.flush_due(now + LIMITS.linger);
         assert_eq!(
             events(&mut assembly),
             ["chunk 0 0..2 [0] gone 0", "AtEnd { lane: 0 }"]
         );
-        assembly.end(0, Some(2));
+        assembly.end(0);
+        assembly.cover(0, 2);
         assert!(events(&mut assembly).is_empty());
-        assembly.end(0, Some(3));
+        assembly.cover(0, 3);
         assert_eq!(
             events(&mut assembly),
             ["chunk 0 2..3 [] gone 0", "AtEnd { lane: 0 }"]
@@ -362,7 +373,7 @@ mod tests {
         assembly.say_caught_up();
         assembly.record(0, 0, None, Some(b"x"), now);
         assembly.record(2, 0, None, Some(b"x"), now);
-        assembly.end(2, None);
+        assembly.end(2);
         assembly.say_caught_up();
         assert!(
             events(&mut assembly).is_empty(),
@@ -412,7 +423,8 @@ mod tests {
         let now = Instant::now();
         let mut assembly = assembly(&[(0, 0, 10), (1, 4, 10)]);
         assembly.record(0, 0, None, Some(b"x"), now);
-        assembly.end(1, Some(9));
+        assembly.end(1);
+        assembly.cover(1, 9);
         assert_eq!(assembly.lag(&[(0, 12)].into()), [(0, 12), (1, 0)].into());
     }
 }

@@ -11,6 +11,10 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
+/// How long no broker is reachable before that is said: what passes sooner is nothing to look at, and
+/// by then the client has told why.
+const SAY_AFTER: Duration = Duration::from_secs(2);
+
 /// Receives the client's callbacks, which come while it is polled.
 pub(super) struct Context {
     pub(super) topic: String,
@@ -28,11 +32,31 @@ pub(super) struct Shared {
 struct Known {
     /// Where each partition ends.
     ends: BTreeMap<i32, i64>,
-    /// Since when no broker is reachable, and why.
-    lost: Option<(Instant, String)>,
+    lost: Option<Lost>,
     /// The last thing that went wrong with a broker.
     reason: String,
     commit_failed: bool,
+}
+
+/// No broker is reachable.
+struct Lost {
+    since: Instant,
+    /// How that was noticed.
+    why: String,
+    /// Whether it has been logged.
+    said: bool,
+}
+
+impl Known {
+    /// Since when no broker is reachable, and why as far as known.
+    fn lost(&self) -> Option<(&Lost, &str)> {
+        let lost = self.lost.as_ref()?;
+        let reason = match self.reason.as_str() {
+            "" => &lost.why,
+            reason => reason,
+        };
+        Some((lost, reason))
+    }
 }
 
 impl Shared {
@@ -45,36 +69,37 @@ impl Shared {
         self.known().ends.clone()
     }
 
-    /// Where a partition ends, as far as known.
-    pub(super) fn end(&self, partition: i32) -> Option<i64> {
-        self.known().ends.get(&partition).copied()
-    }
-
     /// For how long no broker has been reachable, and why.
     pub(super) fn lost_for(&self) -> Option<(Duration, String)> {
-        self.known()
-            .lost
-            .as_ref()
-            .map(|(since, reason)| (since.elapsed(), reason.clone()))
+        let known = self.known();
+        let (lost, reason) = known.lost()?;
+        Some((lost.since.elapsed(), reason.to_owned()))
     }
 
-    /// No broker is reachable. Logged once for each time that happens.
+    /// No broker is reachable.
     pub(super) fn lose(&self, why: &str) {
+        self.known().lost.get_or_insert_with(|| Lost {
+            since: Instant::now(),
+            why: why.to_owned(),
+            said: false,
+        });
+    }
+
+    /// Says that no broker is reachable, once for each time that happens.
+    pub(super) fn say_lost(&self) {
         let mut known = self.known();
-        let reason = if known.reason.is_empty() {
-            why.to_owned()
-        } else {
-            known.reason.clone()
+        let Some((lost, reason)) = known.lost() else {
+            return;
         };
-        match &mut known.lost {
-            Some((_, lost_reason)) => *lost_reason = reason,
-            lost @ None => {
-                tracing::warn!(
-                    reason,
-                    "no Kafka broker is reachable; trying again until one is"
-                );
-                *lost = Some((Instant::now(), reason));
-            }
+        if lost.said || lost.since.elapsed() < SAY_AFTER {
+            return;
+        }
+        tracing::warn!(
+            reason,
+            "no Kafka broker is reachable; trying again until one is"
+        );
+        if let Some(lost) = &mut known.lost {
+            lost.said = true;
         }
     }
 
@@ -82,8 +107,8 @@ impl Shared {
     pub(super) fn find(&self) {
         let mut known = self.known();
         known.reason.clear();
-        if let Some((since, _)) = known.lost.take() {
-            let seconds = since.elapsed().as_secs_f64();
+        if let Some(lost) = known.lost.take().filter(|lost| lost.said) {
+            let seconds = lost.since.elapsed().as_secs_f64();
             tracing::info!(seconds, "a Kafka broker is reachable again");
         }
     }

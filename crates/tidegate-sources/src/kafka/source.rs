@@ -20,6 +20,9 @@ use crate::{ChunkLimits, Resume, Source, SourceError, SourceEvent};
 const BURST: usize = 256;
 /// How long one question to the cluster may take.
 const ASK: Duration = Duration::from_secs(5);
+/// How long the question for the topic may take, which is the one that is asked while no broker is
+/// reachable: short, because nothing else is done meanwhile.
+const ASK_TOPIC: Duration = Duration::from_secs(2);
 /// How long to wait before the cluster is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long an offset behind the end is given to appear: a broker that has just started may not know
@@ -175,7 +178,7 @@ impl KafkaSource {
         let topic = &self.options.topic;
         let metadata = self
             .consumer
-            .fetch_metadata(Some(topic), ASK)
+            .fetch_metadata(Some(topic), ASK_TOPIC)
             .map_err(|error| self.obstacle("ask for the topic", &error))?;
         let found = metadata.topics().iter().find(|t| t.name() == topic);
         let error = found.and_then(|t| t.error()).map(RDKafkaErrorCode::from);
@@ -267,6 +270,7 @@ impl KafkaSource {
         if let Some(due) = self.assembly.due_in(now) {
             wait = wait.min(due);
         }
+        let mut ended = Vec::new();
         for _ in 0..BURST {
             match self.consumer.poll(wait) {
                 None => break,
@@ -285,8 +289,8 @@ impl KafkaSource {
                         .record(partition, offset, timestamp, message.payload(), now);
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    let position = self.position_at_end(partition);
-                    self.assembly.end(partition, position);
+                    self.assembly.end(partition);
+                    ended.push(partition);
                 }
                 Some(Err(error)) => self.fault(&error)?,
             }
@@ -295,22 +299,25 @@ impl KafkaSource {
                 break;
             }
         }
+        self.cover_markers(&ended);
         Ok(())
     }
 
-    /// Where the client stands at the end of a partition, where that can be behind the last record.
-    fn position_at_end(&self, partition: i32) -> Option<i64> {
-        let next = self.assembly.position(partition)?;
-        if self.shared.end(partition).is_some_and(|end| end <= next) {
-            return None;
+    /// Covers the markers of transactions, which are behind the last records of partitions that have
+    /// ended and are not handed out: the client's position is behind them.
+    fn cover_markers(&mut self, ended: &[i32]) {
+        if ended.is_empty() {
+            return;
         }
-        let positions = self.consumer.position().ok()?;
-        match positions
-            .find_partition(&self.options.topic, partition)?
-            .offset()
-        {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
+        // Without an answer they are covered by what comes next.
+        let Ok(positions) = self.consumer.position() else {
+            return;
+        };
+        for id in ended {
+            let found = positions.find_partition(&self.options.topic, *id);
+            if let Some(Offset::Offset(offset)) = found.map(|partition| partition.offset()) {
+                self.assembly.cover(*id, offset);
+            }
         }
     }
 
@@ -381,8 +388,9 @@ impl KafkaSource {
         }
     }
 
-    /// Gives up on an unreachable cluster, if that is configured.
+    /// Says that the cluster is unreachable, or gives up on it, if that is configured.
     fn check_reachable(&self) -> Result<(), SourceError> {
+        self.shared.say_lost();
         match (self.options.fail_after, self.shared.lost_for()) {
             (Some(limit), Some((after, reason))) if after >= limit => {
                 Err(SourceError::Unreachable {

@@ -11,22 +11,22 @@ use tidegate_sources::{
 };
 
 /// One record: offset, kind, payload.
-pub type Record = (i64, Payload, Vec<u8>);
+pub(crate) type Record = (i64, Payload, Vec<u8>);
 
 /// What a source has handed over.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Taken {
-    pub names: BTreeMap<i32, String>,
-    pub records: BTreeMap<i32, Vec<Record>>,
-    pub ends: BTreeMap<i32, i64>,
-    pub caught_up: bool,
-    pub ended: bool,
-    pub chunks: usize,
+pub(crate) struct Taken {
+    pub(crate) names: BTreeMap<i32, String>,
+    pub(crate) records: BTreeMap<i32, Vec<Record>>,
+    pub(crate) ends: BTreeMap<i32, i64>,
+    pub(crate) caught_up: bool,
+    pub(crate) ended: bool,
+    pub(crate) chunks: usize,
 }
 
 impl Taken {
     /// Takes one event, and checks that it keeps the contract.
-    pub fn take(&mut self, event: SourceEvent) {
+    pub(crate) fn take(&mut self, event: SourceEvent) {
         assert!(
             !self.ended || matches!(event, SourceEvent::Nothing),
             "nothing after the end"
@@ -63,7 +63,7 @@ impl Taken {
     }
 
     /// Payloads of a partition, as text.
-    pub fn texts(&self, partition: i32) -> Vec<String> {
+    pub(crate) fn texts(&self, partition: i32) -> Vec<String> {
         let records = self
             .records
             .get(&partition)
@@ -76,7 +76,7 @@ impl Taken {
     }
 
     /// Where it stopped.
-    pub fn resume(&self) -> Resume {
+    pub(crate) fn resume(&self) -> Resume {
         let position = |(id, offset): (&i32, &i64)| {
             let name = self.names[id].clone();
             (
@@ -95,7 +95,7 @@ impl Taken {
 }
 
 /// Small chunks, so that their limits are met.
-pub const SMALL: ChunkLimits = ChunkLimits {
+pub(crate) const SMALL: ChunkLimits = ChunkLimits {
     records: 3,
     bytes: 64,
     linger: Duration::from_millis(5),
@@ -103,7 +103,7 @@ pub const SMALL: ChunkLimits = ChunkLimits {
 };
 
 /// Takes everything until the end, or until `wanted` says that it is enough.
-pub fn take_until(
+pub(crate) fn take_until(
     source: &mut dyn Source,
     taken: &mut Taken,
     wanted: impl Fn(&Taken) -> bool,
@@ -117,7 +117,7 @@ pub fn take_until(
 }
 
 /// Opens a source and takes everything until its end.
-pub fn read_all(
+pub(crate) fn read_all(
     options: &SourceOptions,
     resume: &Resume,
     limits: ChunkLimits,
