@@ -70,9 +70,9 @@ fn check_transactions(answer: &Answer) {
         answer.columns("tidegate.transactions"),
         "transaction_id VARCHAR, customer_id VARCHAR, amount DOUBLE, currency VARCHAR, merchant VARCHAR, \
          category VARCHAR, status VARCHAR, timestamp VARCHAR, metadata MAP(VARCHAR, VARCHAR), \
-         event_timestamp TIMESTAMP WITH TIME ZONE, amount_category VARCHAR, hour_of_day INTEGER, \
-         day_of_week INTEGER, row_hash VARCHAR, processing_timestamp TIMESTAMP WITH TIME ZONE, \
-         source_partition INTEGER, source_offset BIGINT, source_timestamp TIMESTAMP WITH TIME ZONE"
+         event_timestamp TIMESTAMP, amount_category VARCHAR, hour_of_day INTEGER, \
+         day_of_week INTEGER, row_hash VARCHAR, processing_timestamp TIMESTAMP, \
+         source_partition INTEGER, source_offset BIGINT, source_timestamp TIMESTAMP"
     );
     answer.same_rows(
         "FROM expected_transactions",
@@ -94,7 +94,7 @@ fn check_transactions(answer: &Answer) {
     for table in ["transactions_1m", "transactions_5m"] {
         assert_eq!(
             answer.columns(&format!("tidegate.{table}")),
-            "window_start TIMESTAMP WITH TIME ZONE, window_end TIMESTAMP WITH TIME ZONE, status VARCHAR, \
+            "window_start TIMESTAMP, window_end TIMESTAMP, status VARCHAR, \
              transaction_count BIGINT, total_amount DOUBLE, avg_amount DOUBLE, max_amount DOUBLE, \
              min_amount DOUBLE"
         );
@@ -278,10 +278,10 @@ fn sensor_readings_are_what_sql_over_the_files_says() {
         "sensor_id VARCHAR, sequence BIGINT, sensor_type VARCHAR, site VARCHAR, value DOUBLE, \
          energy_kwh DECIMAL(18,6), battery_percent INTEGER, calibrated BOOLEAN, installed_on DATE, \
          position STRUCT(lat DOUBLE, lon DOUBLE), samples DOUBLE[], tags MAP(VARCHAR, VARCHAR), \
-         measured_at TIMESTAMP WITH TIME ZONE, measured_time TIMESTAMP WITH TIME ZONE, building VARCHAR, \
+         measured_at TIMESTAMP, measured_time TIMESTAMP, building VARCHAR, \
          floor INTEGER, battery_low BOOLEAN, hour_of_day INTEGER, label VARCHAR, \
-         processing_timestamp TIMESTAMP WITH TIME ZONE, source_partition INTEGER, source_offset BIGINT, \
-         source_timestamp TIMESTAMP WITH TIME ZONE"
+         processing_timestamp TIMESTAMP, source_partition INTEGER, source_offset BIGINT, \
+         source_timestamp TIMESTAMP"
     );
     answer.same_rows(
         "FROM expected_readings",
