@@ -4,6 +4,8 @@
 //! what to expect and appends straight to the columns. The input is valid UTF-8; decode has
 //! checked it before.
 
+use std::borrow::Cow;
+
 use crate::reject::Code;
 
 /// Values nest at most this deep, so that no input can exhaust the stack.
@@ -36,6 +38,19 @@ pub struct Text<'a> {
     pub escaped: bool,
     /// Position of the opening quote in the record.
     pub at: usize,
+}
+
+impl<'a> Text<'a> {
+    /// The text with its escapes resolved; allocates only if there are any.
+    pub fn plain(self) -> Cow<'a, [u8]> {
+        if self.escaped {
+            let mut out = Vec::with_capacity(self.raw.len());
+            unescape(self.raw, &mut out);
+            Cow::Owned(out)
+        } else {
+            Cow::Borrowed(self.raw)
+        }
+    }
 }
 
 /// A number token.
@@ -345,16 +360,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Checks and steps over one value of any type.
+    /// Checks and steps over one value of any type, inside of `depth` objects and arrays.
     pub fn skip(&mut self, depth: usize) -> Result<(), Fault> {
-        if depth > DEPTH_MAX {
+        let first = self.peek();
+        if depth >= DEPTH_MAX && matches!(first, b'{' | b'[') {
             return Err(Fault {
                 code: Code::Depth,
                 at: self.pos,
                 what: "nested too deeply",
             });
         }
-        match self.peek() {
+        match first {
             b'"' => self.string().map(drop),
             b't' => self.literal("true"),
             b'f' => self.literal("false"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::row::{RowConverter, SortField};
 
 use crate::decode::{arrow_type, instant};
 use crate::expr::{Expression, Planner, visible_schema};
@@ -202,12 +203,10 @@ impl Plan {
         let mut dedup_key = Vec::new();
         for (index, name) in spec.dedup_key.iter().enumerate() {
             match find(&event_schema, name) {
-                Ok(column)
-                    if matches!(event_schema.field(column).data_type(), DataType::Map(..)) =>
-                {
+                Ok(column) if !is_comparable(event_schema.field(column).data_type()) => {
                     errors.add(
                         &[&"deduplication", &"key", &index],
-                        format!("`{name}` is a map and cannot be a key"),
+                        format!("`{name}` is or contains a map and cannot be a key"),
                     );
                 }
                 Ok(column) => dedup_key.push(column),
@@ -257,6 +256,11 @@ impl Plan {
     /// Name of the column with the event's time.
     pub fn event_time_column(&self) -> &str {
         &self.event_time.column
+    }
+
+    /// Name of the field that the event's time is read from.
+    pub fn event_time_field(&self) -> &str {
+        &self.event_time.field_name
     }
 
     /// Whether a column is part of the deduplication key.
@@ -311,6 +315,14 @@ impl Plan {
         columns.dedup();
         columns
     }
+}
+
+/// Windows that one event can be in.
+const WINDOWS_MAX: i64 = 10_080;
+
+/// Whether values of this type can be part of a key.
+fn is_comparable(ty: &DataType) -> bool {
+    RowConverter::supports_fields(&[SortField::new(ty.clone())])
 }
 
 /// Strings have one representation in files, whatever kernel made them.
@@ -423,12 +435,25 @@ fn plan_window(
             "`slide` must divide `size` without a rest, as 1m does 5m",
         );
     }
+    if slide > 0 && size / slide > WINDOWS_MAX {
+        errors.add(
+            &[&"windows", &index, &"slide"],
+            format!(
+                "an event would be in {} windows; at most {WINDOWS_MAX}",
+                size / slide
+            ),
+        );
+    }
     let mut names: HashSet<String> = ["window_start", "window_end", "lane"]
         .map(str::to_owned)
         .into();
     let mut groups = Vec::new();
     for (position, name) in spec.group_by.iter().enumerate() {
         match find(event_schema, name) {
+            Ok(column) if !is_comparable(event_schema.field(column).data_type()) => errors.add(
+                &[&"windows", &index, &"group-by", &position],
+                format!("`{name}` is or contains a map and cannot be grouped by"),
+            ),
             Ok(column) => groups.push(column),
             Err(message) => errors.add(&[&"windows", &index, &"group-by", &position], message),
         }
@@ -456,6 +481,14 @@ fn plan_window(
         let position = match inputs.iter().position(|(known, _)| known == sql) {
             Some(position) => position,
             None => match planner.plan(sql, visible) {
+                // A window is computed again from the files after a restart, at another time.
+                Ok(expression) if expression.reads_now() => {
+                    errors.add(
+                        &path,
+                        "an aggregate cannot use now(); add a column under [enrich] and aggregate that",
+                    );
+                    continue;
+                }
                 Ok(expression) => {
                     inputs.push((sql.clone(), expression));
                     inputs.len() - 1

@@ -22,7 +22,7 @@ use crate::lookup::LookupTable;
 use crate::plan::Plan;
 use crate::reject::{Code, Reject, excerpt};
 use crate::rejected::rejected_batch;
-use crate::time::{TIME_MAX, TIME_MIN, parse_instant};
+use crate::time::{TIME_MAX, parse_instant};
 use crate::window::{WindowEncoder, WindowInput, micros};
 
 /// A chunk after all stateless work.
@@ -133,7 +133,7 @@ impl Preparer {
         let visible = visible_batch(&plan.rules_schema, now, rows, &columns)
             .map_err(unexpected("the columns"))?;
         for rule in &plan.rules {
-            let (values, errors) = evaluate(&rule.name, &rule.expression, &visible)?;
+            let (values, errors) = evaluate(&rule.expression, &visible)?;
             let values = values.as_boolean();
             if values.null_count() == 0 && values.true_count() == rows {
                 continue;
@@ -150,7 +150,7 @@ impl Preparer {
         for (column, schema) in &plan.enrich {
             let visible =
                 visible_batch(schema, now, rows, &columns).map_err(unexpected(&column.name))?;
-            let (values, errors) = evaluate(&column.name, &column.expression, &visible)?;
+            let (values, errors) = evaluate(&column.expression, &visible)?;
             for (row, error) in errors {
                 let detail = format!("column `{}` cannot be computed: {error}", column.name);
                 bad.add(row, format!("enrich.{}", column.name), &detail);
@@ -177,7 +177,7 @@ impl Preparer {
                 .collect();
             let mut inputs = Vec::with_capacity(window.inputs.len());
             for expression in &window.inputs {
-                let (values, errors) = evaluate(&window.plan.name, expression, &visible)?;
+                let (values, errors) = evaluate(expression, &visible)?;
                 for (row, error) in errors {
                     let detail =
                         format!("window `{}` cannot be computed: {error}", window.plan.name);
@@ -225,6 +225,11 @@ impl Preparer {
     pub fn restore(&mut self, batch: &RecordBatch) -> Result<Restored, PrepareError> {
         let plan = Arc::clone(&self.plan);
         let rows = batch.num_rows();
+        for index in plan.state_columns() {
+            batch
+                .schema_ref()
+                .index_of(plan.event_schema.field(index).name())?;
+        }
         let column = |index: usize| -> ArrayRef {
             let field = plan.event_schema.field(index);
             batch
@@ -242,9 +247,7 @@ impl Preparer {
             let inputs = window
                 .inputs
                 .iter()
-                .map(|expression| {
-                    evaluate(&window.plan.name, expression, &visible).map(|(values, _)| values)
-                })
+                .map(|expression| evaluate(expression, &visible).map(|(values, _)| values))
                 .collect::<Result<Vec<_>, _>>()?;
             windows.push(encoder.encode(&groups, &inputs, rows)?);
         }
@@ -354,7 +357,7 @@ fn event_times(
             instants.map(|i| i.value(row)).ok_or("missing")
         };
         out.push(match parsed {
-            Ok(micros) if (TIME_MIN..=latest).contains(&micros) => Some(micros),
+            Ok(micros) if micros <= latest => Some(micros),
             Ok(_) => {
                 let payload = chunk.payload(bad.rows[row] as usize);
                 let shown = text.map_or_else(
@@ -388,36 +391,47 @@ fn event_times(
 /// Evaluates an expression. A row that fails does not fail the others: its value is null, and its
 /// error is returned.
 fn evaluate(
-    name: &str,
     expression: &Expression,
     batch: &RecordBatch,
 ) -> Result<(ArrayRef, BTreeMap<usize, String>), PrepareError> {
-    if let Ok(values) = expression.evaluate(batch) {
-        return Ok((values, BTreeMap::new()));
-    }
     let mut errors = BTreeMap::new();
-    let null = new_null_array(expression.data_type(), 1);
-    let mut values = Vec::with_capacity(batch.num_rows());
-    for row in 0..batch.num_rows() {
-        match expression.evaluate(&batch.slice(row, 1)) {
-            Ok(value) => values.push(value),
-            Err(error) => {
-                errors.insert(row, error.strip_backtrace());
-                values.push(Arc::clone(&null));
+    let mut parts = Vec::new();
+    evaluate_rows(expression, batch, 0, &mut parts, &mut errors);
+    let values = match parts.as_slice() {
+        [all] => Arc::clone(all),
+        parts => {
+            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+            concat(&parts)?
+        }
+    };
+    Ok((values, errors))
+}
+
+/// Evaluates an expression for rows of which the first is row `first` of its batch, and narrows a
+/// failure down by halves.
+fn evaluate_rows(
+    expression: &Expression,
+    rows: &RecordBatch,
+    first: usize,
+    parts: &mut Vec<ArrayRef>,
+    errors: &mut BTreeMap<usize, String>,
+) {
+    let count = rows.num_rows();
+    match expression.evaluate(rows) {
+        Ok(values) => parts.push(values),
+        Err(error) if count <= 1 => {
+            if count == 1 {
+                errors.insert(first, error.strip_backtrace());
             }
+            parts.push(new_null_array(expression.data_type(), count));
+        }
+        Err(_) => {
+            let half = count / 2;
+            evaluate_rows(expression, &rows.slice(0, half), first, parts, errors);
+            let rest = rows.slice(half, count - half);
+            evaluate_rows(expression, &rest, first + half, parts, errors);
         }
     }
-    if errors.is_empty() {
-        let source = Box::new(DataFusionError::Internal(
-            "fails as a batch, but for no row".to_owned(),
-        ));
-        return Err(PrepareError::Expression {
-            name: name.to_owned(),
-            source,
-        });
-    }
-    let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
-    Ok((concat(&values)?, errors))
 }
 
 /// The columns of [`crate::plan::SYSTEM_COLUMNS`].

@@ -112,7 +112,12 @@ pub fn parse_instant(text: &[u8]) -> Result<i64, &'static str> {
         _ => return Err(FORM),
     };
     let seconds = i64::from(days) * 86_400 + hour * 3600 + minute * 60 + second - offset;
-    Ok(seconds * MICROS + micros)
+    let time = seconds * MICROS + micros;
+    // An offset can lead beyond the first and the last year.
+    if !(TIME_MIN..=TIME_MAX).contains(&time) {
+        return Err("not a time between the years 1 and 9999");
+    }
+    Ok(time)
 }
 
 /// A date, time of day and the rest in UTC: what a path or a message needs.

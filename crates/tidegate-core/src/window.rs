@@ -3,6 +3,7 @@
 //! Time is cut into panes as long as the slide; an event is added to one pane, however many windows
 //! it is in. A window is closed once, when its lane's watermark reaches its end.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -244,6 +245,14 @@ impl DoubleDouble {
     #[inline]
     fn add(&mut self, value: f64) {
         let sum = self.high + value;
+        if !sum.is_finite() {
+            // An infinite sum has no error term.
+            *self = DoubleDouble {
+                high: sum,
+                low: 0.0,
+            };
+            return;
+        }
         let back = sum - self.high;
         let error = (self.high - (sum - back)) + (value - back);
         let low = self.low + error;
@@ -258,13 +267,28 @@ impl DoubleDouble {
     }
 
     fn value(self) -> f64 {
-        // An infinite sum has no error term.
-        if self.high.is_finite() {
-            self.high + self.low
-        } else {
-            self.high
-        }
+        self.high + self.low
     }
+}
+
+/// Floats in an order without ties, so that the order of rows does not show: -0 before 0, and NaN,
+/// as in Spark and DuckDB, after everything.
+#[inline]
+fn order(a: f64, b: f64) -> Ordering {
+    match (a.is_nan(), b.is_nan()) {
+        (false, false) => a.total_cmp(&b),
+        (a, b) => a.cmp(&b),
+    }
+}
+
+#[inline]
+fn least(a: f64, b: f64) -> f64 {
+    if order(b, a).is_lt() { b } else { a }
+}
+
+#[inline]
+fn greatest(a: f64, b: f64) -> f64 {
+    if order(b, a).is_gt() { b } else { a }
 }
 
 /// Count, sum, least and greatest value of one input in one pane and group.
@@ -287,7 +311,7 @@ enum Accumulator {
 impl Accumulator {
     fn new(ty: &DataType) -> Self {
         if kind(ty) == Some(Kind::Float) {
-            let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
+            let (min, max) = (f64::NAN, f64::NEG_INFINITY);
             Accumulator::Float {
                 count: 0,
                 sum: DoubleDouble::default(),
@@ -320,8 +344,8 @@ impl Accumulator {
                     let value = array.value(row);
                     *count += 1;
                     sum.add(value);
-                    *min = min.min(value);
-                    *max = max.max(value);
+                    *min = least(*min, value);
+                    *max = greatest(*max, value);
                 }
             }
             (accumulator, Numbers::Int(array)) => {
@@ -368,14 +392,14 @@ impl Accumulator {
                 Accumulator::Float {
                     count: c,
                     sum: s,
-                    min: least,
-                    max: most,
+                    min: other_min,
+                    max: other_max,
                 },
             ) => {
                 *count += c;
                 sum.merge(*s);
-                *min = min.min(*least);
-                *max = max.max(*most);
+                *min = least(*min, *other_min);
+                *max = greatest(*max, *other_max);
             }
             (
                 Accumulator::Int {
@@ -387,14 +411,14 @@ impl Accumulator {
                 Accumulator::Int {
                     count: c,
                     sum: s,
-                    min: least,
-                    max: most,
+                    min: other_min,
+                    max: other_max,
                 },
             ) => {
                 *count += c;
                 *sum = sum.saturating_add(*s);
-                *min = (*min).min(*least);
-                *max = (*max).max(*most);
+                *min = (*min).min(*other_min);
+                *max = (*max).max(*other_max);
             }
             _ => debug_assert!(false, "an input keeps its type"),
         }
@@ -467,24 +491,24 @@ impl WindowState {
 
     /// Adds rows of a chunk.
     pub fn add(&mut self, input: &WindowInput, times: &[i64], rows: impl Iterator<Item = usize>) {
-        const UNKNOWN: u32 = u32::MAX;
         let plan = &*self.plan;
-        let groups = input.groups.len().max(1);
-        let mut slots = vec![UNKNOWN; groups];
+        // For each group, the visit to a pane in which its slot was found, and the slot.
+        let mut slots = vec![(0_u32, 0_u32); input.groups.len().max(1)];
+        let mut visit = 0;
         let mut rows = rows.peekable();
         // Rows come mostly in order of time: stay in a pane while they do.
         while let Some(&first) = rows.peek() {
             let start = times[first].div_euclid(plan.slide) * plan.slide;
             let end = start + plan.slide;
             let pane = self.panes.entry(start).or_default();
-            slots.fill(UNKNOWN);
+            visit += 1;
             while let Some(row) = rows.next_if(|row| (start..end).contains(&times[*row])) {
                 let code = input.codes[row] as usize;
-                if slots[code] == UNKNOWN {
+                if slots[code].0 != visit {
                     let group = input.groups.get(code).map_or(&[][..], |g| g.as_ref());
-                    slots[code] = pane.slot(plan, group) as u32;
+                    slots[code] = (visit, pane.slot(plan, group) as u32);
                 }
-                let cell = &mut pane.cells[slots[code] as usize];
+                let cell = &mut pane.cells[slots[code].1 as usize];
                 cell.rows += 1;
                 for (accumulator, values) in cell.inputs.iter_mut().zip(&input.inputs) {
                     accumulator.add(values, row);

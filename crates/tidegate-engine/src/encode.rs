@@ -87,10 +87,10 @@ impl Properties {
         let mut events = base();
         for field in schema.fields() {
             let path = ColumnPath::from(field.name().clone());
-            let key = plan.is_key(field.name());
+            let unique = plan.is_key(field.name()) || plan.event_time_field() == field.name();
             match field.data_type() {
-                // Times and offsets ascend, mostly: differences are small. Keys never repeat, so
-                // that a dictionary would be built for nothing.
+                // Times and offsets ascend, mostly: differences are small. Keys and times as text
+                // hardly repeat: a dictionary would be built for nothing.
                 DataType::Timestamp(..) | DataType::Int64 => {
                     events = events
                         .set_column_dictionary_enabled(
@@ -100,7 +100,7 @@ impl Properties {
                         .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
                 }
                 DataType::Float64 => events = events.set_column_dictionary_enabled(path, false),
-                DataType::Utf8 if key => {
+                DataType::Utf8 if unique => {
                     events = events
                         .set_column_dictionary_enabled(path.clone(), false)
                         .set_column_statistics_enabled(path, EnabledStatistics::None);

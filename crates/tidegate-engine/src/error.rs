@@ -81,6 +81,18 @@ pub enum EngineError {
     /// The warehouse cannot be opened.
     #[error("warehouse: {0}")]
     Warehouse(#[from] WarehouseOpenError),
+    /// The warehouse has loads of commits that the log does not have.
+    #[error(
+        "the warehouse has commits up to record {loaded}, but the commit log ends at record {last}: the log has lost \
+         its end, or was restored from an older copy. Nothing was changed. Restore the newer log, or restore the \
+         warehouse from the same time"
+    )]
+    WarehouseAhead {
+        /// Last record that the ledger names.
+        loaded: u64,
+        /// Last record of the log.
+        last: u64,
+    },
     /// What is committed could not all be loaded before the end.
     #[error("{0}. What was read is committed; start again to load the rest")]
     Load(#[from] LoaderError),

@@ -53,6 +53,10 @@ pub(crate) fn open(
         &database,
         clock.now_micros(),
     )?;
+    let (loaded, last) = (warehouse.loaded_seq(), log.last_seq);
+    if loaded > last {
+        return Err(EngineError::WarehouseAhead { loaded, last });
+    }
     let bounds = LoaderOptions {
         rows_max: load.max_rows,
         analyze_every: load.analyze_every,

@@ -22,6 +22,9 @@ pub enum Stop {
 
 const START_MAX: Duration = Duration::from_secs(90);
 const CLUSTER_ID: &str = "VGlkZWdhdGVUZXN0aW5nMQ";
+/// Who may come to the listener that asks for it.
+pub(crate) const USER: &str = "tidegate";
+pub(crate) const PASSWORD: &str = "between-two-tides";
 
 /// Runs the broker and watches over it from outside the test's process. A line on standard input is the signal to stop it with. The
 /// end of standard input is the end of the test's process, whatever ended it: the broker dies and its folder goes.
@@ -41,6 +44,7 @@ pub(crate) struct Broker {
     home: PathBuf,
     folder: PathBuf,
     port: u16,
+    sasl_port: u16,
     watch: Option<Child>,
 }
 
@@ -67,6 +71,11 @@ impl Broker {
     /// The address that clients bootstrap from.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The address for clients that have to name themselves: [`USER`] with [`PASSWORD`].
+    pub(crate) fn sasl_address(&self) -> String {
+        format!("127.0.0.1:{}", self.sasl_port)
     }
 
     /// Stops it and waits until it is gone. Its data stay.
@@ -105,16 +114,17 @@ impl Broker {
             .expect("a temporary folder")
             .keep();
         fs::create_dir(folder.join("data")).expect("a new folder is writable");
-        let (port, controller_port) = free_ports();
+        let [port, sasl_port, controller_port] = free_ports();
         fs::write(
             folder.join("server.properties"),
-            properties(&folder, port, controller_port),
+            properties(&folder, port, sasl_port, controller_port),
         )
         .expect("a new folder is writable");
         Self {
             home: home.to_owned(),
             folder,
             port,
+            sasl_port,
             watch: None,
         }
     }
@@ -255,28 +265,30 @@ fn java(home: &Path, options: &[String]) -> Vec<String> {
     command
 }
 
-fn free_ports() -> (u16, u16) {
-    let listen = || TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = |listener: &TcpListener| {
+fn free_ports() -> [u16; 3] {
+    // All are held until the last is found, so that they differ.
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.each_ref().map(|listener| {
         listener
             .local_addr()
             .expect("a listener has an address")
             .port()
-    };
-    let (one, other) = (listen(), listen());
-    (port(&one), port(&other))
+    })
 }
 
-fn properties(folder: &Path, port: u16, controller_port: u16) -> String {
+fn properties(folder: &Path, port: u16, sasl_port: u16, controller_port: u16) -> String {
     format!(
         "\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+user_{USER}=\"{PASSWORD}\";
 log.dirs={data}
 auto.create.topics.enable=false
 num.network.threads=2

@@ -9,7 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 
-use crate::broker::{Broker, Stop};
+use crate::broker::{Broker, PASSWORD, Stop, USER};
 use crate::skip::skip;
 
 const EXTERNAL: &str = "TIDEGATE_TEST_KAFKA";
@@ -19,6 +19,17 @@ pub struct Kafka {
     brokers: String,
     /// `None` for one that was found through the environment.
     broker: Option<Broker>,
+}
+
+/// How to come to a broker that asks who is there: `SASL_PLAINTEXT` with the mechanism `PLAIN`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sasl {
+    /// What clients bootstrap from: `host:port`.
+    pub brokers: String,
+    /// The user's name.
+    pub user: &'static str,
+    /// The user's password.
+    pub password: &'static str,
 }
 
 impl Kafka {
@@ -64,6 +75,15 @@ impl Kafka {
     /// What clients bootstrap from: `host:port`.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// How to come to the same broker with a name and a password; `None` for one that was found through the environment.
+    pub fn sasl(&self) -> Option<Sasl> {
+        self.broker.as_ref().map(|broker| Sasl {
+            brokers: broker.sasl_address(),
+            user: USER,
+            password: PASSWORD,
+        })
     }
 
     /// Stops the broker and waits until it is gone. Its data stay.

@@ -14,6 +14,7 @@
 //! the test.
 
 mod broker;
+mod groups;
 mod kafka;
 mod produce;
 mod read;
@@ -21,7 +22,7 @@ mod skip;
 mod topics;
 
 pub use broker::Stop;
-pub use kafka::Kafka;
-pub use produce::{Compression, Ending, Record};
+pub use kafka::{Kafka, Sasl};
+pub use produce::{Compression, Ending, OpenTransaction, Record};
 pub use read::{Isolation, ReadRecord};
 pub use skip::skip;

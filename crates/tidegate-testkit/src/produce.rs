@@ -122,6 +122,19 @@ impl Kafka {
         ending: Ending,
         records: impl IntoIterator<Item = Record>,
     ) {
+        self.begin_transaction(topic, records).end(ending);
+    }
+
+    /// Produces `records` in a transaction and leaves it open, so that `read_committed` consumers stop before its first record.
+    ///
+    /// # Panics
+    ///
+    /// If one is not delivered.
+    pub fn begin_transaction(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = Record>,
+    ) -> OpenTransaction {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let id = format!(
             "testkit-{}-{}",
@@ -134,11 +147,27 @@ impl Kafka {
             .begin_transaction()
             .expect("no transaction is open");
         send(&producer, topic, records);
+        OpenTransaction(producer)
+    }
+}
+
+/// A transaction whose records are delivered and that has not ended.
+pub struct OpenTransaction(FutureProducer);
+
+impl OpenTransaction {
+    /// Ends it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end as asked.
+    pub fn end(self, ending: Ending) {
         match ending {
-            Ending::Commit => producer
+            Ending::Commit => self
+                .0
                 .commit_transaction(WAIT_MAX)
                 .expect("the transaction commits"),
-            Ending::Abort => producer
+            Ending::Abort => self
+                .0
                 .abort_transaction(WAIT_MAX)
                 .expect("the transaction aborts"),
         }
@@ -151,7 +180,7 @@ fn producer(config: &ClientConfig) -> FutureProducer {
         .set("linger.ms", "2")
         .set("queue.buffering.max.messages", "1000000")
         .set("queue.buffering.max.kbytes", "1048576")
-        .set("message.max.bytes", "67108864")
+        .set("message.max.bytes", "268435456")
         .create()
         .expect("the client's settings are right")
 }

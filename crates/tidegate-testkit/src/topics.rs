@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
+
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::{Kafka, wait_for};
@@ -31,6 +32,31 @@ impl Kafka {
         for result in results {
             result.unwrap_or_else(|(name, error)| panic!("cannot make the topic {name}: {error}"));
         }
+        self.wait_for_leaders(name, partitions);
+    }
+
+    /// Adds partitions to a topic, so that it has `partitions` of them, and waits until they can be written to.
+    ///
+    /// # Panics
+    ///
+    /// If it has as many already, or Kafka refuses.
+    pub fn add_partitions(&self, topic: &str, partitions: i32) {
+        let count = usize::try_from(partitions).expect("a number of partitions");
+        let options = AdminOptions::new().operation_timeout(Some(WAIT_MAX));
+        let results = wait_for(
+            self.admin()
+                .create_partitions([&NewPartitions::new(topic, count)], &options),
+        )
+        .expect("Kafka answers");
+        for result in results {
+            result
+                .unwrap_or_else(|(name, error)| panic!("cannot add partitions to {name}: {error}"));
+        }
+        self.wait_for_leaders(topic, partitions);
+    }
+
+    fn wait_for_leaders(&self, name: &str, partitions: i32) {
+        let admin = self.admin();
         let begin = Instant::now();
         loop {
             let metadata = admin

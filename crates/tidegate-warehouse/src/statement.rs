@@ -5,7 +5,7 @@
 //! all but the last of several statements before it looks at the last.
 
 /// What a statement that reads begins with.
-const READING: [&str; 14] = [
+const READING: [&str; 13] = [
     "SELECT",
     "WITH",
     "FROM",
@@ -14,7 +14,6 @@ const READING: [&str; 14] = [
     "DESCRIBE",
     "DESC",
     "SUMMARIZE",
-    "EXPLAIN",
     "TABLE",
     "PIVOT",
     "UNPIVOT",
@@ -69,7 +68,7 @@ enum Token {
 /// If it is not exactly one statement that reads.
 pub(crate) fn check(sql: &str) -> Result<&str, Refusal> {
     let mut rest = Tokens { sql, at: 0 };
-    let mut first: Option<Token> = None;
+    let mut begin = Begin::Statement;
     let mut last_word: Option<String> = None;
     let mut end = None;
     while let Some(token) = rest.next()? {
@@ -78,29 +77,56 @@ pub(crate) fn check(sql: &str) -> Result<&str, Refusal> {
             continue;
         }
         if end.is_some() {
-            return Err(if first.is_some() {
-                Refusal::Several
-            } else {
+            return Err(if begin == Begin::Statement {
                 Refusal::Empty
+            } else {
+                Refusal::Several
             });
         }
         let before = last_word.take();
-        match &token {
-            Token::Parenthesis => refuse_changing(before)?,
-            Token::Word(word) => last_word = Some(word.clone()),
-            Token::Other | Token::Semicolon => {}
+        if token == Token::Parenthesis {
+            refuse_changing(before)?;
         }
-        first.get_or_insert(token);
+        begin = begin.next(&token)?;
+        if let Token::Word(word) = token {
+            last_word = Some(word);
+        }
     }
-    match first {
-        None => Err(Refusal::Empty),
-        // A parenthesis begins a query; whatever it is, it is not one that writes.
-        Some(Token::Parenthesis) => Ok(&sql[..end.unwrap_or(sql.len())]),
-        Some(Token::Word(word)) if READING.contains(&word.to_ascii_uppercase().as_str()) => {
-            Ok(&sql[..end.unwrap_or(sql.len())])
+    match begin {
+        Begin::Done => Ok(&sql[..end.unwrap_or(sql.len())]),
+        Begin::Statement => Err(Refusal::Empty),
+        Begin::Explained => Err(Refusal::NotReading("EXPLAIN".to_owned())),
+    }
+}
+
+/// How far the beginning of a statement has been looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// Nothing yet.
+    Statement,
+    /// What is explained comes next. `EXPLAIN ANALYZE` runs it, so it has to be one that reads too.
+    Explained,
+    /// It is one that reads.
+    Done,
+}
+
+impl Begin {
+    fn next(self, token: &Token) -> Result<Self, Refusal> {
+        let word = match (self, token) {
+            (Begin::Done, _) => return Ok(Begin::Done),
+            // A parenthesis begins a query; whatever it is, it is not one that writes.
+            (Begin::Statement, Token::Parenthesis) => return Ok(Begin::Done),
+            // Behind EXPLAIN it begins a query or options: what is in it tells.
+            (Begin::Explained, Token::Parenthesis) => return Ok(Begin::Explained),
+            (_, Token::Word(word)) => word,
+            _ => return Err(Refusal::NotReading("this".to_owned())),
+        };
+        match word.to_ascii_uppercase().as_str() {
+            "EXPLAIN" if self == Begin::Statement => Ok(Begin::Explained),
+            "ANALYZE" | "ANALYSE" if self == Begin::Explained => Ok(Begin::Explained),
+            upper if READING.contains(&upper) => Ok(Begin::Done),
+            _ => Err(Refusal::NotReading(word.clone())),
         }
-        Some(Token::Word(word)) => Err(Refusal::NotReading(word)),
-        Some(_) => Err(Refusal::NotReading(sql.trim().chars().take(20).collect())),
     }
 }
 
@@ -319,6 +345,20 @@ mod tests {
                 "from force_checkpoint /* */ ()",
                 Refusal::Changing("force_checkpoint".into()),
             ),
+            (
+                "explain analyze copy t to 'x'",
+                Refusal::NotReading("copy".into()),
+            ),
+            (
+                "explain (analyze) copy t to 'x'",
+                Refusal::NotReading("copy".into()),
+            ),
+            (
+                "explain explain select 1",
+                Refusal::NotReading("explain".into()),
+            ),
+            ("explain", Refusal::NotReading("EXPLAIN".into())),
+            ("'select'", Refusal::NotReading("this".into())),
             ("select 'a", Refusal::Open("a text in quotes")),
             ("select /* a", Refusal::Open("a comment")),
             ("select $$ a", Refusal::Open("a text in dollar quotes")),

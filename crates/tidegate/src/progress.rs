@@ -60,6 +60,7 @@ impl Progress {
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
+        self.rate.update(status().read_live, Instant::now());
         loop {
             ticks.tick().await;
             self.show_once(&status());

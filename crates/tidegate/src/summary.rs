@@ -9,6 +9,9 @@ use crate::cli::SummaryFormat;
 use crate::config::units::show_count;
 use crate::progress::{rounded, seconds};
 
+/// Least width of the column with what is counted.
+const LABEL_WIDTH: usize = 13;
+
 /// What a run did.
 #[derive(Debug)]
 pub struct Report {
@@ -52,17 +55,18 @@ impl Report {
         let _ = writeln!(out, "{}: {ended}", self.name);
         #[allow(clippy::cast_precision_loss)]
         let rate = rounded(*read as f64 / took.max(1e-9));
-        let _ = writeln!(
-            out,
-            "  this run      {:>15}  records in {}, {}/s",
-            show_count(*read),
-            seconds(*took),
-            show_count(rate)
-        );
+        let longest = status
+            .rejected_by
+            .keys()
+            .map(|reason| reason.len() + 2)
+            .max();
+        let width = longest.unwrap_or(0).max(LABEL_WIDTH);
         let mut line = |label: &str, count: u64, note: &str| {
-            let text = format!("{label:<13} {:>15}  {note}", show_count(count));
+            let text = format!("{label:<width$} {:>15}  {note}", show_count(count));
             let _ = writeln!(out, "  {}", text.trim_end());
         };
+        let pace = format!("records in {}, {}/s", seconds(*took), show_count(rate));
+        line("this run", *read, &pace);
         line(
             "read",
             status.read,

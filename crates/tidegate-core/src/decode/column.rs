@@ -384,9 +384,10 @@ impl Column {
                 scale,
             } => {
                 // Senders that care for exactness write decimals as strings.
-                let value = if reader.peek() == b'"' {
+                let (at, scaled) = if reader.peek() == b'"' {
                     let text = reader.string()?;
-                    let mut inner = Reader::new(text.raw);
+                    let plain = text.plain();
+                    let mut inner = Reader::new(&plain);
                     let wrong = |_| Fault {
                         code: Code::WrongType,
                         at: text.at,
@@ -394,19 +395,20 @@ impl Column {
                     };
                     let number = inner.number().map_err(wrong)?;
                     inner.end().map_err(wrong)?;
-                    number
+                    (text.at, number.to_decimal(*precision, *scale))
                 } else {
-                    number(reader, depth, "expected a decimal number")?
+                    let number = number(reader, depth, "expected a decimal number")?;
+                    (number.at, number.to_decimal(*precision, *scale))
                 };
-                let scaled = value
-                    .to_decimal(*precision, *scale)
-                    .ok_or_else(|| range(value.at, "does not fit the decimal type exactly"))?;
-                values.push(scaled);
+                values.push(
+                    scaled.ok_or_else(|| range(at, "does not fit the decimal type exactly"))?,
+                );
                 Ok(())
             }
             Values::Timestamp(values) => {
                 let text = string(reader, depth, "expected an ISO 8601 time as a string")?;
-                let micros = time::parse_instant(text.raw).map_err(|what| range(text.at, what))?;
+                let micros =
+                    time::parse_instant(&text.plain()).map_err(|what| range(text.at, what))?;
                 values.push(micros);
                 Ok(())
             }
@@ -422,7 +424,7 @@ impl Column {
             Values::Date(values) => {
                 let text = string(reader, depth, "expected a date as a string")?;
                 values.push(
-                    time::parse_date(text.raw)
+                    time::parse_date(&text.plain())
                         .ok_or_else(|| range(text.at, "not a date YYYY-MM-DD"))?,
                 );
                 Ok(())

@@ -86,8 +86,11 @@ impl Decoder {
                 return Err((Code::TooLarge, detail));
             }
         }
-        let starts_inside = payload.first().is_some_and(|b| b & 0xC0 == 0x80);
-        if (!utf8 || starts_inside) && simdutf8::basic::from_utf8(payload).is_err() {
+        let continues = |at: usize| chunk.data().get(at).is_some_and(|b| b & 0xC0 == 0x80);
+        let span = chunk.span(index);
+        // A character that is cut by the border of two records is whole in the buffer.
+        let cut = continues(span.start) || continues(span.end);
+        if (!utf8 || cut) && simdutf8::basic::from_utf8(payload).is_err() {
             let at = std::str::from_utf8(payload).map_or_else(|e| e.valid_up_to(), str::len);
             return Err((Code::NotUtf8, format!("not valid UTF-8 from byte {at} on")));
         }
@@ -125,7 +128,7 @@ impl Decoder {
         let near = if rest.is_empty() || fault.code == Code::Missing {
             String::new()
         } else {
-            format!(", near `{}`", excerpt(&rest[..rest.len().min(64)], 24))
+            format!(", near `{}`", excerpt(&rest[..rest.len().min(100)], 24))
         };
         format!("{field}{} at byte {}{near}", fault.what, fault.at)
     }

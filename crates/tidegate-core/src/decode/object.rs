@@ -22,6 +22,8 @@ pub(crate) struct Object {
 #[derive(Debug)]
 struct Member {
     name: Box<str>,
+    /// Whether the name stands in JSON as it is, without escapes.
+    plain: bool,
     required: bool,
     seen: u64,
     column: Column,
@@ -35,6 +37,7 @@ impl Object {
         let members: Vec<Member> = fields
             .map(|(name, ty, required)| Member {
                 name: name.into(),
+                plain: !name.contains(|c: char| matches!(c, '"' | '\\' | '\0'..='\x1f')),
                 required,
                 seen: 0,
                 column: Column::new(ty),
@@ -73,7 +76,9 @@ impl Object {
         while more {
             reader.peek();
             let found = match self.members.get(guess) {
-                Some(member) if reader.eat_key(member.name.as_bytes()) => Some(guess),
+                Some(member) if member.plain && reader.eat_key(member.name.as_bytes()) => {
+                    Some(guess)
+                }
                 _ => self.key(reader).map_err(|fault| (None, fault))?,
             };
             match found {

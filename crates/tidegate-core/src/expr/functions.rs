@@ -30,8 +30,8 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
 
 /// `row_hash(a, b, ...)`: lower-case hexadecimal SHA-256 over the arguments as text, joined by `|`.
 ///
-/// Text as Spark's `concat_ws` has it for the values that occur in events: nulls are left out,
-/// floats are in the shortest form that reads back to the same value, with at least one decimal.
+/// Text as Spark's `concat_ws` has it: nulls are left out, floats are in the shortest form that reads
+/// back to the same value, with at least one decimal (`100.0`, `1.0E-7`).
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct RowHash {
     signature: Signature,
@@ -89,7 +89,7 @@ impl<'a> TextColumn<'a> {
                 out.extend_from_slice(itoa::Buffer::new().format(a.value(i)).as_bytes())
             }
             TextColumn::Float64(a) => {
-                out.extend_from_slice(ryu::Buffer::new().format(a.value(i)).as_bytes())
+                push_float(a.value(i), out);
             }
             TextColumn::Bool(a) => {
                 out.extend_from_slice(if a.value(i) { b"true" } else { b"false" })
@@ -97,6 +97,41 @@ impl<'a> TextColumn<'a> {
             TextColumn::Decimal(a) => out.extend_from_slice(a.value_as_string(i).as_bytes()),
         }
     }
+}
+
+/// Appends a float as Java's `Double.toString` has it: its shortest digits, with at least one decimal,
+/// and from 10^7 on or below 10^-3 in scientific form.
+fn push_float(value: f64, out: &mut Vec<u8>) {
+    let mut buffer = ryu::Buffer::new();
+    let plain = value.abs();
+    if (1e-3..1e7).contains(&plain) || plain == 0.0 {
+        out.extend_from_slice(buffer.format(value).as_bytes());
+        return;
+    }
+    if !value.is_finite() {
+        let text: &[u8] = match value {
+            f64::INFINITY => b"Infinity",
+            f64::NEG_INFINITY => b"-Infinity",
+            _ => b"NaN",
+        };
+        out.extend_from_slice(text);
+        return;
+    }
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    // The shortest digits with the point and the exponent wherever they are: 12345678.9, 0.0005, 1e-7.
+    let text = buffer.format_finite(plain);
+    let (number, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let all = [whole, fraction].concat();
+    let digits = all.trim_start_matches('0');
+    let leading = all.len() - digits.len();
+    let exponent = exponent.parse::<i64>().unwrap_or(0) + whole.len() as i64 - 1 - leading as i64;
+    let (first, rest) = digits.split_at(1);
+    let rest = rest.trim_end_matches('0');
+    let rest = if rest.is_empty() { "0" } else { rest };
+    out.extend_from_slice(format!("{first}.{rest}E{exponent}").as_bytes());
 }
 
 impl ScalarUDFImpl for RowHash {

@@ -24,7 +24,7 @@ use datafusion_expr::{
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::parser::DFParserBuilder;
-use datafusion_sql::planner::SqlToRel;
+use datafusion_sql::planner::{ParserOptions, SqlToRel};
 
 use crate::decode::{UTC, instant};
 
@@ -67,6 +67,7 @@ pub struct Expression {
     physical: Arc<dyn PhysicalExpr>,
     data_type: DataType,
     columns: Vec<String>,
+    reads_now: bool,
 }
 
 impl Expression {
@@ -78,6 +79,11 @@ impl Expression {
     /// Names of the columns that it reads.
     pub fn columns(&self) -> &[String] {
         &self.columns
+    }
+
+    /// Whether it depends on the batch's time.
+    pub fn reads_now(&self) -> bool {
+        self.reads_now
     }
 
     /// The values for all rows of a batch made by [`visible_batch`].
@@ -132,10 +138,11 @@ impl Planner {
     pub fn plan(&self, sql: &str, schema: &SchemaRef) -> std::result::Result<Expression, String> {
         self.try_plan(sql, schema).map_err(|error| {
             let text = error.strip_backtrace();
-            let text = text
-                .split("\n\nThis was likely caused")
-                .next()
-                .unwrap_or_default()
+            let text = ["\n\nThis was likely caused", "\nThis issue was likely caused"]
+                .iter()
+                .fold(text.as_str(), |text, tail| {
+                    text.split_once(tail).map_or(text, |(head, _)| head)
+                })
                 .trim();
             let first = text.split_once(": ").map_or(text, |(_, rest)| rest);
             first.replace("'now()', ", "").replace("\"now()\", ", "")
@@ -146,7 +153,13 @@ impl Planner {
         let parsed = DFParserBuilder::new(sql).build()?.parse_into_expr()?;
         let df_schema = DFSchema::try_from(Arc::clone(schema))?;
         let mut context = datafusion_sql::planner::PlannerContext::new();
-        let expr = SqlToRel::new(self).sql_to_expr_with_alias(parsed, &df_schema, &mut context)?;
+        // Names are taken as they are written: keys of events are often in camel case.
+        let options = ParserOptions::default().with_enable_ident_normalization(false);
+        let expr = SqlToRel::new_with_options(self, options).sql_to_expr_with_alias(
+            parsed,
+            &df_schema,
+            &mut context,
+        )?;
         let expr = bind_now(expr)?;
         let context = SimplifyContext::builder()
             .with_schema(Arc::new(df_schema.clone()))
@@ -159,12 +172,14 @@ impl Planner {
             .column_refs()
             .into_iter()
             .map(|c| c.name.clone())
-            .filter(|name| name != NOW)
             .collect();
         columns.sort();
+        let all = columns.len();
+        columns.retain(|name| name != NOW);
         Ok(Expression {
             physical,
             data_type,
+            reads_now: columns.len() < all,
             columns,
         })
     }

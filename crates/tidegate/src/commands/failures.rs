@@ -133,7 +133,9 @@ pub(super) fn engine(error: &EngineError) -> Failure {
         EngineError::Open(error) => open(error),
         EngineError::Commit(error) => commit(error),
         EngineError::Source(error) => source(error),
-        EngineError::Restore { .. } => Failure::new(Exit::LogDamaged, chain(error)),
+        EngineError::Restore { .. } | EngineError::WarehouseAhead { .. } => {
+            Failure::new(Exit::LogDamaged, chain(error))
+        }
         EngineError::Warehouse(error) => warehouse(error),
         EngineError::Load(error) => load(error),
         EngineError::Prepare(_)

@@ -9,7 +9,7 @@ use super::load;
 use crate::cli::ValidateArgs;
 use crate::config::options::Config;
 use crate::config::show;
-use crate::config::units::{show_duration, show_size};
+use crate::config::units::{show_count, show_duration, show_size};
 use crate::exit::{Exit, Failure};
 use crate::output;
 
@@ -103,7 +103,7 @@ pub(super) fn describe(config: &Config) -> String {
             "{}, a batch every {}, {} rows or {}",
             config.storage_url,
             show_duration(config.batch.interval),
-            config.batch.max_rows,
+            show_count(config.batch.max_rows as u64),
             show_size(config.batch.max_bytes as u64)
         ),
     );
