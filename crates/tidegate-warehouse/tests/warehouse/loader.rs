@@ -1,0 +1,174 @@
+//! The loader cuts, retries and maintains.
+
+use std::fs;
+use std::time::Duration;
+
+use tidegate_warehouse::{LoaderOptions, RetryOptions};
+
+use crate::job::{Event, Job, NEW_YEAR, append_table, ask, events_table};
+
+#[test]
+fn a_load_is_bounded_by_rows_bytes_and_records() {
+    let mut job = Job::new();
+    for i in 0..6 {
+        job.commit(
+            "events",
+            &[Event("a", i, 0, i, 0.0), Event("b", i, 0, i, 0.0)],
+        );
+    }
+    let loads = |options: LoaderOptions| {
+        let folder = job.database();
+        let mut loader = job.loader(vec![append_table("t", "events")], options);
+        let loads = loader.catch_up(job.last_seq()).unwrap().loads;
+        assert_eq!(ask(&loader.reader(), "SELECT count(*) FROM t"), "12\n");
+        drop(loader);
+        fs::remove_dir_all(folder.parent().unwrap()).unwrap();
+        loads
+    };
+    let unbounded = LoaderOptions::default();
+    assert_eq!(loads(unbounded.clone()), 1);
+    assert_eq!(
+        loads(LoaderOptions {
+            rows_max: 4,
+            ..unbounded.clone()
+        }),
+        3
+    );
+    assert_eq!(
+        loads(LoaderOptions {
+            rows_max: 0,
+            ..unbounded.clone()
+        }),
+        7
+    );
+    assert_eq!(
+        loads(LoaderOptions {
+            bytes_max: 1,
+            ..unbounded.clone()
+        }),
+        6
+    );
+    assert_eq!(
+        loads(LoaderOptions {
+            records_max: 2,
+            ..unbounded.clone()
+        }),
+        4
+    );
+    assert_eq!(
+        loads(LoaderOptions {
+            records_max: 0,
+            ..unbounded
+        }),
+        7
+    );
+}
+
+#[test]
+fn maintenance_happens_on_schedule_and_only_after_loads() {
+    let mut job = Job::new();
+    let options = LoaderOptions {
+        analyze_every: Duration::from_secs(100),
+        checkpoint_every: Duration::from_secs(30),
+        ..LoaderOptions::default()
+    };
+    let mut loader = job.loader(vec![events_table()], options.clone());
+    let mut offset = 0;
+    let mut tick =
+        |loader: &mut tidegate_warehouse::Loader, job: &mut Job, seconds: i64, load: bool| {
+            job.clock.set(NEW_YEAR + seconds * 1_000_000);
+            if load {
+                offset += 1;
+                job.commit("events", &[Event("a", offset, 0, offset, 0.0)]);
+            }
+            let tick = loader.tick().unwrap();
+            (tick.analyzed, tick.checkpointed)
+        };
+    assert_eq!(
+        tick(&mut loader, &mut job, 0, true),
+        (true, true),
+        "what was never done is due"
+    );
+    assert_eq!(tick(&mut loader, &mut job, 10, true), (false, false));
+    assert_eq!(tick(&mut loader, &mut job, 31, false), (false, true));
+    assert_eq!(
+        tick(&mut loader, &mut job, 70, false),
+        (false, false),
+        "nothing was loaded"
+    );
+    assert_eq!(tick(&mut loader, &mut job, 99, true), (false, true));
+    drop(loader);
+    // It is remembered when it was done.
+    let mut loader = job.loader(vec![events_table()], options);
+    assert_eq!(tick(&mut loader, &mut job, 99, true), (false, false));
+    assert_eq!(tick(&mut loader, &mut job, 101, true), (true, false));
+    let sql =
+        "SELECT action, times, epoch(done_at)::BIGINT FROM tidegate_maintenance ORDER BY action";
+    let at = |seconds: i64| NEW_YEAR / 1_000_000 + seconds;
+    assert_eq!(
+        ask(&loader.reader(), sql),
+        format!("analyze,2,{}\ncheckpoint,3,{}\n", at(101), at(99))
+    );
+    let wal = job.database().with_extension("duckdb.wal");
+    assert!(
+        fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0),
+        "the last load is in the write-ahead log"
+    );
+    job.clock.set(NEW_YEAR + 200 * 1_000_000);
+    assert!(loader.tick().unwrap().checkpointed);
+}
+
+#[test]
+fn an_error_that_cannot_go_away_is_not_tried_again() {
+    let mut job = Job::new();
+    job.commit("events", &[Event("a", 1, 0, 1, 0.0)]);
+    let path = job.records()[1].files[0].path.clone();
+    fs::remove_file(job.storage.local_path(&path).unwrap()).unwrap();
+    let retry = RetryOptions {
+        attempts: 100,
+        first: Duration::from_secs(60),
+        longest: Duration::from_secs(60),
+    };
+    let mut loader = job.loader(
+        vec![events_table()],
+        LoaderOptions {
+            retry,
+            ..LoaderOptions::default()
+        },
+    );
+    let error = loader.tick().unwrap_err();
+    assert!(!error.is_transient());
+    assert!(error.to_string().contains(&path), "{error}");
+}
+
+/// With a file in the place of the log's folder, no record can be read.
+#[test]
+fn an_error_that_can_go_away_is_tried_again_until_the_loader_is_stopped() {
+    let mut job = Job::new();
+    job.commit("events", &[Event("a", 1, 0, 1, 0.0)]);
+    let log = job.storage.local_root().unwrap().join("log");
+    let aside = log.with_extension("aside");
+    fs::rename(&log, &aside).unwrap();
+    fs::write(&log, "").unwrap();
+    let retry = RetryOptions {
+        attempts: 3,
+        first: Duration::from_millis(1),
+        longest: Duration::from_millis(2),
+    };
+    let options = LoaderOptions {
+        retry,
+        ..LoaderOptions::default()
+    };
+    let mut loader = job.loader(vec![events_table()], options);
+    let error = loader.tick().unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert!(error.to_string().contains("from record 1 on"), "{error}");
+
+    loader.stopper().stop();
+    let stopped = loader.tick().unwrap_err();
+    assert!(stopped.to_string().contains("was stopped"), "{stopped}");
+
+    fs::remove_file(&log).unwrap();
+    fs::rename(&aside, &log).unwrap();
+    assert_eq!(loader.tick().unwrap().load.unwrap().rows, 1);
+}
