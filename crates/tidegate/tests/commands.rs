@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // A helper that cannot do its part ends the test.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +34,15 @@ fn check(output: &Output, code: i32, says: &str) {
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The answer to an HTTP request, head and body.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// Three payments, one of them twice and one that is not valid.
@@ -234,10 +244,11 @@ fn a_running_pipeline_answers_queries_and_ends_cleanly() {
     let mut log = BufReader::new(child.stderr.take().unwrap())
         .lines()
         .map_while(Result::ok);
-    assert!(
-        log.any(|line| line.contains("/readyz")),
-        "it says where HTTP is"
-    );
+    let line = log
+        .find(|line| line.contains("/readyz"))
+        .expect("it says where HTTP is");
+    let (_, address) = line.split_once("address=").unwrap();
+    let address = address.split_whitespace().next().unwrap().to_owned();
     let reader = std::thread::spawn(move || log.filter(|line| line.contains("progress")).count());
 
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -252,6 +263,10 @@ fn a_running_pipeline_answers_queries_and_ends_cleanly() {
         assert!(Instant::now() < deadline, "{output:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
+    assert!(get(&address, "/healthz").starts_with("HTTP/1.0 200"));
+    assert!(get(&address, "/readyz").ends_with("running\n"));
+    let status = get(&address, "/v1/status");
+    assert!(status.contains("\"read\":5,\"events\":3"), "{status}");
     // Another process cannot have the same job.
     let second = run(at, &["run", "--set", "source.follow=true"]);
     check(&second, 3, "in use by another process");
