@@ -138,12 +138,15 @@ impl Planner {
     pub fn plan(&self, sql: &str, schema: &SchemaRef) -> std::result::Result<Expression, String> {
         self.try_plan(sql, schema).map_err(|error| {
             let text = error.strip_backtrace();
-            let text = ["\n\nThis was likely caused", "\nThis issue was likely caused"]
-                .iter()
-                .fold(text.as_str(), |text, tail| {
-                    text.split_once(tail).map_or(text, |(head, _)| head)
-                })
-                .trim();
+            let text = [
+                "\n\nThis was likely caused",
+                "\nThis issue was likely caused",
+            ]
+            .iter()
+            .fold(text.as_str(), |text, tail| {
+                text.split_once(tail).map_or(text, |(head, _)| head)
+            })
+            .trim();
             let first = text.split_once(": ").map_or(text, |(_, rest)| rest);
             first.replace("'now()', ", "").replace("\"now()\", ", "")
         })
