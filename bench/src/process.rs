@@ -70,6 +70,23 @@ impl Tidegate {
 }
 
 impl Running {
+    /// A short pause, after which the process must still run.
+    pub(crate) fn alive(&mut self) -> Outcome<()> {
+        std::thread::sleep(Duration::from_millis(5));
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(format!("tidegate ended too early, with {status}").into()),
+        }
+    }
+
+    /// Kills the process; returns the most memory that it has had, in bytes.
+    pub(crate) fn kill(mut self) -> Outcome<u64> {
+        let peak_bytes = peak(self.child.id()).unwrap_or(0);
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(peak_bytes)
+    }
+
     /// Waits for the end, reading what the process has used until then.
     pub(crate) fn finish(mut self) -> Outcome<Run> {
         let pid = self.child.id();
