@@ -19,8 +19,9 @@ fn loaded() -> (Job, tidegate_warehouse::Loader) {
 
 #[test]
 fn a_reader_cannot_write() {
-    let (_job, loader) = loaded();
+    let (job, loader) = loaded();
     let reader = loader.reader();
+    let out = job.folder.path().join("must-not-be");
     for sql in [
         "INSERT INTO t SELECT * FROM t",
         "DELETE FROM t",
@@ -32,10 +33,10 @@ fn a_reader_cannot_write() {
         "CREATE TEMP TABLE x AS SELECT 1",
         "CREATE OR REPLACE VIEW t AS SELECT 1",
         "MERGE INTO t USING t AS s ON false WHEN MATCHED THEN DELETE",
-        "COPY t TO '/tmp/tidegate-must-not-be.csv'",
-        "COPY (SELECT 1) TO '/tmp/tidegate-must-not-be.csv'",
-        "EXPORT DATABASE '/tmp/tidegate-must-not-be'",
-        "ATTACH '/tmp/tidegate-must-not-be.duckdb' AS other",
+        "COPY t TO '{out}.csv'",
+        "COPY (SELECT 1) TO '{out}.csv'",
+        "EXPORT DATABASE '{out}'",
+        "ATTACH '{out}.duckdb' AS other",
         "DETACH test",
         "INSTALL httpfs",
         "LOAD httpfs",
@@ -58,8 +59,8 @@ fn a_reader_cannot_write() {
         "WITH x AS (SELECT 1) DELETE FROM t",
         "WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM t",
         "EXPLAIN ANALYZE DELETE FROM t",
-        "EXPLAIN ANALYZE COPY t TO '/tmp/tidegate-must-not-be.csv'",
-        "EXPLAIN (ANALYZE) COPY t TO '/tmp/tidegate-must-not-be.csv'",
+        "EXPLAIN ANALYZE COPY t TO '{out}.csv'",
+        "EXPLAIN (ANALYZE) COPY t TO '{out}.csv'",
         "FROM force_checkpoint()",
         "FROM enable_logging()",
         "SELECT * FROM query('FROM enable_logging()')",
@@ -67,7 +68,8 @@ fn a_reader_cannot_write() {
         "",
         ";",
     ] {
-        let answer = reader.query(sql, &QueryLimits::default());
+        let sql = sql.replace("{out}", out.to_str().unwrap());
+        let answer = reader.query(&sql, &QueryLimits::default());
         assert!(answer.is_err(), "{sql}");
     }
     assert_eq!(
@@ -81,7 +83,11 @@ fn a_reader_cannot_write() {
         ),
         "0\n"
     );
-    assert!(!std::fs::exists("/tmp/tidegate-must-not-be.csv").unwrap());
+    assert_eq!(
+        std::fs::read_dir(job.folder.path()).unwrap().count(),
+        2,
+        "only the job and its warehouse"
+    );
 }
 
 #[test]
