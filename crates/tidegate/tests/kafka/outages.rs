@@ -26,7 +26,6 @@ fn a_broker_that_restarts_loses_and_doubles_nothing() {
     // Small steps, so that the broker goes away in the middle of it.
     let pipeline = Pipeline::new(&kafka, &topic)
         .set("batch.max-rows", 1000)
-        .set("memory.in-flight", "\"1MiB\"")
         .set("source.read-ahead", "\"1MiB\"");
     let mut run = pipeline.run();
     run.until("the first commits", |_| pipeline.read() > 0);

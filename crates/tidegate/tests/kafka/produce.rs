@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use tidegate_testkit::{Isolation, Kafka};
 
-use crate::common::Job;
+use crate::common::{Job, repository_file};
 use crate::process::Process;
 
 #[test]
 fn it_fills_a_topic_keyed_by_customer_and_says_what_it_sent() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("produced", 3, &[]);
-    let job = Job::new("transactions")
-        .set("source.kind", "kafka")
+    let example = std::fs::read_to_string(repository_file("examples/transactions.toml")).unwrap();
+    let job = Job::from_text(&example)
+        .set("storage.url", "file:data")
+        .set("warehouse.url", "duckdb:warehouse.duckdb")
         .set("source.brokers", format!("{:?}", kafka.brokers()))
         .set("source.topic", format!("{topic:?}"))
         .with_the_machines_clock();

@@ -66,32 +66,39 @@ fn random(state: &mut u64) -> u64 {
     *state >> 33
 }
 
+/// Records of a topic that fills while the job is killed.
+const RECORDS: i64 = 16_000;
+
 #[test]
 fn killed_at_any_instant_it_goes_on_without_loss_or_double() {
     let Some(kafka) = Kafka::shared() else { return };
-    let topic = kafka.new_topic("killed", 4, &[]);
-    kafka.produce(&topic, Compression::Zstd, events(0..40_000, 4));
     for seed in 0..5 {
-        // Small steps, so that it is killed in the middle.
+        let topic = kafka.new_topic("killed", 4, &[]);
         let pipeline = Pipeline::new(kafka, &topic)
-            .set("batch.max-rows", 500 + 700 * seed)
-            .set("memory.in-flight", "\"1MiB\"")
+            .set("batch.interval", "\"20ms\"")
             .set("load.interval", "\"50ms\"");
-        let (mut state, mut interrupted) = (seed, 0);
-        for _ in 0..4 {
-            let before = pipeline.read();
-            let mut run = pipeline.run();
-            if random(&mut state) % 4 > 0 {
-                run.until("it commits", |_| {
-                    before == 40_000 || pipeline.read() > before
-                });
+        let mut state = seed;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for first in (0..RECORDS).step_by(200) {
+                    kafka.produce(&topic, Compression::Zstd, events(first..first + 200, 4));
+                }
+            });
+            for _ in 0..6 {
+                let before = pipeline.read();
+                let mut run = pipeline.run();
+                if random(&mut state) % 4 > 0 {
+                    run.until("it commits", |_| pipeline.read() > before);
+                }
+                thread::sleep(Duration::from_millis(random(&mut state) % 100));
+                run.kill();
+                if pipeline.read() > RECORDS as u64 / 2 {
+                    break;
+                }
             }
-            thread::sleep(Duration::from_millis(random(&mut state) % 150));
-            run.kill();
-            interrupted += u32::from(pipeline.read() < 40_000);
-        }
-        assert!(interrupted > 0, "seed {seed}: it was always done already");
+        });
         pipeline.catch_up();
+        assert_eq!(pipeline.read(), RECORDS as u64, "seed {seed}");
         pipeline.check_against(kafka);
     }
 }

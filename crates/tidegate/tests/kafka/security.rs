@@ -49,7 +49,7 @@ fn a_wrong_protocol_is_said_and_does_not_hang() {
     let pipeline = Pipeline::new(kafka, &topic).set("source.fail-after", "\"2s\"");
     let ended = property(pipeline, "security.protocol", "SSL").try_catch_up();
     assert_eq!(ended.code, Some(75), "{}", ended.err);
-    assert!(ended.err.contains("SSL handshake failed"), "{}", ended.err);
+    assert!(ended.err.contains("ssl://"), "{}", ended.err);
     assert!(ended.took < Duration::from_secs(20), "{:?}", ended.took);
 }
 
