@@ -1,8 +1,11 @@
 //! The other engine: DuckDB over the input files, and the comparison of its answer with a warehouse.
 
-use std::path::Path;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
-use duckdb::Connection;
+use duckdb::{Connection, params};
+use flate2::read::MultiGzDecoder;
 
 use crate::common::NOW_MICROS;
 
@@ -26,17 +29,33 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Lets DuckDB work out the answer: `sql` over all files of the folder `input`.
+    /// Lets DuckDB work out the answer: `sql` over the lines of all files of the folder `input`, which are
+    /// `lines(part, lane, off, bytes)`. Each file is a partition, in the order of their names, and a line's
+    /// number is its offset.
     pub fn work_out(input: &Path, lanes: Lanes, sql: &str) -> Self {
         let connection = Connection::open_in_memory().unwrap();
         let answer = Answer { connection };
         answer.run(&format!(
-            "SET TimeZone = 'UTC'; \
-             SET VARIABLE input = '{}/*'; SET VARIABLE lane_each = {}; SET VARIABLE now = {NOW_MICROS};",
-            input.display(),
-            lanes == Lanes::Each
+            "SET TimeZone = 'UTC'; SET VARIABLE now = {NOW_MICROS}; \
+             CREATE TABLE lines (part INTEGER, lane INTEGER, off BIGINT, bytes BLOB);"
         ));
-        answer.run(include_str!("lines.sql"));
+        let mut lines = answer.connection.appender("lines").unwrap();
+        let mut paths: Vec<PathBuf> = fs::read_dir(input)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        paths.sort();
+        for (part, path) in paths.iter().enumerate() {
+            let lane = if lanes == Lanes::Each { part } else { 0 };
+            let bytes = content(path);
+            let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+            for (off, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+                let row = params![part as i32, lane as i32, off as i64, line];
+                lines.append_row(row).unwrap();
+            }
+        }
+        drop(lines);
+        answer.run(include_str!("documents.sql"));
         answer.run(sql);
         answer
     }
@@ -53,7 +72,7 @@ impl Answer {
     #[track_caller]
     pub fn run(&self, sql: &str) {
         if let Err(error) = self.connection.execute_batch(sql) {
-            panic!("{error}\nin:\n{sql}");
+            panic!("{error}\nin:\n{}", &sql[..sql.len().min(1000)]);
         }
     }
 
@@ -168,5 +187,21 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error}\nin:\n{sql}"));
         let rows = statement.query_map([], |row| row.get(0)).unwrap();
         rows.map(Result::unwrap).collect()
+    }
+}
+
+/// What is in a file, without its compression.
+fn content(path: &Path) -> Vec<u8> {
+    let bytes = fs::read(path).unwrap();
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("gz") => {
+            let mut plain = Vec::new();
+            MultiGzDecoder::new(&bytes[..])
+                .read_to_end(&mut plain)
+                .unwrap();
+            plain
+        }
+        Some("zst") => zstd::decode_all(&bytes[..]).unwrap(),
+        _ => bytes,
     }
 }

@@ -1,7 +1,7 @@
 //! Whole runs against the answer of another engine: DuckDB's SQL straight over the input, written from the
 //! specification. Every row, every aggregate and every reject is compared.
 
-#![allow(clippy::unwrap_used)] // A helper that cannot do its part ends the test.
+#![allow(unreachable_pub, clippy::unwrap_used)] // A helper that cannot do its part ends the test.
 
 mod answer;
 #[path = "../common/mod.rs"]
@@ -131,9 +131,9 @@ fn transactions_from_files_are_what_sql_over_the_files_says() {
         let count = answer.number(&format!("SELECT {name} FROM expected_counts"));
         assert!(count >= at_least, "only {count} {name}");
     }
-    answer.same_counts(&summary);
     answer.attach(&job.path("warehouse.duckdb"), "tidegate");
     check_transactions(&answer);
+    answer.same_counts(&summary);
     assert_eq!(
         answer.number("SELECT count(source_timestamp) FROM tidegate.transactions"),
         0,
@@ -182,9 +182,9 @@ fn transactions_from_the_generator_are_what_sql_over_its_partitions_says() {
         fs::write(job.path("in").join(format!("{partition}.jsonl")), lines).unwrap();
     }
     let answer = Answer::work_out(&job.path("in"), Lanes::Each, TRANSACTIONS);
-    answer.same_counts(&summary);
     answer.attach(&job.path("warehouse.duckdb"), "tidegate");
     check_transactions(&answer);
+    answer.same_counts(&summary);
     // A record's own time: 40 a second over all partitions.
     answer.same_rows(
         &format!(
@@ -227,7 +227,7 @@ fn batches_loads_and_threads_do_not_change_a_result() {
         jobs.push(job);
     }
     assert!(
-        commits[2] > commits[0] + 20 && commits[3] > commits[0] + 5,
+        commits[0] == 1 && commits[2] > 8 && commits[3] > 8,
         "the runs were cut into batches differently: {commits:?}"
     );
     let answer = Answer::work_out(&jobs[0].path("in"), Lanes::One, TRANSACTIONS);
@@ -268,7 +268,6 @@ fn sensor_readings_are_what_sql_over_the_files_says() {
         common::repository_file("examples/sites.csv").display()
     );
     let answer = Answer::work_out(&job.path("in"), Lanes::One, &sql);
-    answer.same_counts(&summary);
     for name in ["late", "rejected", "duplicates"] {
         assert!(answer.number(&format!("SELECT {name} FROM expected_counts")) > 300);
     }
@@ -314,4 +313,5 @@ fn sensor_readings_are_what_sql_over_the_files_says() {
         &["window_start_us", "window_end_us", "building", "readings"],
         &["energy_kwh"],
     );
+    answer.same_counts(&summary);
 }

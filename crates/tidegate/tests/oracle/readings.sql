@@ -38,9 +38,9 @@ SELECT *, CASE
         AND of_type(doc, '$.position.lat', number_types())
         AND of_type(doc, '$.position.lon', number_types())
         AND of_type(doc, '$.samples', ['ARRAY', 'NULL'])
-        AND all_of_type(doc->'$.samples[*]', number_types())
+        AND all_of_type(json_extract(doc, '$.samples[*]'), number_types())
         AND of_type(doc, '$.tags', ['OBJECT', 'NULL'])
-        AND all_of_type(list_transform(json_keys(doc->'$.tags'), lambda k: doc->'$.tags'->k), text_types())
+        AND all_of_type(map_values(TRY_CAST(doc->'$.tags' AS MAP(VARCHAR, JSON))), text_types())
         AND of_type(doc, '$.measured_at', whole_types())
     ) THEN 'decode.wrong_type'
     WHEN absent(doc, '$.sensor_id') OR absent(doc, '$.sequence') OR absent(doc, '$.sensor_type')
@@ -159,7 +159,7 @@ FROM events, range(3) AS r(slides) GROUP BY ALL;
 
 CREATE TEMP TABLE expected_counts AS
 SELECT
-    (SELECT count(*) FROM lines) AS read,
+    (SELECT count(*) FROM documents) AS read,
     (SELECT count(*) FROM events) AS events,
     (SELECT count(*) FROM accepted WHERE late) AS late,
     (SELECT count(*) FROM expected_rejected) AS rejected,

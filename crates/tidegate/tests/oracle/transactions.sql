@@ -29,7 +29,6 @@ CREATE OR REPLACE MACRO repeats_a_key(doc) AS len(json_keys(doc)) > len(list_dis
 CREATE TEMP TABLE decoded AS
 SELECT *, CASE
     WHEN text IS NULL THEN 'decode.not_utf8'
-    WHEN trim(text, ' ' || chr(9) || chr(13)) = '' THEN 'record.empty'
     WHEN doc IS NULL THEN 'decode.syntax'
     WHEN json_type(doc) <> 'OBJECT' THEN 'decode.not_an_object'
     WHEN repeats_a_key(doc) OR repeats_a_key(doc->'$.metadata') THEN 'decode.duplicate_key'
@@ -43,8 +42,8 @@ SELECT *, CASE
         AND of_type(doc, '$.status', ['VARCHAR', 'NULL'])
         AND of_type(doc, '$.timestamp', ['VARCHAR', 'NULL'])
         AND of_type(doc, '$.metadata', ['OBJECT', 'NULL'])
-        AND coalesce(len(list_filter(json_keys(doc->'$.metadata'),
-                lambda k: json_type(doc->'$.metadata'->k) NOT IN ('VARCHAR', 'NULL'))), 0) = 0
+        AND coalesce(len(list_filter(map_values(TRY_CAST(doc->'$.metadata' AS MAP(VARCHAR, JSON))),
+                lambda v: json_type(v) NOT IN ('VARCHAR', 'NULL'))), 0) = 0
     ) THEN 'decode.wrong_type'
     WHEN absent(doc, '$.transaction_id') OR absent(doc, '$.customer_id') OR absent(doc, '$.amount')
         OR absent(doc, '$.status') OR absent(doc, '$.timestamp') THEN 'decode.missing'
@@ -169,7 +168,7 @@ FROM events, range(5) AS r(minutes) GROUP BY ALL;
 
 CREATE TEMP TABLE expected_counts AS
 SELECT
-    (SELECT count(*) FROM lines) AS read,
+    (SELECT count(*) FROM documents) AS read,
     (SELECT count(*) FROM events) AS events,
     (SELECT count(*) FROM accepted WHERE late) AS late,
     (SELECT count(*) FROM expected_rejected) AS rejected,
