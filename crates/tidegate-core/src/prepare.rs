@@ -332,7 +332,7 @@ fn unexpected(name: &str) -> impl FnOnce(DataFusionError) -> PrepareError {
     }
 }
 
-/// The event time of each row; null where it cannot be accepted.
+/// The event time of each row; null where it cannot be read.
 fn event_times(
     plan: &Plan,
     chunk: &Chunk,
@@ -358,7 +358,7 @@ fn event_times(
         };
         out.push(match parsed {
             Ok(micros) if micros <= latest => Some(micros),
-            Ok(_) => {
+            Ok(micros) => {
                 let payload = chunk.payload(bad.rows[row] as usize);
                 let shown = text.map_or_else(
                     || excerpt(payload, 40),
@@ -369,7 +369,8 @@ fn event_times(
                     time.field_name
                 );
                 bad.add(row, Code::EventTimeAhead.as_str().to_owned(), &detail);
-                None
+                // The time is known: rules are evaluated with it.
+                Some(micros)
             }
             Err(what) => {
                 let shown = text

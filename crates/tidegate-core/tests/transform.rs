@@ -266,6 +266,17 @@ fn a_record_too_far_ahead_is_rejected_without_a_rule() {
 }
 
 #[test]
+fn a_record_too_far_ahead_breaks_only_the_rules_that_its_time_breaks() {
+    let mut spec = transactions();
+    spec.event_time.max_ahead = Some(Duration::from_secs(60));
+    let prepared = prepare(&spec, &[transaction(NOW + 3000 * DAY, &[])]);
+    assert_eq!(
+        reasons(&prepared),
+        ["event_time.too_far_ahead,rule.not_in_the_future"]
+    );
+}
+
+#[test]
 fn an_optional_event_time_that_is_null_is_rejected() {
     let spec = plain_job(&["at: timestamp", "v: int64"]);
     let prepared = prepare(&spec, &[r#"{"v":1}"#, r#"{"at":null}"#]);
