@@ -75,11 +75,11 @@ pub enum LoaderError {
         /// First record that was to be read.
         from_seq: u64,
         /// What is wrong.
-        source: ReadError,
+        source: Box<ReadError>,
     },
     /// A load failed.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(#[from] Box<LoadError>),
     /// The log ends before the record that was asked for.
     #[error("the commit log ends at record {last_seq}, before record {to_seq}")]
     LogEnds {
@@ -97,7 +97,7 @@ impl LoaderError {
     /// Whether a later tick can succeed without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            LoaderError::Read { source, .. } => matches!(source, ReadError::Storage(_)),
+            LoaderError::Read { source, .. } => matches!(**source, ReadError::Storage(_)),
             LoaderError::Load(error) => error.is_transient(),
             LoaderError::LogEnds { .. } => false,
             LoaderError::Stopped(error) => error.is_transient(),
@@ -295,7 +295,10 @@ impl Loader {
                 from_seq,
                 self.options.records_max.max(1),
             ))
-            .map_err(|source| LoaderError::Read { from_seq, source })?;
+            .map_err(|source| LoaderError::Read {
+                from_seq,
+                source: Box::new(source),
+            })?;
         let taken = self.take(&records);
         let more = taken < records.len() || taken == self.options.records_max.max(1);
         records.truncate(taken);

@@ -151,10 +151,10 @@ impl WarehouseReader {
 }
 
 fn sql_error(error: duckdb::Error) -> QueryError {
-    match &error {
+    match error {
         // Keeps DuckDB's pointer into the SQL: here it is the user's own.
-        duckdb::Error::DuckDBFailure(_, Some(text)) => QueryError::Sql(text.clone()),
-        _ => QueryError::Sql(message(&error)),
+        duckdb::Error::DuckDBFailure(_, Some(text)) => QueryError::Sql(text),
+        error => QueryError::Sql(message(&error)),
     }
 }
 

@@ -45,6 +45,10 @@ pub(crate) enum Refusal {
         "`{0}` is not a statement that reads; use SELECT, FROM, WITH, SHOW, DESCRIBE, SUMMARIZE or EXPLAIN"
     )]
     NotReading(String),
+    #[error(
+        "a statement begins with a word: use SELECT, FROM, WITH, SHOW, DESCRIBE, SUMMARIZE or EXPLAIN"
+    )]
+    NoWord,
     #[error("the function `{0}` does more than read")]
     Changing(String),
     #[error("{0} is not closed")]
@@ -119,7 +123,7 @@ impl Begin {
             // Behind EXPLAIN it begins a query or options: what is in it tells.
             (Begin::Explained, Token::Parenthesis) => return Ok(Begin::Explained),
             (_, Token::Word(word)) => word,
-            _ => return Err(Refusal::NotReading("this".to_owned())),
+            _ => return Err(Refusal::NoWord),
         };
         match word.to_ascii_uppercase().as_str() {
             "EXPLAIN" if self == Begin::Statement => Ok(Begin::Explained),
@@ -349,16 +353,13 @@ mod tests {
                 "explain analyze copy t to 'x'",
                 Refusal::NotReading("copy".into()),
             ),
-            (
-                "explain (analyze) copy t to 'x'",
-                Refusal::NotReading("copy".into()),
-            ),
+            ("explain (analyze) copy t to 'x'", Refusal::NoWord),
             (
                 "explain explain select 1",
                 Refusal::NotReading("explain".into()),
             ),
             ("explain", Refusal::NotReading("EXPLAIN".into())),
-            ("'select'", Refusal::NotReading("this".into())),
+            ("'select'", Refusal::NoWord),
             ("select 'a", Refusal::Open("a text in quotes")),
             ("select /* a", Refusal::Open("a comment")),
             ("select $$ a", Refusal::Open("a text in dollar quotes")),

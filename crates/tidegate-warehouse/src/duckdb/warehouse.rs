@@ -33,7 +33,7 @@ pub enum OpenError {
         path: String,
         /// What is wrong.
         #[source]
-        error: SchemaError,
+        error: Box<SchemaError>,
     },
 }
 
@@ -63,6 +63,22 @@ impl Maintenance {
             Maintenance::Analyze => "analyze",
             Maintenance::Checkpoint => "checkpoint",
         }
+    }
+}
+
+/// An attempt to load that failed.
+struct Failed {
+    fault: LoadFault,
+    /// What the load would have done, if it was the commit itself that failed: it may have happened.
+    uncertain: Option<LoadReport>,
+}
+
+impl From<LoadFault> for Box<Failed> {
+    fn from(fault: LoadFault) -> Self {
+        Box::new(Failed {
+            fault,
+            uncertain: None,
+        })
     }
 }
 
@@ -99,7 +115,7 @@ impl DuckDbWarehouse {
         let mut connection = database.connection()?;
         let wrong = |error| OpenError::Schema {
             path: path.display().to_string(),
-            error,
+            error: Box::new(error),
         };
         let ledger = schema::prepare(&mut connection, job, now, &tables).map_err(wrong)?;
         let with_columns = |spec: TableSpec| {
@@ -139,48 +155,46 @@ impl DuckDbWarehouse {
     /// If the records do not follow the ledger's last one, a file is not what its record says, or
     /// DuckDB refuses. The warehouse then holds what it held before, and the same load can be tried
     /// again. If [`LoadError::is_transient`] says so, that can help.
-    pub fn load(&mut self, request: &LoadRequest<'_>) -> Result<LoadReport, LoadError> {
+    pub fn load(&mut self, request: &LoadRequest<'_>) -> Result<LoadReport, Box<LoadError>> {
         let first_seq = request.records.first().map_or(0, |record| record.seq);
         let last_seq = request.records.last().map_or(0, |record| record.seq);
-        let attempt = self.try_load(request).or_else(|(fault, report)| {
+        let attempt = self.try_load(request).or_else(|failed| {
             let before = self.ledger;
             self.recover();
             // The ledger has the load: only the answer to the commit was lost.
-            match report {
+            match failed.uncertain {
                 Some(report) if self.ledger.seq == last_seq && before.seq != last_seq => Ok(report),
-                _ => Err(fault),
+                _ => Err(failed.fault),
             }
         });
-        attempt.map_err(|fault| LoadError {
-            first_seq,
-            last_seq,
-            fault,
+        attempt.map_err(|fault| {
+            Box::new(LoadError {
+                first_seq,
+                last_seq,
+                fault,
+            })
         })
     }
 
-    /// One attempt. With an error in the commit itself comes what the load would have been.
-    #[expect(clippy::type_complexity, reason = "used once, next to its only caller")]
-    fn try_load(
-        &mut self,
-        request: &LoadRequest<'_>,
-    ) -> Result<LoadReport, (LoadFault, Option<LoadReport>)> {
+    fn try_load(&mut self, request: &LoadRequest<'_>) -> Result<LoadReport, Box<Failed>> {
         let started = Instant::now();
-        self.check_sequence(request.records)
-            .map_err(|fault| (fault, None))?;
+        self.check_sequence(request.records)?;
         self.note_without_table(request.records);
         let taken = |dataset: &str| self.tables.iter().any(|table| takes(table, dataset));
-        let staged =
-            stage(request, |entry| taken(&entry.dataset)).map_err(|fault| (fault, None))?;
-        let (mut report, next) = self
-            .transact(request, &staged)
-            .map_err(|fault| (fault, None))?;
+        let staged = stage(request, |entry| taken(&entry.dataset))?;
+        let (mut report, next) = self.transact(request, &staged)?;
         failpoint("load.before_commit");
-        if let Err(error) = self.connection.execute_batch("COMMIT") {
-            return Err((fail("commit the load")(error), Some(report)));
+        let committed = self.connection.execute_batch("COMMIT");
+        report.elapsed = started.elapsed();
+        if let Err(error) = committed {
+            let fault = fail("commit the load")(error);
+            return Err(Box::new(Failed {
+                fault,
+                uncertain: Some(report),
+            }));
         }
         failpoint("load.after_commit");
         self.ledger = next;
-        report.elapsed = started.elapsed();
         Ok(report)
     }
 
