@@ -92,9 +92,16 @@ fn demo(places: &Places, args: &[String]) -> Result<(), Failure> {
 
 fn bench(places: &Places) -> Result<(), Failure> {
     setup(places, false)?;
-    Step::cargo(["build", "--release", "--bin", "tidegate", "--bin", "tidegate-bench"])
-        .within(&places.root)
-        .run()?;
+    Step::cargo([
+        "build",
+        "--release",
+        "--bin",
+        "tidegate",
+        "--bin",
+        "tidegate-bench",
+    ])
+    .within(&places.root)
+    .run()?;
     Step::cargo(["run", "--release", "--quiet", "--bin", "tidegate-bench"])
         .within(&places.root)
         .become_it()

@@ -458,8 +458,8 @@ fn names_that_json_must_escape() {
         let (found, _) = outcome(std::slice::from_ref(&field), format!("{{{key}:1}}"));
         assert_eq!(found, Outcome::Row(format!("{{{key}:1}}")));
         let (found, detail) = outcome(&[field], format!("{{\"{name}\":1}}"));
-        let raw_is_valid = serde_json::from_str::<Value>(&format!("\"{name}\""))
-            .is_ok_and(|value| value == name);
+        let raw_is_valid =
+            serde_json::from_str::<Value>(&format!("\"{name}\"")).is_ok_and(|value| value == name);
         assert_eq!(
             matches!(found, Outcome::Row(_)),
             raw_is_valid,

@@ -240,7 +240,7 @@ impl Run {
         let prepared = self.preparer.prepare(&chunk, NOW, &[]).expect("prepared");
         let verdict = self.lane.absorb(&prepared);
         self.fates.extend(fates(&prepared, &verdict));
-        let keep = BooleanArray::from(verdict.keep.clone());
+        let keep = BooleanArray::from(verdict.keep);
         self.kept
             .push(filter_record_batch(&prepared.batch, &keep).expect("filtered"));
         self.absorbed += 1;

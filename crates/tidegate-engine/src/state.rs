@@ -163,16 +163,11 @@ impl State {
             Item::Prepared { prepared, cost } => self.absorb(*prepared, cost),
             Item::Signal(Signal::Partition { id, lane, name }) => {
                 self.lane(lane);
-                if !self.partitions.contains_key(&id) {
-                    self.partitions.insert(
-                        id,
-                        PartitionState {
-                            lane,
-                            name: name.clone(),
-                            offset: -1,
-                        },
-                    );
-                }
+                self.partitions.entry(id).or_insert(PartitionState {
+                    lane,
+                    name,
+                    offset: -1,
+                });
                 Ok(())
             }
             Item::Signal(Signal::AtEnd { lane }) => {

@@ -1,13 +1,15 @@
 //! The handle that tests hold.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::FutureProducer;
 
 use crate::broker::{Broker, PASSWORD, Stop, USER};
 use crate::skip::skip;
@@ -17,6 +19,8 @@ const EXTERNAL: &str = "TIDEGATE_TEST_KAFKA";
 /// A Kafka to test against. One that was started here ends when this is dropped, or when the process ends in any way.
 pub struct Kafka {
     brokers: String,
+    /// By codec. Kept, because an idempotent producer needs half a second before its first record.
+    pub(crate) producers: Mutex<BTreeMap<&'static str, FutureProducer>>,
     /// `None` for one that was found through the environment.
     broker: Option<Broker>,
 }
@@ -44,6 +48,7 @@ impl Kafka {
         let found = SHARED.get_or_init(|| match env::var(EXTERNAL) {
             Ok(brokers) if !brokers.is_empty() => Ok(Self {
                 brokers,
+                producers: Mutex::default(),
                 broker: None,
             }),
             _ => home().map(|home| Self::start_from(&home)),
@@ -68,6 +73,7 @@ impl Kafka {
         let broker = Broker::start(home);
         Self {
             brokers: broker.address(),
+            producers: Mutex::default(),
             broker: Some(broker),
         }
     }

@@ -1,6 +1,7 @@
 //! Records into topics.
 
 use std::process;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -104,11 +105,24 @@ impl Kafka {
         compression: Compression,
         records: impl IntoIterator<Item = Record>,
     ) {
-        let mut config = self.client();
-        config
-            .set("compression.type", compression.codec())
-            .set("enable.idempotence", "true");
-        send(&producer(&config), topic, records);
+        let producer = {
+            let mut producers = self
+                .producers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let make = || {
+                let mut config = self.client();
+                config
+                    .set("compression.type", compression.codec())
+                    .set("enable.idempotence", "true");
+                producer(&config)
+            };
+            producers
+                .entry(compression.codec())
+                .or_insert_with(make)
+                .clone()
+        };
+        send(&producer, topic, records);
     }
 
     /// Produces `records` in one transaction and ends it.

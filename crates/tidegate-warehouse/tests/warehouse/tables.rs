@@ -88,7 +88,7 @@ fn a_column_is_added_and_old_files_lack_it() {
         columns: columns(&new),
         ..events_table()
     };
-    let mut loader = job.loader(vec![table.clone()], LoaderOptions::default());
+    let mut loader = job.loader(vec![table], LoaderOptions::default());
     assert_eq!(loader.tick().unwrap().load.unwrap().rows, 2);
     // And a load in which no file has it.
     job.commit("events", &[Event("d", 1, 0, 3, 1.0)]);

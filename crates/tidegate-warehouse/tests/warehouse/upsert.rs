@@ -33,7 +33,10 @@ fn the_latest_wins_whichever_comes_first() {
     let (old, new) = (Event("a", 1, 0, 0, 1.0), Event("a", 2, 0, 1, 2.0));
     check(&[&[old.clone(), new.clone()]], "a,2.0\n");
     check(&[&[new.clone(), old.clone()]], "a,2.0\n");
-    check(&[std::slice::from_ref(&old), std::slice::from_ref(&new)], "a,2.0\n");
+    check(
+        &[std::slice::from_ref(&old), std::slice::from_ref(&new)],
+        "a,2.0\n",
+    );
     check(&[&[new], &[old]], "a,2.0\n");
 }
 

@@ -293,7 +293,7 @@ pub(super) fn gc(args: &GcArgs) -> Result<Exit, Failure> {
         show_count(report.named),
         report.waiting
     );
-    if !args.delete && !(report.removed.is_empty() && report.temporary == 0) {
+    if !args.delete && (!report.removed.is_empty() || report.temporary > 0) {
         out.push_str("nothing was touched: add --delete to remove them\n");
     }
     output::answer(&out)?;

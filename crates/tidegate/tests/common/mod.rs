@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -109,5 +110,16 @@ impl Job {
         );
         let mut report: Value = serde_json::from_str(&text).unwrap();
         report["summary"].take()
+    }
+}
+
+/// What a failed test leaves behind can be looked at.
+impl Drop for Job {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            let note = format!("the job is in {}\n", self.folder.path().display());
+            let _ = std::io::stderr().write_all(note.as_bytes());
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::common::Job;
 use crate::kill::{self, Kill};
 use crate::outcome::Outcome;
 use crate::random::Random;
+use crate::say;
 use crate::workload::{Workload, now};
 
 /// Records between snapshots: `SNAPSHOT_EVERY` of the engine.
@@ -49,7 +50,7 @@ impl<'a> Chain<'a> {
             ),
             (
                 "memory.in-flight",
-                random.choose(&["1MiB", "64MiB"]).to_string(),
+                random.choose(&["16MiB", "64MiB"]).to_string(),
             ),
         ];
         let mut job = workload.job();
@@ -111,16 +112,12 @@ impl<'a> Chain<'a> {
         // Once more where it ended already: that changes nothing.
         self.start(Kill::Never);
         let verified = self.job.output(&["log", "verify"]);
-        assert!(
-            verified.status.success(),
-            "{}\n{}",
-            self.history(),
-            String::from_utf8_lossy(&verified.stdout)
-        );
+        let text = String::from_utf8_lossy(&verified.stdout);
+        assert!(verified.status.success(), "{text}");
         self.remove_garbage();
         let outcome = Outcome::of(&self.job);
         if let Some(difference) = self.workload.undisturbed().difference(&outcome) {
-            panic!("{}\n{difference}", self.history());
+            panic!("{difference}");
         }
     }
 
@@ -129,11 +126,11 @@ impl<'a> Chain<'a> {
     fn remove_garbage(&self) {
         let collected = self.job.output(&["log", "gc", "--grace", "0s", "--delete"]);
         let text = String::from_utf8_lossy(&collected.stdout);
-        assert!(collected.status.success(), "{}\n{text}", self.history());
+        assert!(collected.status.success(), "{text}");
         let mut found = Vec::new();
         files(&self.job.path("data").join(path::DATA), &mut found);
         let named = Outcome::files(&self.job);
-        assert_eq!(found.len(), named, "{}\n{text}\n{found:#?}", self.history());
+        assert_eq!(found.len(), named, "{text}\n{found:#?}");
     }
 
     fn history(&self) -> String {
@@ -144,6 +141,14 @@ impl<'a> Chain<'a> {
             self.kills.len(),
             self.kills
         )
+    }
+}
+
+impl Drop for Chain<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            say(&self.history());
+        }
     }
 }
 

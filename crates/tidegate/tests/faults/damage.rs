@@ -109,8 +109,8 @@ fn a_flipped_bit_in_a_data_file_is_found() {
     job.catch_up();
     let (_, records) = log(&job);
     for dataset in ["events", "late", "rejected", "window:transactions_1m"] {
-        let files = records.iter().flat_map(|record| &record.files);
-        let file = files.filter(|file| file.dataset == dataset).last().unwrap();
+        let mut files = records.iter().flat_map(|record| &record.files);
+        let file = files.rfind(|file| file.dataset == dataset).unwrap();
         let path = job.path("data").join(&file.path);
         let middle = |bytes: &mut Vec<u8>| {
             let at = bytes.len() / 2;
@@ -120,7 +120,7 @@ fn a_flipped_bit_in_a_data_file_is_found() {
         with_change(&path, middle, || check_verify(&job, &says));
         with_change(
             &path,
-            |bytes| drop(bytes.pop()),
+            |bytes| bytes.truncate(bytes.len() - 1),
             || {
                 check_verify(&job, &[file.path.as_str(), "bytes"]);
             },
@@ -139,11 +139,8 @@ fn state_is_not_rebuilt_from_a_damaged_file() {
     let job = bounded().set("source.event-rate", 20_000);
     job.catch_up();
     let (_, records) = log(&job);
-    let files = records.iter().flat_map(|record| &record.files);
-    let file = files
-        .filter(|file| file.dataset == "events")
-        .last()
-        .unwrap();
+    let mut files = records.iter().flat_map(|record| &record.files);
+    let file = files.rfind(|file| file.dataset == "events").unwrap();
     let path = job.path("data").join(&file.path);
     let flip = |bytes: &mut Vec<u8>| bytes[100] ^= 1;
     with_change(&path, flip, || {
@@ -163,13 +160,13 @@ fn a_damaged_file_is_not_loaded() {
     let job = bounded();
     job.catch_up();
     let (_, records) = log(&job);
-    let files = records.iter().flat_map(|record| &record.files);
-    let file = files.filter(|file| file.dataset == "late").last().unwrap();
+    let mut files = records.iter().flat_map(|record| &record.files);
+    let file = files.rfind(|file| file.dataset == "late").unwrap();
     let path = job.path("data").join(&file.path);
     let job = job.set("warehouse.url", "duckdb:warehouse.duckdb");
     with_change(
         &path,
-        |bytes| drop(bytes.pop()),
+        |bytes| bytes.truncate(bytes.len() - 1),
         || {
             let says = [file.path.as_str(), "`tidegate log verify`"];
             check(&job.output(&["run", "--until-caught-up"]), 4, &says);

@@ -95,7 +95,7 @@ fn a_signal_in_the_middle_ends_with_everything_committed_and_loaded() {
     let job = bounded()
         .set("warehouse.url", "duckdb:warehouse.duckdb")
         // So little that what is read is soon committed, and the signal comes in the middle.
-        .set("memory.in-flight", "1MiB")
+        .set("memory.in-flight", "16MiB")
         .set("source.count", 400_000);
     let mut process = Running::start(job.command(&["run"]));
     process.wait_until("commits", |_| records(&job) >= 4);
