@@ -83,12 +83,16 @@ fn commit_batch(
             }
         }
     })?;
-    tries.done();
     shared.budget.give(batch.cost);
-    shared.update().last_batch = BatchStatus {
+    let mut now = shared.update();
+    now.last_batch = BatchStatus {
         commit_seconds: started.elapsed().as_secs_f64(),
         ..status
     };
+    if now.commit_error.take().is_some() {
+        tracing::info!("committing works again");
+    }
+    drop(now);
     Ok(record)
 }
 
@@ -111,10 +115,7 @@ fn put<'a>(
                 file.bytes.clone(),
             );
             match put.await {
-                Ok(entry) => {
-                    tries.done();
-                    return Ok(entry);
-                }
+                Ok(entry) => return Ok(entry),
                 Err(error)
                     if can_pass(&error) && tries.again(&error, error.is_disk_full()).await => {}
                 Err(error) => return Err(EngineError::Storage(error)),
@@ -132,7 +133,6 @@ fn can_pass(error: &StorageError) -> bool {
 struct Tries<'a> {
     shared: &'a Shared,
     pause: Duration,
-    failed: bool,
 }
 
 impl<'a> Tries<'a> {
@@ -140,16 +140,16 @@ impl<'a> Tries<'a> {
         Tries {
             shared,
             pause: PAUSE_MIN,
-            failed: false,
         }
     }
 
-    /// Says that a try failed, and waits; false if the job is to stop instead.
+    /// Says that a try failed, once for each batch, and waits; false if the job is to stop instead.
     async fn again(&mut self, error: &(impl std::error::Error + Sync), disk_full: bool) -> bool {
-        if self.shared.stopping() {
+        if self.shared.stopped() {
             return false;
         }
-        if !self.failed {
+        let told = self.shared.update().commit_error.replace(error.to_string());
+        if told.is_none() {
             let advice = if disk_full {
                 "make room on the disk; "
             } else {
@@ -159,17 +159,8 @@ impl<'a> Tries<'a> {
                 "cannot commit: {error}; {advice}trying again until it works, reading waits"
             );
         }
-        self.failed = true;
-        self.shared.update().commit_error = Some(error.to_string());
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         true
-    }
-
-    fn done(&self) {
-        if self.failed {
-            self.shared.update().commit_error = None;
-            tracing::info!("committing works again");
-        }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) struct Shared {
     pub(crate) budget: Budget,
     pub(crate) read_live: AtomicU64,
     stop: AtomicBool,
+    ended: AtomicBool,
     failed: AtomicBool,
     drained: AtomicBool,
     error: Mutex<Option<EngineError>>,
@@ -35,6 +36,7 @@ impl Shared {
             budget: Budget::new(memory),
             read_live: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             error: Mutex::new(None),
@@ -49,8 +51,19 @@ impl Shared {
         self.stop.store(true, Ordering::Release);
     }
 
+    /// Notes that everything that was to be read has been read. Unlike [`Shared::stop`], this is no
+    /// reason to give up what is tried again.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
     /// Whether no more is to be read.
     pub(crate) fn stopping(&self) -> bool {
+        self.stopped() || self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether the job was asked to end, or has failed.
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 

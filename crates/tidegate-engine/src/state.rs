@@ -138,7 +138,7 @@ impl State {
                     let Ok(()) = self.seal(batches) else { return };
                 }
                 if self.ended {
-                    self.shared.stop();
+                    self.shared.end();
                     return;
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use rdkafka::ClientConfig;
@@ -20,7 +20,7 @@ const EXTERNAL: &str = "TIDEGATE_TEST_KAFKA";
 pub struct Kafka {
     brokers: String,
     /// By codec. Kept, because an idempotent producer needs half a second before its first record.
-    pub(crate) producers: Mutex<BTreeMap<&'static str, FutureProducer>>,
+    producers: Mutex<BTreeMap<&'static str, FutureProducer>>,
     /// `None` for one that was found through the environment.
     broker: Option<Broker>,
 }
@@ -122,6 +122,12 @@ impl Kafka {
             .set("bootstrap.servers", &self.brokers)
             .set("reconnect.backoff.max.ms", "500");
         config
+    }
+
+    pub(crate) fn producers(&self) -> MutexGuard<'_, BTreeMap<&'static str, FutureProducer>> {
+        self.producers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn admin(&self) -> AdminClient<DefaultClientContext> {

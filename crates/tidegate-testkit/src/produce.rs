@@ -1,7 +1,6 @@
 //! Records into topics.
 
 use std::process;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -106,10 +105,7 @@ impl Kafka {
         records: impl IntoIterator<Item = Record>,
     ) {
         let producer = {
-            let mut producers = self
-                .producers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut producers = self.producers();
             let make = || {
                 let mut config = self.client();
                 config

@@ -53,6 +53,8 @@ impl Kafka {
                 .unwrap_or_else(|(name, error)| panic!("cannot add partitions to {name}: {error}"));
         }
         self.wait_for_leaders(topic, partitions);
+        // They know the topic as it was.
+        self.producers().clear();
     }
 
     fn wait_for_leaders(&self, name: &str, partitions: i32) {

@@ -5,7 +5,7 @@ use std::error::Error;
 use tidegate_engine::EngineError;
 use tidegate_log::{CommitError, GarbageError, OpenError, ReadError, StorageError};
 use tidegate_sources::SourceError;
-use tidegate_warehouse::{DatabaseError, LoadFault, LoaderError, OpenError as WarehouseError};
+use tidegate_warehouse::{DatabaseError, LoadFault, LoaderError, OpenError as WarehouseError, SchemaError};
 
 use crate::exit::{Exit, Failure, chain};
 
@@ -103,6 +103,11 @@ pub(super) fn warehouse(error: &WarehouseError) -> Failure {
     match error {
         WarehouseError::Database(error) => database(error),
         WarehouseError::Table(_) => Failure::new(Exit::InvalidConfig, chain(error)),
+        WarehouseError::Schema { error: schema, .. }
+            if matches!(**schema, SchemaError::OtherJob { .. }) =>
+        {
+            Failure::new(Exit::InvalidConfig, chain(error))
+        }
         _ => other(error),
     }
 }

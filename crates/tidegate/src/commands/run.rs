@@ -109,7 +109,7 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
         never = progress.show(status) => match never {},
     };
     progress.clear();
-    drop(tasks);
+    tasks.end().await;
     outcome
         .map(|summary| Report::new(&config.name, summary))
         .map_err(|error| failures::engine(&error))
@@ -137,6 +137,12 @@ struct Tasks(tokio::task::JoinSet<()>);
 impl Tasks {
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(task);
+    }
+
+    /// Ends them, and waits until they have let go of the warehouse: the last one closes it, which
+    /// takes a checkpoint, and the process must not end meanwhile.
+    async fn end(mut self) {
+        self.0.shutdown().await;
     }
 }
 
