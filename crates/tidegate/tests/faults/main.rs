@@ -15,7 +15,7 @@ mod running;
 use std::process::Output;
 
 use job::{bounded, check_loaded, check_whole, endless, log, records};
-use running::Running;
+use running::{Running, wait};
 
 /// Checks how a command ended, and that what it wrote to standard error has all of `says`.
 #[track_caller]
@@ -33,16 +33,15 @@ fn of_two_processes_on_one_log_one_stops() {
     let mut first = Running::start(job.command(&["run"]));
     first.wait_until("commits", |_| records(&job) >= 5);
     let mut second = Running::start(job.command(&["run"]));
-    // Whichever loses: it depends on who is the first to write the next record.
-    let mut first_ended = false;
-    second.wait_until("an end of one of the two", |_| {
-        first_ended = first.has_ended();
-        first_ended || records(&job) > 1_000
+    // Whichever loses: that depends on who is the first to write the next record.
+    let mut ended = [false; 2];
+    wait("an end of one of the two", || {
+        ended = [first.has_ended(), second.has_ended()];
+        ended != [false; 2]
     });
-    let (loser, winner) = if first_ended {
-        (first, second)
-    } else {
-        (second, first)
+    let (loser, mut winner) = match ended {
+        [true, _] => (first, second),
+        _ => (second, first),
     };
     let (status, text) = loser.end();
     assert_eq!(status.code(), Some(3), "{text}");
@@ -52,7 +51,6 @@ fn of_two_processes_on_one_log_one_stops() {
     );
     assert!(text.contains("let only one of them run"), "{text}");
     let before = records(&job);
-    let mut winner = winner;
     winner.wait_until("more commits of the other", |_| records(&job) >= before + 5);
     winner.end_well();
     check_whole(&job);
@@ -203,5 +201,9 @@ fn storage_that_cannot_be_made_is_named() {
     let job = bounded();
     std::fs::write(job.path("data"), "a file where a folder is to be").unwrap();
     let output = job.output(&["run", "--until-caught-up"]);
-    check(&output, 1, &["cannot open the storage", "data"]);
+    check(
+        &output,
+        1,
+        &["cannot open file:data", "cannot make the folder"],
+    );
 }

@@ -11,6 +11,19 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits for something that is to come about.
+///
+/// # Panics
+/// If it takes too long.
+#[track_caller]
+pub(crate) fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < PATIENCE, "no {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// A process; it is killed when this is dropped.
 pub(crate) struct Running {
     child: Child,
