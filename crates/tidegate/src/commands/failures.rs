@@ -5,7 +5,9 @@ use std::error::Error;
 use tidegate_engine::EngineError;
 use tidegate_log::{CommitError, GarbageError, OpenError, ReadError, StorageError};
 use tidegate_sources::SourceError;
-use tidegate_warehouse::{DatabaseError, LoadFault, LoaderError, OpenError as WarehouseError, SchemaError};
+use tidegate_warehouse::{
+    DatabaseError, LoadFault, LoaderError, OpenError as WarehouseError, SchemaError,
+};
 
 use crate::exit::{Exit, Failure, chain};
 
