@@ -50,6 +50,8 @@ impl Kafka {
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("isolation.level", level)
+            // An end is said when a fetch comes back empty.
+            .set("fetch.wait.max.ms", "20")
             .create()
             .expect("the client's settings are right");
 
