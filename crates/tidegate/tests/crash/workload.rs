@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 
 /// Event time of the first event: some hours ago.
 const START_MICROS: i64 = NOW_MICROS - 10 * 3_600_000_000;
-/// Events in a second of event time: 20,000 take about half an hour, and cross a full hour.
+/// Events in a second of event time: 12,000 take twenty minutes.
 const EVENT_RATE: u64 = 10;
 
 /// A stream of transactions, with the outcome and the times of an undisturbed run.
@@ -30,7 +30,7 @@ pub(crate) struct Workload {
 impl Workload {
     /// Files, all in one lane; each is a chunk, so that there are many commits.
     pub(crate) fn files(seed: u64) -> Self {
-        let (count, files) = (18_000, 120);
+        let (count, files) = (12_000, 120);
         let input = tempfile::tempdir().unwrap();
         let options = GeneratorOptions {
             event_rate: EVENT_RATE,
@@ -56,7 +56,7 @@ impl Workload {
 
     /// The generator: several lanes of several chunks each.
     pub(crate) fn generator(seed: u64) -> Self {
-        let (count, partitions) = (40_000, 3);
+        let (count, partitions) = (30_000, 3);
         let start = DateTime::from_timestamp_micros(START_MICROS).unwrap();
         let sets = [
             ("source.kind", "generator".to_owned()),
@@ -74,7 +74,7 @@ impl Workload {
             ("source.malformed", "0.01".to_owned()),
             ("source.rule-breaking", "0.02".to_owned()),
         ];
-        Workload::measure("generator", sets.into(), 12, None)
+        Workload::measure("generator", sets.into(), 9, None)
     }
 
     fn measure(
