@@ -28,6 +28,8 @@ use workload::Workload;
 
 /// Kills of each test, unless it is a long one.
 const KILLS: u64 = 110;
+/// Kills of one job, so that there are many jobs.
+const KILLS_OF_JOB: usize = 16;
 /// Kills of each test with `TIDEGATE_TEST_LONG=1`.
 const KILLS_LONG: u64 = 2_000;
 
@@ -57,7 +59,7 @@ fn killed_at_random_instants() {
         let mut random = Random::new(seed);
         let mut chain = Chain::new(workload, &mut random);
         let (idle, full) = (workload.idle(), workload.full());
-        loop {
+        while chain.kills() < KILLS_OF_JOB {
             // One in four while it starts, the others somewhere in the next part of the stream.
             let after = if random.below(4) == 0 {
                 random.share(idle)
@@ -123,7 +125,7 @@ fn next_point(
     counts: &BTreeMap<&str, u64>,
     random: &mut Random,
 ) -> Option<&'static Point> {
-    if chain.kills() >= 16 {
+    if chain.kills() >= KILLS_OF_JOB {
         return None;
     }
     let near_snapshot = chain.is_before_snapshot();
