@@ -7,6 +7,7 @@
 
 mod assembly;
 mod context;
+mod group;
 mod options;
 mod positions;
 mod source;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Message, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -13,6 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::KafkaOptions;
 use super::assembly::Assembly;
 use super::context::{Context, Shared};
+use super::group::{Closing, Untold};
 use super::positions::{Position, Watermarks, decide, partition_name};
 use crate::{ChunkLimits, Resume, Source, SourceError, SourceEvent};
 
@@ -32,7 +33,7 @@ const END_WAIT: Duration = Duration::from_secs(15);
 /// A source over one topic; see the module.
 pub struct KafkaSource {
     options: KafkaOptions,
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
     shared: Arc<Shared>,
     assembly: Assembly,
     resume: BTreeMap<i32, i64>,
@@ -44,6 +45,9 @@ pub struct KafkaSource {
     discovered: Instant,
     topic_missing: Option<Instant>,
     end_missing: Option<Instant>,
+    untold: Untold,
+    /// Behind `consumer`, so that it is the last that has the client.
+    _closing: Closing,
 }
 
 /// Why partitions and offsets could not be found out.
@@ -99,8 +103,10 @@ impl KafkaSource {
                     reason: other.to_string(),
                 },
             })?;
+        let consumer = Arc::new(consumer);
         Ok(KafkaSource {
             options: options.clone(),
+            _closing: Closing::new(&consumer),
             consumer,
             shared,
             assembly: Assembly::new(limits),
@@ -114,6 +120,7 @@ impl KafkaSource {
             discovered: Instant::now(),
             topic_missing: None,
             end_missing: None,
+            untold: Untold::default(),
         })
     }
 
@@ -388,6 +395,13 @@ impl KafkaSource {
         }
     }
 
+    /// Tells the group what is committed, once a broker is there to take it.
+    fn tell_group(&mut self) {
+        if self.shared.lost_for().is_none() {
+            self.untold.tell(&self.consumer, &self.options.topic);
+        }
+    }
+
     /// Says that the cluster is unreachable, or gives up on it, if that is configured.
     fn check_reachable(&self) -> Result<(), SourceError> {
         self.shared.say_lost();
@@ -414,6 +428,7 @@ impl Source for KafkaSource {
             self.locate_if_due()?;
             self.check_reachable()?;
             self.discover()?;
+            self.tell_group();
             let until = self.locate_at.map_or(deadline, |at| at.min(deadline));
             self.take(until)?;
             let now = Instant::now();
@@ -431,19 +446,8 @@ impl Source for KafkaSource {
     }
 
     fn committed(&mut self, positions: &BTreeMap<i32, i64>) {
-        let mut list = TopicPartitionList::with_capacity(positions.len());
-        for (id, offset) in positions {
-            let offset = Offset::Offset(*offset);
-            if let Err(error) = list.add_partition_offset(&self.options.topic, *id, offset) {
-                tracing::warn!(%error, partition = id, "cannot commit to the consumer group");
-                return;
-            }
-        }
-        if list.count() > 0
-            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
-        {
-            tracing::warn!(%error, "cannot commit to the consumer group");
-        }
+        self.untold.add(positions);
+        self.tell_group();
     }
 
     fn lag(&self) -> BTreeMap<i32, u64> {

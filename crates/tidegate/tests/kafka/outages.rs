@@ -89,6 +89,26 @@ fn it_ends_when_asked_to_although_nobody_answers() {
 }
 
 #[test]
+fn it_ends_when_asked_to_although_the_broker_has_gone() {
+    let Some(mut kafka) = Kafka::start() else {
+        return;
+    };
+    let topic = kafka.new_topic("goes", 2, &[]);
+    kafka.produce(&topic, Compression::None, events(0..100, 2));
+    let pipeline = Pipeline::new(&kafka, &topic);
+    let mut run = pipeline.run();
+    run.until("all is read", |_| pipeline.read() == 100);
+    // The group is told a moment later; then nobody is there any more.
+    kafka.stop(Stop::Hard);
+    let ended = run.stop();
+    assert!(ended.took < Duration::from_secs(20), "{:?}", ended.took);
+    assert_eq!(pipeline.rows(), 100);
+    kafka.start_again();
+    assert_eq!(pipeline.catch_up()["read"], 0);
+    pipeline.check_against(&kafka);
+}
+
+#[test]
 fn a_topic_that_is_not_there_is_waited_for_as_long_as_configured() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = format!("missing-{}", std::process::id());

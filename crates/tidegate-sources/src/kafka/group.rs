@@ -1,0 +1,81 @@
+//! The consumer group: offsets for lag tools, and the end of the client, which waits for them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::context::Context;
+
+/// How long the end of the client may take. Without a broker it would not end at all as long as
+/// offsets are on their way.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// Offsets that the group has not been told yet.
+#[derive(Debug, Default)]
+pub(super) struct Untold(BTreeMap<i32, i64>);
+
+impl Untold {
+    /// Takes offsets to tell.
+    pub(super) fn add(&mut self, positions: &BTreeMap<i32, i64>) {
+        self.0.extend(positions);
+    }
+
+    /// Tells them. What fails is logged: only lag tools miss it.
+    pub(super) fn tell(&mut self, consumer: &BaseConsumer<Context>, topic: &str) {
+        if self.0.is_empty() {
+            return;
+        }
+        if let Err(error) = commit(consumer, topic, &std::mem::take(&mut self.0)) {
+            tracing::warn!(%error, "cannot commit to the consumer group");
+        }
+    }
+}
+
+fn commit(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    positions: &BTreeMap<i32, i64>,
+) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for (id, offset) in positions {
+        list.add_partition_offset(topic, *id, Offset::Offset(*offset))?;
+    }
+    consumer.commit(&list, CommitMode::Async)
+}
+
+/// Ends the client when it is dropped, as the last that has it: waits for the last offsets, but not
+/// for ever.
+pub(super) struct Closing(Option<Arc<BaseConsumer<Context>>>);
+
+impl Closing {
+    /// For this client.
+    pub(super) fn new(consumer: &Arc<BaseConsumer<Context>>) -> Self {
+        Closing(Some(Arc::clone(consumer)))
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        let (closed, is_closed) = mpsc::channel();
+        let close = move || {
+            drop(consumer);
+            // Whoever waited may have given up.
+            let _ = closed.send(());
+        };
+        // Where no thread can be had, the client has ended already when that is known.
+        let started = thread::Builder::new()
+            .name("kafka-close".to_owned())
+            .spawn(close);
+        if started.is_ok() && is_closed.recv_timeout(CLOSE_WAIT).is_err() {
+            tracing::warn!(
+                "no broker takes the last offsets of the consumer group; only lag tools miss them"
+            );
+        }
+    }
+}
