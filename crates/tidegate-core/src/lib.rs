@@ -3,14 +3,13 @@
 //!
 //! This crate does no IO, starts no thread and reads no clock: bytes and times come in, Arrow
 //! batches and decisions go out. A record meets [`chunk`], [`decode`], [`prepare`] (which uses [`lookup`],
-//! [`expr`] and [`fingerprint`]), [`lane`] (which uses [`dedup`] and [`window`]); [`plan`] makes what
+//! expressions of [`tidegate_expr`], and [`fingerprint`]), [`lane`] (which uses [`dedup`] and [`window`]); [`plan`] makes what
 //! they run from a [`spec`].
 
 pub mod chunk;
 pub mod clock;
 pub mod decode;
 pub mod dedup;
-pub mod expr;
 pub mod fingerprint;
 pub mod json;
 pub mod lane;
@@ -20,5 +19,4 @@ pub mod prepare;
 pub mod reject;
 pub mod rejected;
 pub mod spec;
-pub mod time;
 pub mod window;

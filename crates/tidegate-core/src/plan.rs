@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
+use tidegate_expr::time::instant;
+use tidegate_expr::{Expression, Planner, visible_schema};
 
-use crate::decode::{arrow_type, instant};
-use crate::expr::{Expression, Planner, visible_schema};
+use crate::decode::arrow_type;
 use crate::lookup::can_look_up;
 use crate::spec::{AggregateFunction, FieldSpec, FieldType, JobSpec, WindowSpec};
 use crate::window::{self, WindowPlan};

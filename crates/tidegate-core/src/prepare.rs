@@ -12,17 +12,16 @@ use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use datafusion_common::DataFusionError;
+use tidegate_expr::time::{TIME_MAX, UTC, parse_instant};
+use tidegate_expr::{DataFusionError, Expression, visible_batch};
 
 use crate::chunk::Chunk;
-use crate::decode::{Decoder, UTC};
-use crate::expr::{Expression, visible_batch};
+use crate::decode::Decoder;
 use crate::fingerprint::fingerprints;
 use crate::lookup::LookupTable;
 use crate::plan::Plan;
 use crate::reject::{Code, Reject, excerpt};
 use crate::rejected::rejected_batch;
-use crate::time::{TIME_MAX, parse_instant};
 use crate::window::{WindowEncoder, WindowInput, micros};
 
 /// A chunk after all stateless work.

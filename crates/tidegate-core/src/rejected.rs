@@ -7,9 +7,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use base64::Engine as _;
+use tidegate_expr::time::{UTC, instant};
 
 use crate::chunk::Chunk;
-use crate::decode::{UTC, instant};
 use crate::reject::Reject;
 
 /// The schema of rejected records. The payload is kept as it came: as text where it is valid

@@ -21,8 +21,8 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use hashbrown::HashMap;
+use tidegate_expr::time::{UTC, instant};
 
-use crate::decode::{UTC, instant};
 use crate::spec::AggregateFunction;
 
 /// What a window computes, planned.

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{BooleanArray, UInt32Array};
-use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::compute::{FilterBuilder, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -21,6 +19,7 @@ use tidegate_log::Draft;
 
 use crate::error::EngineError;
 use crate::gather::{Batch, Judged};
+use crate::parquet_file::{self, Part};
 use crate::shared::Shared;
 
 /// A file in memory, ready to be put.
@@ -47,9 +46,10 @@ pub(crate) struct EncodedBatch {
 /// Microseconds in an hour: events are stored in a folder for each.
 const HOUR: i64 = 3_600_000_000;
 
-/// Encodes batches until there are no more.
+/// Encodes batches until there are no more, each on up to `threads` threads.
 pub(crate) fn encode(
     plan: &Plan,
+    threads: usize,
     shared: &Shared,
     batches: &Receiver<Batch>,
     out: &Sender<EncodedBatch>,
@@ -57,7 +57,7 @@ pub(crate) fn encode(
     let properties = Properties::new(plan);
     for batch in batches {
         let started = Instant::now();
-        match encode_batch(plan, &properties, batch, shared.clock.now_micros()) {
+        match encode_batch(plan, threads, &properties, batch, shared.clock.now_micros()) {
             Ok(mut encoded) => {
                 encoded.encode_seconds = started.elapsed().as_secs_f64();
                 if out.send(encoded).is_err() {
@@ -117,6 +117,7 @@ impl Properties {
 
 fn encode_batch(
     plan: &Plan,
+    threads: usize,
     properties: &Properties,
     batch: Batch,
     now: i64,
@@ -124,18 +125,19 @@ fn encode_batch(
     let mut files = events(plan, properties, &batch.judged)?;
     files.extend(late(plan, properties, &batch.judged, now)?);
     if !batch.rejected.is_empty() {
-        let mut file = File::new(rejected_schema(), &properties.other)?;
-        for rejected in &batch.rejected {
-            file.write(rejected, None)?;
+        let mut file = File::new("rejected", now, &rejected_schema(), &properties.other);
+        for rejected in batch.rejected {
+            file.add(rejected, None);
         }
-        files.push(file.finish("rejected", now)?);
+        files.push(file);
     }
     for (window, closed) in plan.windows().zip(batch.closed) {
         if let Some(range) = closed.start_range(window) {
             let rows = closed.into_batch(window)?;
-            let mut file = File::new(rows.schema(), &properties.other)?;
-            file.write(&rows, Some(range))?;
-            files.push(file.finish(&format!("window:{}", window.name), now)?);
+            let dataset = format!("window:{}", window.name);
+            let mut file = File::new(&dataset, now, &rows.schema(), &properties.other);
+            file.add(rows, Some(range));
+            files.push(file);
         }
     }
     let draft = Draft {
@@ -148,7 +150,7 @@ fn encode_batch(
     };
     Ok(EncodedBatch {
         draft,
-        files,
+        files: encode_files(files, threads)?,
         cost: batch.cost,
         encode_seconds: 0.0,
     })
@@ -159,7 +161,7 @@ fn events(
     plan: &Plan,
     properties: &Properties,
     judged: &[Judged],
-) -> Result<Vec<Encoded>, EngineError> {
+) -> Result<Vec<File>, EngineError> {
     let mut hours: BTreeMap<i64, File> = BTreeMap::new();
     for rows in judged.iter().filter(|rows| rows.events > 0) {
         let mut ranges: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
@@ -176,33 +178,30 @@ fn events(
         let one_hour = ranges.len() == 1;
         for (hour, range) in ranges {
             let in_hour = |time: &i64| time.div_euclid(HOUR) == hour;
-            let part = if one_hour && rows.events == rows.keep.len() as u64 {
-                rows.batch.clone()
+            let selection = if one_hour && rows.events == rows.keep.len() as u64 {
+                None
             } else {
                 let keep = rows
                     .keep
                     .iter()
                     .zip(&rows.times)
-                    .map(|(keep, time)| *keep && in_hour(time));
-                filter_record_batch(
-                    &rows.batch,
-                    &BooleanArray::from(keep.collect::<Vec<bool>>()),
-                )?
+                    .map(|(keep, time)| *keep && (one_hour || in_hour(time)));
+                Some(BooleanArray::from(keep.collect::<Vec<bool>>()))
             };
-            let file = match hours.entry(hour) {
-                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::btree_map::Entry::Vacant(entry) => entry.insert(File::new(
-                    Arc::clone(plan.event_schema()),
-                    &properties.events,
-                )?),
-            };
-            file.write(&part, Some(range))?;
+            hours
+                .entry(hour)
+                .or_insert_with(|| {
+                    File::new(
+                        "events",
+                        hour * HOUR,
+                        plan.event_schema(),
+                        &properties.events,
+                    )
+                })
+                .select(rows.batch.clone(), selection.as_ref(), range);
         }
     }
-    hours
-        .into_iter()
-        .map(|(hour, file)| file.finish("events", hour * HOUR))
-        .collect()
+    Ok(hours.into_values().collect())
 }
 
 /// The late events, in one file: their times are scattered.
@@ -211,65 +210,89 @@ fn late(
     properties: &Properties,
     judged: &[Judged],
     now: i64,
-) -> Result<Option<Encoded>, EngineError> {
+) -> Result<Option<File>, EngineError> {
     let mut file = None;
     for rows in judged.iter().filter(|rows| !rows.late.is_empty()) {
-        let file = match &mut file {
-            Some(file) => file,
-            None => file.insert(File::new(
-                Arc::clone(plan.event_schema()),
-                &properties.events,
-            )?),
-        };
         let times = || rows.late.iter().map(|row| rows.times[*row as usize]);
         let range = times().min().zip(times().max());
-        file.write(
-            &take_record_batch(&rows.batch, &UInt32Array::from(rows.late.clone()))?,
-            range,
-        )?;
+        file.get_or_insert_with(|| File::new("late", now, plan.event_schema(), &properties.events))
+            .add(
+                take_record_batch(&rows.batch, &UInt32Array::from(rows.late.clone()))?,
+                range,
+            );
     }
-    file.map(|file| file.finish("late", now)).transpose()
+    Ok(file)
 }
 
-/// A Parquet file that is being written to memory.
+/// A file that is being put together.
 struct File {
-    writer: ArrowWriter<Vec<u8>>,
+    dataset: String,
+    time: i64,
     rows: u64,
     event_time: Option<(i64, i64)>,
+    draft: parquet_file::Draft,
 }
 
 impl File {
-    fn new(schema: SchemaRef, properties: &WriterProperties) -> Result<Self, EngineError> {
-        // Readers take the types from the Parquet schema: it says all that matters.
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties.clone())
-            .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options)?;
-        Ok(File {
-            writer,
+    fn new(
+        dataset: &str,
+        time: i64,
+        schema: &SchemaRef,
+        properties: &Arc<WriterProperties>,
+    ) -> Self {
+        File {
+            dataset: dataset.to_owned(),
+            time,
             rows: 0,
             event_time: None,
-        })
+            draft: parquet_file::Draft {
+                schema: Arc::clone(schema),
+                properties: Arc::clone(properties),
+                parts: Vec::new(),
+            },
+        }
     }
 
-    fn write(&mut self, batch: &RecordBatch, range: Option<(i64, i64)>) -> Result<(), EngineError> {
-        self.writer.write(batch)?;
+    /// Adds all rows of a batch.
+    fn add(&mut self, batch: RecordBatch, range: Option<(i64, i64)>) {
         self.rows += batch.num_rows() as u64;
         self.event_time = match (self.event_time, range) {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
             (a, b) => a.or(b),
         };
-        Ok(())
+        self.draft.parts.push(Part {
+            batch,
+            selection: None,
+        });
     }
 
-    fn finish(self, dataset: &str, time: i64) -> Result<Encoded, EngineError> {
-        let bytes = Bytes::from(self.writer.into_inner()?);
-        Ok(Encoded {
-            dataset: dataset.to_owned(),
+    /// Adds the selected rows of a batch, all if there is no selection.
+    fn select(&mut self, batch: RecordBatch, selection: Option<&BooleanArray>, range: (i64, i64)) {
+        let left_out = selection.map_or(0, |s| s.len() - s.true_count());
+        self.add(batch, Some(range));
+        self.rows -= left_out as u64;
+        if let (Some(part), Some(selection)) = (self.draft.parts.last_mut(), selection) {
+            part.selection = Some(FilterBuilder::new(selection).optimize().build());
+        }
+    }
+}
+
+fn encode_files(files: Vec<File>, threads: usize) -> Result<Vec<Encoded>, EngineError> {
+    let mut about = Vec::with_capacity(files.len());
+    let mut drafts = Vec::with_capacity(files.len());
+    for file in files {
+        about.push((file.dataset, file.time, file.rows, file.event_time));
+        drafts.push(file.draft);
+    }
+    let bytes = parquet_file::encode(&drafts, threads)?;
+    let encoded = about.into_iter().zip(bytes);
+    Ok(encoded
+        .map(|((dataset, time, rows, event_time), bytes)| Encoded {
+            dataset,
             time,
-            rows: self.rows,
-            event_time: self.event_time,
+            rows,
+            event_time,
             bytes,
         })
-    }
+        .collect())
 }

@@ -103,7 +103,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         )?),
         None => None,
     };
-    let reader = loader.as_ref().map(load::JobLoader::reader);
+    let reader = loader.as_ref().and_then(load::JobLoader::reader);
     let source = tidegate_sources::open(
         &options.source,
         &resume(log.state()),
@@ -160,7 +160,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
     drop((task_out, item_in));
     handle.spawn("state", move |_| state.run(&item_out, &batch_in))?;
     handle.spawn("encoder", move |shared| {
-        encode::encode(&plan, shared, &batch_out, &encoded_in)
+        encode::encode(&plan, threads, shared, &batch_out, &encoded_in)
     })?;
     let io = runtime.clone();
     handle.spawn("committer", move |shared| {

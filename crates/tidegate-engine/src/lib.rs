@@ -14,6 +14,7 @@ mod gather;
 mod load;
 mod lookups;
 mod options;
+mod parquet_file;
 mod read;
 mod restore;
 mod shared;

@@ -10,7 +10,7 @@ use tidegate_core::spec::AggregateFunction;
 use tidegate_log::{JobState, Storage};
 use tidegate_warehouse::{
     DuckDbOptions, DuckDbWarehouse, LoadReport, Loader, LoaderError, LoaderOptions, Reach,
-    TableKind, TableSpec, ViewMerge, WarehouseReader,
+    TableKind, TableSpec, ViewMerge, Warehouse, WarehouseReader,
 };
 use tokio::runtime::Handle;
 
@@ -64,7 +64,7 @@ pub(crate) fn open(
         ..LoaderOptions::default()
     };
     let loader = Loader::new(
-        warehouse,
+        Box::new(warehouse),
         storage.clone(),
         runtime.clone(),
         clock.clone(),
@@ -78,7 +78,7 @@ pub(crate) fn open(
 
 impl JobLoader {
     /// Read-only queries while the job runs.
-    pub(crate) fn reader(&self) -> WarehouseReader {
+    pub(crate) fn reader(&self) -> Option<WarehouseReader> {
         self.loader.reader()
     }
 
@@ -162,6 +162,7 @@ fn tables(options: &WarehouseOptions, plan: &Plan) -> Vec<TableSpec> {
         name: options.table.clone(),
         datasets: vec!["events".to_owned(), "late".to_owned()],
         columns: columns(plan.event_schema()),
+        required: required(plan.event_schema()),
         kind: if options.upsert_key.is_empty() {
             TableKind::Append
         } else {
@@ -183,6 +184,7 @@ fn tables(options: &WarehouseOptions, plan: &Plan) -> Vec<TableSpec> {
         name: options.rejected_table.clone(),
         datasets: vec!["rejected".to_owned()],
         columns: columns(&rejected_schema()),
+        required: required(&rejected_schema()),
         kind: TableKind::Append,
     };
     let windows = plan.windows().map(|window| {
@@ -207,6 +209,11 @@ fn columns(schema: &Schema) -> Vec<(String, DataType)> {
         .iter()
         .map(|f| (f.name().clone(), f.data_type().clone()))
         .collect()
+}
+
+fn required(schema: &Schema) -> Vec<String> {
+    let fields = schema.fields().iter().filter(|field| !field.is_nullable());
+    fields.map(|field| field.name().clone()).collect()
 }
 
 fn merge(function: AggregateFunction) -> ViewMerge {

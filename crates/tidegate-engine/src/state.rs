@@ -225,7 +225,8 @@ impl State {
         })
     }
 
-    /// Lanes that have been idle for long enough follow the slowest that are not.
+    /// Lanes that have been idle for long enough follow the slowest that are not; where all are idle,
+    /// the fastest, so that the last windows of a stream that pauses are final too.
     fn follow_others(&mut self) {
         let now = self.shared.clock.now_micros();
         let after = i64::try_from(self.plan.idle_after().as_micros()).unwrap_or(i64::MAX);
@@ -235,16 +236,20 @@ impl State {
                 .is_some_and(|since| now - since >= after)
         };
         // A lane that is not idle and has no watermark yet may still bring anything: it holds all.
-        let slowest = self
-            .lanes
-            .values()
-            .filter(|w| !is_idle(w))
-            .map(|w| w.lane.watermark())
-            .min()
-            .flatten();
-        let Some(slowest) = slowest else { return };
+        let busy = self.lanes.values().filter(|w| !is_idle(w));
+        let slowest = busy.map(|w| w.lane.watermark()).min();
+        let fastest = || {
+            self.lanes
+                .values()
+                .map(|w| w.lane.watermark())
+                .max()
+                .flatten()
+        };
+        let Some(leader) = slowest.unwrap_or_else(fastest) else {
+            return;
+        };
         for watched in self.lanes.values_mut().filter(|w| is_idle(w)) {
-            watched.lane.follow(slowest);
+            watched.lane.follow(leader);
         }
     }
 

@@ -6,29 +6,33 @@
 //!
 //! The modules, in the order in which data flows:
 //! - [`table`]: what tables there are, and how rows get in;
+//! - [`warehouse`]: what a warehouse can do, and `ledger`: where it stands in the log;
 //! - [`loader`]: follows the log, cuts it into loads, retries, keeps the maintenance's schedule;
 //! - [`load`]: what a load takes and tells;
 //! - `stage`: the files of a load, where the warehouse can read them;
 //! - `duckdb`: the embedded warehouse: [`DuckDbWarehouse`];
+//! - [`redshift`]: Amazon Redshift: [`RedshiftWarehouse`];
 //! - [`reader`]: read-only queries while loads go on; [`format`]: their answers as text.
 //!
 //! This crate never decides what is to be loaded in which order: the log does.
 
 mod duckdb;
 pub mod format;
+mod ledger;
 pub mod load;
 pub mod loader;
 pub mod reader;
+pub mod redshift;
 mod stage;
 mod statement;
 pub mod table;
+pub mod warehouse;
 
-pub use self::duckdb::{
-    DatabaseError, DuckDbOptions, DuckDbWarehouse, Maintenance, MaintenanceError, OpenError,
-    SchemaError,
-};
+pub use self::duckdb::{DatabaseError, DuckDbOptions, DuckDbWarehouse, OpenError, SchemaError};
 pub use format::Format;
 pub use load::{LoadError, LoadFault, LoadReport, LoadRequest, TableLoad};
 pub use loader::{CaughtUp, Loader, LoaderError, LoaderOptions, LoaderStop, RetryOptions, Tick};
 pub use reader::{QueryError, QueryLimits, QueryResult, WarehouseReader};
+pub use redshift::{RedshiftOptions, RedshiftWarehouse};
 pub use table::{Reach, TableError, TableKind, TableSpec, ViewMerge, check_tables};
+pub use warehouse::{Maintenance, MaintenanceError, Warehouse};

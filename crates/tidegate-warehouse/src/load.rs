@@ -123,6 +123,14 @@ pub enum LoadFault {
     /// A file could not be fetched.
     #[error("cannot fetch a file: {0}")]
     Fetch(#[from] StorageError),
+    /// The end of a file could not be read.
+    #[error("cannot read the end of {path}: {source}")]
+    Footer {
+        /// The file, below the job's prefix.
+        path: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A fetched file could not be kept.
     #[error("cannot keep {path} in a temporary folder: {source}")]
     Keep {
@@ -158,7 +166,9 @@ impl LoadError {
     pub fn is_transient(&self) -> bool {
         match &self.fault {
             LoadFault::Fetch(error) => !error.is_not_found(),
-            LoadFault::Keep { .. } => true,
+            // Another loader was first: the next try goes on behind it.
+            LoadFault::NotNext { .. } => true,
+            LoadFault::Keep { .. } | LoadFault::Footer { .. } => true,
             LoadFault::Warehouse { transient, .. } => *transient,
             _ => false,
         }

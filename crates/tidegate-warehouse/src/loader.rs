@@ -7,9 +7,9 @@ use tidegate_core::clock::Clock;
 use tidegate_log::{ReadError, Record, Storage, read_records};
 use tokio::runtime::Handle;
 
-use crate::duckdb::{DuckDbWarehouse, Maintenance};
 use crate::load::{LoadError, LoadReport, LoadRequest};
 use crate::reader::WarehouseReader;
+use crate::warehouse::{Maintenance, Warehouse};
 
 /// Bounds and schedule of a loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +22,10 @@ pub struct LoaderOptions {
     pub records_max: usize,
     /// Statistics are renewed this often, if anything was loaded.
     pub analyze_every: Duration,
-    /// The database is checkpointed this often, if anything was loaded.
+    /// A DuckDB is checkpointed this often, if anything was loaded.
     pub checkpoint_every: Duration,
+    /// Redshift's tables are vacuumed this often, if anything was loaded.
+    pub vacuum_every: Duration,
     /// What is done about errors that can go away.
     pub retry: RetryOptions,
 }
@@ -40,7 +42,8 @@ pub struct RetryOptions {
 }
 
 impl Default for LoaderOptions {
-    /// 1,000,000 rows, 1 GiB or 1,024 records a load; statistics every 10 minutes, a checkpoint every 5.
+    /// 1,000,000 rows, 1 GiB or 1,024 records a load; statistics every 10 minutes, a checkpoint every 5, a
+    /// vacuum every day.
     fn default() -> Self {
         LoaderOptions {
             rows_max: 1_000_000,
@@ -48,6 +51,7 @@ impl Default for LoaderOptions {
             records_max: 1024,
             analyze_every: Duration::from_secs(600),
             checkpoint_every: Duration::from_secs(300),
+            vacuum_every: Duration::from_secs(86_400),
             retry: RetryOptions::default(),
         }
     }
@@ -112,10 +116,8 @@ pub struct Tick {
     pub load: Option<LoadReport>,
     /// Whether a bound has cut the load, so that the next tick has something to do at once.
     pub more: bool,
-    /// Whether statistics were renewed.
-    pub analyzed: bool,
-    /// Whether the database was checkpointed.
-    pub checkpointed: bool,
+    /// What was due and has been done.
+    pub maintained: Vec<Maintenance>,
 }
 
 /// What catching up did, in all.
@@ -171,29 +173,34 @@ impl LoaderStop {
 /// from one of the runtime's.
 #[derive(Debug)]
 pub struct Loader {
-    warehouse: DuckDbWarehouse,
+    warehouse: Box<dyn Warehouse>,
     storage: Storage,
     runtime: Handle,
     clock: Clock,
     options: LoaderOptions,
     stop: LoaderStop,
-    analyze: Schedule,
-    checkpoint: Schedule,
+    schedules: Vec<Schedule>,
 }
 
 impl Loader {
     /// A loader for `warehouse`, from the log in `storage`. `runtime` does the storage's IO.
     pub fn new(
-        warehouse: DuckDbWarehouse,
+        warehouse: Box<dyn Warehouse>,
         storage: Storage,
         runtime: Handle,
         clock: Clock,
         options: LoaderOptions,
     ) -> Self {
         let now = clock.now_micros();
-        let schedule = |action, every| Schedule::new(&warehouse, action, every, now);
-        let analyze = schedule(Maintenance::Analyze, options.analyze_every);
-        let checkpoint = schedule(Maintenance::Checkpoint, options.checkpoint_every);
+        let schedule = |action: &Maintenance| {
+            let every = match action {
+                Maintenance::Analyze => options.analyze_every,
+                Maintenance::Checkpoint => options.checkpoint_every,
+                Maintenance::Vacuum => options.vacuum_every,
+            };
+            Schedule::new(warehouse.as_ref(), *action, every, now)
+        };
+        let schedules = warehouse.maintenance().iter().map(schedule).collect();
         Loader {
             warehouse,
             storage,
@@ -201,8 +208,7 @@ impl Loader {
             clock,
             options,
             stop: LoaderStop::default(),
-            analyze,
-            checkpoint,
+            schedules,
         }
     }
 
@@ -211,8 +217,8 @@ impl Loader {
         self.warehouse.loaded_seq()
     }
 
-    /// Read-only queries, while the loader goes on.
-    pub fn reader(&self) -> WarehouseReader {
+    /// Read-only queries, while the loader goes on, where the warehouse is embedded.
+    pub fn reader(&self) -> Option<WarehouseReader> {
         self.warehouse.reader()
     }
 
@@ -244,18 +250,18 @@ impl Loader {
                 Err(error) => return Err(error),
             }
         };
-        if load.is_some() {
-            self.analyze.changed = true;
-            self.checkpoint.changed = true;
-        }
         let now = self.clock.now_micros();
-        let analyzed = self.analyze.run(&mut self.warehouse, now);
-        let checkpointed = self.checkpoint.run(&mut self.warehouse, now);
+        let mut maintained = Vec::new();
+        for schedule in &mut self.schedules {
+            schedule.changed |= load.is_some();
+            if schedule.run(self.warehouse.as_mut(), now) {
+                maintained.push(schedule.action);
+            }
+        }
         Ok(Tick {
             load,
             more,
-            analyzed,
-            checkpointed,
+            maintained,
         })
     }
 
@@ -345,7 +351,7 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn new(warehouse: &DuckDbWarehouse, action: Maintenance, every: Duration, now: i64) -> Self {
+    fn new(warehouse: &dyn Warehouse, action: Maintenance, every: Duration, now: i64) -> Self {
         let last = warehouse.maintained_at(action).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read when this was last done");
             None
@@ -361,7 +367,7 @@ impl Schedule {
 
     /// Does it if it is due; tells whether it was done. A failure is not the load's: it is logged, and
     /// tried again when it is due the next time.
-    fn run(&mut self, warehouse: &mut DuckDbWarehouse, now: i64) -> bool {
+    fn run(&mut self, warehouse: &mut dyn Warehouse, now: i64) -> bool {
         let elapsed = u128::try_from(now.saturating_sub(self.last)).unwrap_or(0);
         if !self.changed || elapsed < self.every.as_micros() {
             return false;

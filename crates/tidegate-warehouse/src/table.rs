@@ -25,6 +25,8 @@ pub struct TableSpec {
     /// Columns in order, with their types. Files may lack some of them (then they are null) and have
     /// others (then those are left out).
     pub columns: Vec<(String, DataType)>,
+    /// Columns that are never null. A key of such columns is found faster.
+    pub required: Vec<String>,
     /// How rows get in.
     pub kind: TableKind,
 }
@@ -113,8 +115,23 @@ impl TableSpec {
             name: format!("{view}__parts"),
             datasets,
             columns,
+            required: ["window_start", "window_end", LANE_COLUMN]
+                .map(str::to_owned)
+                .into(),
             kind,
         }
+    }
+
+    /// Whether a column is never null.
+    pub(crate) fn is_required(&self, column: &str) -> bool {
+        self.required
+            .iter()
+            .any(|required| required.eq_ignore_ascii_case(column))
+    }
+
+    /// Whether a dataset of the log goes into it.
+    pub(crate) fn takes(&self, dataset: &str) -> bool {
+        self.datasets.iter().any(|taken| taken == dataset)
     }
 
     /// Names of the columns whose values identify a row; none if all rows are kept.

@@ -9,22 +9,14 @@ use arrow::array::{
     StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
+use tidegate_expr::time::{self, UTC, instant};
 
 use super::object::Object;
 use crate::json::{DEPTH_MAX, Fault, Number, Reader, Text, unescape};
 use crate::reject::Code;
 use crate::spec::{EpochUnit, FieldType};
-use crate::time;
-
-/// The time zone that all instants have in Arrow.
-pub const UTC: &str = "UTC";
-
-/// The Arrow type of an instant: microseconds, UTC.
-pub fn instant() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
-}
 
 /// The Arrow type that a field type becomes.
 pub fn arrow_type(ty: &FieldType) -> DataType {

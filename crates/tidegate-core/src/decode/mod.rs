@@ -9,7 +9,7 @@ mod object;
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 
-pub use column::{UTC, arrow_type, instant};
+pub use column::arrow_type;
 use object::Object;
 
 use crate::chunk::{Chunk, Payload};

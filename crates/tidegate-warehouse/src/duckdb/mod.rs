@@ -11,4 +11,4 @@ pub(crate) use database::{Access, Database};
 pub use database::{DatabaseError, DuckDbOptions};
 pub(crate) use error::message;
 pub use schema::SchemaError;
-pub use warehouse::{DuckDbWarehouse, Maintenance, MaintenanceError, OpenError};
+pub use warehouse::{DuckDbWarehouse, OpenError};

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use duckdb::{Connection, OptionalExt, params};
 
 use super::sql;
+use crate::ledger::Ledger;
 use crate::table::{TableKind, TableSpec, ViewMerge};
 
 /// Version of the loader's own tables. Persisted: to change them, raise it and upgrade older ones.
@@ -109,13 +110,6 @@ fn doing<E: Into<String>>(what: E) -> impl FnOnce(duckdb::Error) -> SchemaError 
         doing: what.into(),
         source,
     }
-}
-
-/// What the ledger says: the last record that was loaded, and its checksum. Both 0 at the beginning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ledger {
-    pub(crate) seq: u64,
-    pub(crate) crc32c: u32,
 }
 
 /// Makes everything ready in one transaction, and tells where the ledger stands.

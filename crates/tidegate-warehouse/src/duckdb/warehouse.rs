@@ -10,12 +10,14 @@ use tidegate_log::{Record, failpoint};
 
 use super::apply::{Apply, Table, fail};
 use super::database::{Access, Database, DatabaseError, DuckDbOptions};
-use super::schema::{self, Ledger, SchemaError};
+use super::schema::{self, SchemaError};
 use super::{error, sql};
+use crate::ledger::{self, Ledger};
 use crate::load::{LoadError, LoadFault, LoadReport, LoadRequest, TableLoad};
 use crate::reader::WarehouseReader;
 use crate::stage::{Staged, StagedFile, stage};
 use crate::table::{TableError, TableSpec, check_tables};
+use crate::warehouse::{Maintenance, MaintenanceError, Warehouse};
 
 /// Why a warehouse could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -35,35 +37,6 @@ pub enum OpenError {
         #[source]
         error: Box<SchemaError>,
     },
-}
-
-/// What is done to a database from time to time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Maintenance {
-    /// Renews the statistics that queries are planned with.
-    Analyze,
-    /// Moves the write-ahead log into the database file, and gives back the space of deleted rows.
-    Checkpoint,
-}
-
-/// A maintenance that failed. Nothing is lost by it; it is due again.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action}: {message}", action = .action.name())]
-pub struct MaintenanceError {
-    /// What was to be done.
-    pub action: Maintenance,
-    /// What DuckDB says.
-    pub message: String,
-}
-
-impl Maintenance {
-    /// Its name in the table `tidegate_maintenance`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Maintenance::Analyze => "analyze",
-            Maintenance::Checkpoint => "checkpoint",
-        }
-    }
 }
 
 /// An attempt to load that failed.
@@ -137,52 +110,13 @@ impl DuckDbWarehouse {
         })
     }
 
-    /// Sequence number of the last record that is loaded; 0 if none is.
-    pub fn loaded_seq(&self) -> u64 {
-        self.ledger.seq
-    }
-
-    /// Read-only queries, while loads go on.
-    pub fn reader(&self) -> WarehouseReader {
-        WarehouseReader::new(Arc::clone(&self.database))
-    }
-
-    /// Applies records in one transaction: all of it, or nothing.
-    ///
-    /// If the answer to the commit is lost, the ledger is asked whether it happened.
-    ///
-    /// # Errors
-    /// If the records do not follow the ledger's last one, a file is not what its record says, or
-    /// DuckDB refuses. The warehouse then holds what it held before, and the same load can be tried
-    /// again. If [`LoadError::is_transient`] says so, that can help.
-    pub fn load(&mut self, request: &LoadRequest<'_>) -> Result<LoadReport, Box<LoadError>> {
-        let first_seq = request.records.first().map_or(0, |record| record.seq);
-        let last_seq = request.records.last().map_or(0, |record| record.seq);
-        let attempt = self.try_load(request).or_else(|failed| {
-            let before = self.ledger;
-            self.recover();
-            // The ledger has the load: only the answer to the commit was lost.
-            match failed.uncertain {
-                Some(report) if self.ledger.seq == last_seq && before.seq != last_seq => Ok(report),
-                _ => Err(failed.fault),
-            }
-        });
-        attempt.map_err(|fault| {
-            Box::new(LoadError {
-                first_seq,
-                last_seq,
-                fault,
-            })
-        })
-    }
-
     fn try_load(&mut self, request: &LoadRequest<'_>) -> Result<LoadReport, Box<Failed>> {
         let started = Instant::now();
-        self.check_sequence(request.records)?;
+        let next = self.ledger.follow(&self.job, request.records)?;
         self.note_without_table(request.records);
-        let taken = |dataset: &str| self.tables.iter().any(|table| takes(table, dataset));
+        let taken = |dataset: &str| self.tables.iter().any(|table| table.spec.takes(dataset));
         let staged = stage(request, |entry| taken(&entry.dataset))?;
-        let (mut report, next) = self.transact(request, &staged)?;
+        let mut report = self.transact(request, &staged, next)?;
         failpoint("load.before_commit");
         let committed = self.connection.execute_batch("COMMIT");
         report.elapsed = started.elapsed();
@@ -203,19 +137,11 @@ impl DuckDbWarehouse {
         &self,
         request: &LoadRequest<'_>,
         staged: &Staged<'_>,
-    ) -> Result<(LoadReport, Ledger), LoadFault> {
-        let (Some(first), Some(last)) = (request.records.first(), request.records.last()) else {
-            return Err(LoadFault::Gap {
-                missing: self.ledger.seq + 1,
-            });
-        };
-        let mut report = LoadReport::new(first.seq, last.seq);
+        next: Ledger,
+    ) -> Result<LoadReport, LoadFault> {
+        let mut report = LoadReport::new(self.ledger.seq + 1, next.seq);
         report.files = staged.files.len() as u64;
         report.without_table = self.rows_without_table(request.records);
-        let next = Ledger {
-            seq: last.seq,
-            crc32c: last.crc32c,
-        };
         failpoint("load.begin");
         self.connection
             .execute_batch("BEGIN TRANSACTION")
@@ -225,7 +151,7 @@ impl DuckDbWarehouse {
             let files: Vec<&StagedFile<'_>> = staged
                 .files
                 .iter()
-                .filter(|file| takes(table, &file.entry.dataset))
+                .filter(|file| table.spec.takes(&file.entry.dataset))
                 .collect();
             if !files.is_empty() {
                 let load: TableLoad = Apply::new(&self.connection, table, &files)?.run()?;
@@ -249,7 +175,7 @@ impl DuckDbWarehouse {
                 ],
             )
             .map_err(fail("write the ledger"))?;
-        Ok((report, next))
+        Ok(report)
     }
 
     /// Takes the place behind the ledger's last record. Of two loads, the second one fails here.
@@ -271,51 +197,9 @@ impl DuckDbWarehouse {
         }
     }
 
-    fn check_sequence(&self, records: &[Record]) -> Result<(), LoadFault> {
-        let mut before = self.ledger;
-        if records.is_empty() {
-            return Err(LoadFault::Gap {
-                missing: before.seq + 1,
-            });
-        }
-        for (place, record) in records.iter().enumerate() {
-            if record.seq != before.seq + 1 {
-                let missing = before.seq + 1;
-                let not_next = LoadFault::NotNext { ledger: before.seq };
-                return Err(if place == 0 {
-                    not_next
-                } else {
-                    LoadFault::Gap { missing }
-                });
-            }
-            if record.job.as_str() != self.job {
-                return Err(LoadFault::OtherJob {
-                    seq: record.seq,
-                    job: record.job.to_string(),
-                });
-            }
-            if record.prev_crc32c != before.crc32c {
-                return Err(LoadFault::OtherHistory { seq: record.seq });
-            }
-            before = Ledger {
-                seq: record.seq,
-                crc32c: record.crc32c,
-            };
-        }
-        Ok(())
-    }
-
     /// Lanes that are new have no watermark; those that moved have the last one.
     fn move_watermarks(&self, records: &[Record]) -> Result<(), LoadFault> {
-        let mut lanes: BTreeMap<i32, Option<i64>> = BTreeMap::new();
-        for record in records {
-            for span in &record.partitions {
-                lanes.entry(span.lane).or_default();
-            }
-            for (lane, micros) in &record.watermarks {
-                lanes.insert(*lane, (*micros != i64::MIN).then_some(*micros));
-            }
-        }
+        let lanes = ledger::watermarks(records);
         if lanes.is_empty() {
             return Ok(());
         }
@@ -336,13 +220,7 @@ impl DuckDbWarehouse {
     }
 
     fn rows_without_table(&self, records: &[Record]) -> BTreeMap<String, u64> {
-        let mut rows = BTreeMap::new();
-        for entry in records.iter().flat_map(|record| &record.files) {
-            if !self.tables.iter().any(|table| takes(table, &entry.dataset)) {
-                *rows.entry(entry.dataset.clone()).or_default() += entry.rows;
-            }
-        }
-        rows
+        ledger::rows_without_table(self.tables.iter().map(|table| &table.spec), records)
     }
 
     fn note_without_table(&mut self, records: &[Record]) {
@@ -394,13 +272,35 @@ impl DuckDbWarehouse {
         self.connection = self.database.reopen()?;
         Ok(())
     }
+}
 
-    /// Does something to the database that is due from time to time, outside of any load, and notes it
-    /// in `tidegate_maintenance`. `now` is in microseconds since the Unix epoch.
-    ///
-    /// # Errors
-    /// If DuckDB refuses, for example because a long query is in the way.
-    pub fn maintain(&mut self, action: Maintenance, now: i64) -> Result<(), MaintenanceError> {
+impl Warehouse for DuckDbWarehouse {
+    fn loaded_seq(&self) -> u64 {
+        self.ledger.seq
+    }
+
+    fn load(&mut self, request: &LoadRequest<'_>) -> Result<LoadReport, Box<LoadError>> {
+        let first_seq = request.records.first().map_or(0, |record| record.seq);
+        let last_seq = request.records.last().map_or(0, |record| record.seq);
+        let attempt = self.try_load(request).or_else(|failed| {
+            let before = self.ledger;
+            self.recover();
+            // The ledger has the load: only the answer to the commit was lost.
+            match failed.uncertain {
+                Some(report) if self.ledger.seq == last_seq && before.seq != last_seq => Ok(report),
+                _ => Err(failed.fault),
+            }
+        });
+        attempt.map_err(|fault| {
+            Box::new(LoadError {
+                first_seq,
+                last_seq,
+                fault,
+            })
+        })
+    }
+
+    fn maintain(&mut self, action: Maintenance, now: i64) -> Result<(), MaintenanceError> {
         let run = || {
             match action {
                 Maintenance::Analyze => {
@@ -409,6 +309,8 @@ impl DuckDbWarehouse {
                     }
                 }
                 Maintenance::Checkpoint => self.connection.execute_batch("CHECKPOINT")?,
+                // DuckDB's checkpoint gives back the space of deleted rows.
+                Maintenance::Vacuum => {}
             }
             self.connection.execute(
                 "INSERT INTO tidegate_maintenance VALUES (?, ?, make_timestamp(?), 1) ON CONFLICT (job, action) \
@@ -422,11 +324,7 @@ impl DuckDbWarehouse {
         })
     }
 
-    /// When something was last done to the database, in microseconds since the Unix epoch; none if never.
-    ///
-    /// # Errors
-    /// If DuckDB refuses.
-    pub fn maintained_at(&self, action: Maintenance) -> Result<Option<i64>, MaintenanceError> {
+    fn maintained_at(&self, action: Maintenance) -> Result<Option<i64>, MaintenanceError> {
         self.connection
             .query_row(
                 "SELECT epoch_us(max(done_at)) FROM tidegate_maintenance WHERE job = ? AND action = ?",
@@ -434,6 +332,14 @@ impl DuckDbWarehouse {
                 |row| row.get(0),
             )
             .map_err(|error| MaintenanceError { action, message: error::message(&error) })
+    }
+
+    fn maintenance(&self) -> &'static [Maintenance] {
+        &[Maintenance::Analyze, Maintenance::Checkpoint]
+    }
+
+    fn reader(&self) -> Option<WarehouseReader> {
+        Some(WarehouseReader::new(Arc::clone(&self.database)))
     }
 }
 
@@ -444,8 +350,4 @@ fn analyze(table: &TableSpec) -> String {
         .key()
         .map_or_else(String::new, |key| format!("({})", sql::names(key)));
     format!("ANALYZE {}{columns}", sql::name(&table.name))
-}
-
-fn takes(table: &Table, dataset: &str) -> bool {
-    table.spec.datasets.iter().any(|taken| taken == dataset)
 }

@@ -10,7 +10,7 @@ use tidegate_core::clock::Clock;
 use tidegate_log::Storage;
 use tidegate_warehouse::{
     DatabaseError, DuckDbOptions, DuckDbWarehouse, Loader, LoaderOptions, RetryOptions, TableSpec,
-    WarehouseReader,
+    Warehouse, WarehouseReader,
 };
 
 use crate::job::{Event, Job, append_table, ask, events_batch, events_table};
@@ -47,7 +47,7 @@ fn child(part: &str, job: &Job) -> Command {
 /// Whatever happened, the rows are those of the records that the ledger names.
 fn check(job: &Job) {
     let warehouse = job.open(tables());
-    let (reader, loaded) = (warehouse.reader(), warehouse.loaded_seq());
+    let (reader, loaded) = (warehouse.reader().unwrap(), warehouse.loaded_seq());
     let rows = ask(&reader, "SELECT count(*) FROM every WHERE id = 'r'");
     assert_eq!(rows, format!("{}\n", loaded.saturating_sub(1)));
     let ledger = "SELECT coalesce(max(last_seq), 0), coalesce(sum(last_seq - first_seq + 1), 0) FROM tidegate_ledger";
@@ -58,7 +58,7 @@ fn check(job: &Job) {
 fn finish(job: &Job, commits: i64) {
     let mut loader = job.loader(tables(), LoaderOptions::default());
     loader.catch_up(job.last_seq()).unwrap();
-    let reader = loader.reader();
+    let reader = loader.reader().unwrap();
     let every = ask(
         &reader,
         "SELECT count(*), count(DISTINCT value) FROM every WHERE id = 'r'",
@@ -93,7 +93,7 @@ fn child_loader(runtime: &tokio::runtime::Runtime) -> Option<(Loader, u64)> {
         ..LoaderOptions::default()
     };
     let loader = Loader::new(
-        warehouse,
+        Box::new(warehouse),
         storage,
         runtime.handle().clone(),
         Clock::System,
@@ -161,7 +161,7 @@ fn child_meets_a_full_disk() {
     let Some((mut loader, last_seq)) = child_loader(&runtime) else {
         return;
     };
-    let reader = loader.reader();
+    let reader = loader.reader().unwrap();
     let error = loader.catch_up(last_seq).unwrap_err();
     assert!(error.is_transient(), "{error}");
     let loaded = loader.loaded_seq();

@@ -184,7 +184,7 @@ impl Job {
     pub(crate) fn loader(&self, tables: Vec<TableSpec>, options: LoaderOptions) -> Loader {
         let handle = self.runtime.handle().clone();
         Loader::new(
-            self.open(tables),
+            Box::new(self.open(tables)),
             self.storage.clone(),
             handle,
             self.clock.clone(),
@@ -239,6 +239,7 @@ pub(crate) fn events_table() -> TableSpec {
         name: "t".into(),
         datasets: vec!["events".into(), "late".into()],
         columns: columns(&events_batch(&[])),
+        required: vec![],
         kind: TableKind::Upsert {
             key: vec!["id".into()],
             order: ["event_timestamp", "source_partition", "source_offset"]
@@ -254,6 +255,7 @@ pub(crate) fn append_table(name: &str, dataset: &str) -> TableSpec {
         name: name.into(),
         datasets: vec![dataset.into()],
         columns: columns(&events_batch(&[])),
+        required: vec![],
         kind: TableKind::Append,
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use tidegate_log::FileEntry;
 use tidegate_warehouse::{
     DatabaseError, DuckDbOptions, DuckDbWarehouse, LoadError, LoadFault, LoadRequest, LoaderError,
-    LoaderOptions, OpenError, SchemaError, WarehouseReader,
+    LoaderOptions, OpenError, SchemaError, Warehouse, WarehouseReader,
 };
 
 use crate::job::{Event, Job, append_table, ask, events_batch, events_table};
@@ -53,9 +53,15 @@ fn the_same_records_are_not_loaded_twice() {
         "{error}"
     );
     assert!(!error.is_transient());
-    assert_eq!(ask(&warehouse.reader(), "SELECT count(*) FROM t"), "4\n");
+    assert_eq!(
+        ask(&warehouse.reader().unwrap(), "SELECT count(*) FROM t"),
+        "4\n"
+    );
     assert_eq!(load(&job, &mut warehouse, 3..4).unwrap(), 2);
-    assert_eq!(ask(&warehouse.reader(), "SELECT count(*) FROM t"), "6\n");
+    assert_eq!(
+        ask(&warehouse.reader().unwrap(), "SELECT count(*) FROM t"),
+        "6\n"
+    );
 }
 
 #[test]
@@ -82,7 +88,10 @@ fn no_record_is_skipped() {
         warehouse.load(&request).unwrap_err().fault,
         LoadFault::Gap { missing: 2 }
     ));
-    assert_eq!(ask(&warehouse.reader(), "SELECT count(*) FROM t"), "0\n");
+    assert_eq!(
+        ask(&warehouse.reader().unwrap(), "SELECT count(*) FROM t"),
+        "0\n"
+    );
 }
 
 #[test]
@@ -97,7 +106,10 @@ fn the_ledger_survives_and_the_loader_goes_on_behind_it() {
     assert_eq!(loader.loaded_seq(), 4);
     assert_eq!(loader.tick().unwrap().load.unwrap().rows, 1);
     assert_eq!(loader.tick().unwrap().load, None);
-    assert_eq!(ask(&loader.reader(), "SELECT count(*) FROM t"), "7\n");
+    assert_eq!(
+        ask(&loader.reader().unwrap(), "SELECT count(*) FROM t"),
+        "7\n"
+    );
 }
 
 #[test]
@@ -126,7 +138,7 @@ fn a_load_that_fails_changes_nothing() {
         );
         assert!(!error.is_transient());
     }
-    let reader = warehouse.reader();
+    let reader = warehouse.reader().unwrap();
     assert_eq!(ask(&reader, "SELECT id, value FROM t"), "a,1.0\n");
     assert_eq!(ask(&reader, "SELECT count(*) FROM rejected"), "0\n");
     assert_eq!(
@@ -180,7 +192,7 @@ fn files_that_are_not_on_this_machine_are_fetched_and_checked() {
     assert_eq!(load(&job, &mut warehouse, 0..2).unwrap(), 1);
     let error = load(&job, &mut warehouse, 2..3).unwrap_err().to_string();
     assert!(error.contains("checksum"), "{error}");
-    assert_eq!(ask(&warehouse.reader(), "SELECT id FROM t"), "a\n");
+    assert_eq!(ask(&warehouse.reader().unwrap(), "SELECT id FROM t"), "a\n");
 }
 
 #[test]
@@ -229,7 +241,7 @@ fn a_log_that_was_replaced_is_noticed() {
 fn one_process_opens_a_database_once() {
     let job = three_commits();
     let warehouse = job.open(vec![events_table()]);
-    let reader = warehouse.reader();
+    let reader = warehouse.reader().unwrap();
     let again = WarehouseReader::open_read_only(&job.database()).unwrap_err();
     assert!(matches!(again, DatabaseError::OpenHere { .. }), "{again}");
     drop(warehouse);

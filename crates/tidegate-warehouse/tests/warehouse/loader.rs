@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use tidegate_warehouse::{LoaderOptions, RetryOptions};
+use tidegate_warehouse::{LoaderOptions, Maintenance, RetryOptions};
 
 use crate::job::{Event, Job, NEW_YEAR, append_table, ask, events_table};
 
@@ -20,7 +20,10 @@ fn a_load_is_bounded_by_rows_bytes_and_records() {
         let folder = job.database();
         let mut loader = job.loader(vec![append_table("t", "events")], options);
         let loads = loader.catch_up(job.last_seq()).unwrap().loads;
-        assert_eq!(ask(&loader.reader(), "SELECT count(*) FROM t"), "12\n");
+        assert_eq!(
+            ask(&loader.reader().unwrap(), "SELECT count(*) FROM t"),
+            "12\n"
+        );
         drop(loader);
         fs::remove_dir_all(folder.parent().unwrap()).unwrap();
         loads
@@ -82,7 +85,8 @@ fn maintenance_happens_on_schedule_and_only_after_loads() {
                 job.commit("events", &[Event("a", offset, 0, offset, 0.0)]);
             }
             let tick = loader.tick().unwrap();
-            (tick.analyzed, tick.checkpointed)
+            let done = |action| tick.maintained.contains(&action);
+            (done(Maintenance::Analyze), done(Maintenance::Checkpoint))
         };
     assert_eq!(
         tick(&mut loader, &mut job, 0, true),
@@ -106,7 +110,7 @@ fn maintenance_happens_on_schedule_and_only_after_loads() {
         "SELECT action, times, epoch(done_at)::BIGINT FROM tidegate_maintenance ORDER BY action";
     let at = |seconds: i64| NEW_YEAR / 1_000_000 + seconds;
     assert_eq!(
-        ask(&loader.reader(), sql),
+        ask(&loader.reader().unwrap(), sql),
         format!("analyze,2,{}\ncheckpoint,3,{}\n", at(101), at(99))
     );
     let wal = job.database().with_extension("duckdb.wal");
@@ -115,7 +119,7 @@ fn maintenance_happens_on_schedule_and_only_after_loads() {
         "the last load is in the write-ahead log"
     );
     job.clock.set(NEW_YEAR + 200 * 1_000_000);
-    assert!(loader.tick().unwrap().checkpointed);
+    assert_eq!(loader.tick().unwrap().maintained, [Maintenance::Checkpoint]);
 }
 
 #[test]

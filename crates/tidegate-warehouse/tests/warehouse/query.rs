@@ -20,7 +20,7 @@ fn loaded() -> (Job, tidegate_warehouse::Loader) {
 #[test]
 fn a_reader_cannot_write() {
     let (job, loader) = loaded();
-    let reader = loader.reader();
+    let reader = loader.reader().unwrap();
     let out = job.folder.path().join("must-not-be");
     for sql in [
         "INSERT INTO t SELECT * FROM t",
@@ -93,7 +93,7 @@ fn a_reader_cannot_write() {
 #[test]
 fn every_kind_of_statement_that_reads_is_answered() {
     let (_job, loader) = loaded();
-    let reader = loader.reader();
+    let reader = loader.reader().unwrap();
     for sql in [
         "SELECT 1",
         "FROM t",
@@ -135,7 +135,7 @@ fn a_reader_sees_whole_loads_while_the_loader_works() {
             ..LoaderOptions::default()
         },
     );
-    let reader = loader.reader();
+    let reader = loader.reader().unwrap();
     let last_seq = job.last_seq();
     std::thread::scope(|scope| {
         let watcher = scope.spawn(move || {
@@ -156,7 +156,7 @@ fn a_reader_sees_whole_loads_while_the_loader_works() {
 #[test]
 fn answers_are_bounded() {
     let (_job, loader) = loaded();
-    let reader = loader.reader();
+    let reader = loader.reader().unwrap();
     let limits = QueryLimits {
         rows: 5000,
         ..QueryLimits::default()
@@ -192,14 +192,17 @@ fn a_query_that_takes_too_long_is_interrupted() {
     let started = Instant::now();
     let sql =
         "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range * b.range % 7 = 3";
-    let error = loader.reader().query(sql, &limits).unwrap_err();
+    let error = loader.reader().unwrap().query(sql, &limits).unwrap_err();
     assert!(matches!(error, QueryError::Timeout(_)), "{error}");
     assert!(
         started.elapsed() < Duration::from_secs(20),
         "{:?}",
         started.elapsed()
     );
-    assert_eq!(ask(&loader.reader(), "SELECT count(*) FROM t"), "2\n");
+    assert_eq!(
+        ask(&loader.reader().unwrap(), "SELECT count(*) FROM t"),
+        "2\n"
+    );
 }
 
 #[test]
@@ -207,6 +210,7 @@ fn errors_point_into_the_statement() {
     let (_job, loader) = loaded();
     let error = loader
         .reader()
+        .unwrap()
         .query("SELECT valu FROM t", &QueryLimits::default())
         .unwrap_err()
         .to_string();
@@ -239,6 +243,7 @@ fn text(format: Format, sql: &str) -> String {
     let (_job, loader) = loaded();
     let answer = loader
         .reader()
+        .unwrap()
         .query(
             sql,
             &QueryLimits {

@@ -34,7 +34,7 @@ fn rejected_rows_are_appended_once() {
         loader.tick().unwrap();
         loader.catch_up(job.last_seq()).unwrap();
         assert_eq!(
-            ask(&loader.reader(), "SELECT count(*) FROM rejected"),
+            ask(&loader.reader().unwrap(), "SELECT count(*) FROM rejected"),
             "3\n"
         );
     }
@@ -94,7 +94,10 @@ fn a_column_is_added_and_old_files_lack_it() {
     job.commit("events", &[Event("d", 1, 0, 3, 1.0)]);
     loader.tick().unwrap();
     assert_eq!(
-        ask(&loader.reader(), "SELECT id, color FROM t ORDER BY id"),
+        ask(
+            &loader.reader().unwrap(),
+            "SELECT id, color FROM t ORDER BY id"
+        ),
         "a,\nb,\nc,red\nd,\n"
     );
 }
@@ -172,6 +175,7 @@ fn any_name_can_be_a_column_or_table() {
         name: "my 'table' \"x\"".into(),
         datasets: vec!["events".into()],
         columns: columns(&batch)[..3].to_vec(),
+        required: vec![],
         kind: TableKind::Upsert {
             key: vec!["select".into()],
             order: vec!["or\"der; --".into()],
@@ -181,7 +185,7 @@ fn any_name_can_be_a_column_or_table() {
     let mut loader = job.loader(vec![table], LoaderOptions::default());
     loader.tick().unwrap();
     assert_eq!(
-        ask(&loader.reader(), "FROM \"my 'table' \"\"x\"\"\""),
+        ask(&loader.reader().unwrap(), "FROM \"my 'table' \"\"x\"\"\""),
         "1,2,2\n"
     );
 }
@@ -245,6 +249,7 @@ fn nested_and_exact_types_round_trip() {
         name: "t".into(),
         datasets: vec!["events".into()],
         columns: columns(&batch),
+        required: vec![],
         kind: TableKind::Upsert {
             key: vec!["id".into()],
             order: vec!["at".into()],
@@ -253,7 +258,7 @@ fn nested_and_exact_types_round_trip() {
     };
     let mut loader = job.loader(vec![table], LoaderOptions::default());
     loader.tick().unwrap();
-    let reader = loader.reader();
+    let reader = loader.reader().unwrap();
     assert_eq!(
         ask(&reader, "FROM t ORDER BY id"),
         "1,1234.50,true,2026-01-01,2026-01-01T00:00:00.000001,\

@@ -23,7 +23,10 @@ fn check(batches: &[&[Event]], expect: &str) {
             },
         );
         loader.catch_up(job.last_seq()).unwrap();
-        let rows = ask(&loader.reader(), "SELECT id, value FROM t ORDER BY id");
+        let rows = ask(
+            &loader.reader().unwrap(),
+            "SELECT id, value FROM t ORDER BY id",
+        );
         assert_eq!(rows, expect, "loads of up to {rows_max} rows");
     }
 }
@@ -67,7 +70,10 @@ fn a_late_row_is_upserted_like_any_other() {
     let mut loader = job.loader(vec![events_table()], LoaderOptions::default());
     loader.catch_up(job.last_seq()).unwrap();
     assert_eq!(
-        ask(&loader.reader(), "SELECT id, value FROM t ORDER BY id"),
+        ask(
+            &loader.reader().unwrap(),
+            "SELECT id, value FROM t ORDER BY id"
+        ),
         "a,1.0\nb,3.0\n"
     );
 }
@@ -109,11 +115,14 @@ fn a_report_tells_new_keys_from_updates() {
         (3, 1, 2, 1)
     );
     assert_eq!(
-        ask(&loader.reader(), "SELECT id, value FROM t ORDER BY id"),
+        ask(
+            &loader.reader().unwrap(),
+            "SELECT id, value FROM t ORDER BY id"
+        ),
         "a,2.0\nb,2.0\nc,1.0\n"
     );
     let ledger = ask(
-        &loader.reader(),
+        &loader.reader().unwrap(),
         "SELECT last_seq, rows, inserted, updates FROM tidegate_ledger ORDER BY 1",
     );
     assert_eq!(ledger, "2,3,2,1\n3,3,1,2\n");
@@ -153,7 +162,7 @@ fn a_key_can_be_null() {
     loader.catch_up(job.last_seq()).unwrap();
     assert_eq!(
         ask(
-            &loader.reader(),
+            &loader.reader().unwrap(),
             "SELECT id, value FROM t ORDER BY id NULLS FIRST"
         ),
         ",3.0\na,3.0\n"
@@ -170,6 +179,7 @@ fn within_its_reach_a_bounded_upsert_finds_the_row() {
         within: Duration::from_secs(60),
     });
     let table = TableSpec {
+        required: vec![],
         kind: TableKind::Upsert { key, order, reach },
         ..events_table()
     };
@@ -192,7 +202,10 @@ fn within_its_reach_a_bounded_upsert_finds_the_row() {
     );
     loader.catch_up(job.last_seq()).unwrap();
     assert_eq!(
-        ask(&loader.reader(), "SELECT id, value FROM t ORDER BY id"),
+        ask(
+            &loader.reader().unwrap(),
+            "SELECT id, value FROM t ORDER BY id"
+        ),
         "a,2.0\nb,1.0\nz,0.0\n"
     );
 }
@@ -240,6 +253,6 @@ proptest! {
         prop_assert_eq!(caught_up.updates, (events.len() - latest.len()) as u64);
         let mut expect: Vec<String> = latest.values().map(|e| format!("{},{:?}\n", e.0, e.4)).collect();
         expect.sort();
-        prop_assert_eq!(ask(&loader.reader(), "SELECT id, value FROM t ORDER BY id"), expect.concat());
+        prop_assert_eq!(ask(&loader.reader().unwrap(), "SELECT id, value FROM t ORDER BY id"), expect.concat());
     }
 }

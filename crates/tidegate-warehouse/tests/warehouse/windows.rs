@@ -109,7 +109,7 @@ impl Windows {
         self.job.commit_with(files, lanes, watermarks);
         self.loader.catch_up(self.job.last_seq()).unwrap();
         let sql = "SELECT minute(window_start) AS m, * EXCLUDE (window_start, window_end) FROM t_1m ORDER BY ALL";
-        ask(&self.loader.reader(), sql)
+        ask(&self.loader.reader().unwrap(), sql)
     }
 }
 

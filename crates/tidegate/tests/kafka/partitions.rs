@@ -50,6 +50,35 @@ fn empty_partitions_do_not_hold_up_the_windows() {
 }
 
 #[test]
+fn where_all_partitions_pause_the_windows_follow_the_fastest() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("pauses", 3, &[]);
+    // One partition is minutes behind the other, and the third is empty; then nothing more comes.
+    let records = (0..40)
+        .map(|n| Record::new(0, event(n, n)))
+        .chain((40..240).map(|n| Record::new(1, event(n, n - 40))));
+    kafka.produce(&topic, Compression::None, records);
+    let pipeline = Pipeline::new(kafka, &topic);
+    let mut run = pipeline.run();
+    let windows = "SELECT strftime(window_start, '%H:%M') AS start, n FROM per_minute ORDER BY 1";
+    run.until("the windows are final", |_| {
+        pipeline
+            .try_query(windows)
+            .is_some_and(|rows| rows.len() == 3)
+    });
+    assert_eq!(
+        pipeline.query(windows),
+        [
+            json!({"start": "10:00", "n": 100}),
+            json!({"start": "10:01", "n": 60}),
+            json!({"start": "10:02", "n": 60}),
+        ]
+    );
+    run.stop();
+    pipeline.check_against(kafka);
+}
+
+#[test]
 fn partitions_that_are_added_are_read_from_their_beginning() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("grows", 1, &[]);

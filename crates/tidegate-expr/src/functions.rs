@@ -16,8 +16,7 @@ use datafusion_expr::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::decode::instant;
-use crate::time;
+use crate::time::{self, instant};
 
 /// All functions of this module.
 pub fn all() -> Vec<Arc<ScalarUDF>> {

@@ -3,8 +3,12 @@
 //! What an expression can see are the columns of the batch, DataFusion's scalar functions, and the
 //! functions in [`functions`]. What would make a repeated run differ is refused: `random()`,
 //! `current_date` and the like. `now()` is the time that the batch brings along.
+//!
+//! This is a crate of its own because DataFusion's generics take minutes to compile; what changes often
+//! stays out of it.
 
 pub mod functions;
+pub mod time;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +16,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+pub use datafusion_common::DataFusionError;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, Result, TableReference, plan_err};
@@ -26,7 +31,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::parser::DFParserBuilder;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 
-use crate::decode::{UTC, instant};
+use crate::time::{UTC, instant};
 
 /// Name of the hidden first column of every batch that expressions see: the batch's time.
 const NOW: &str = "now()";

@@ -1,4 +1,14 @@
-//! Instants and dates from text, without allocation.
+//! Instants and dates: their Arrow type, and how they are read from text, without allocation.
+
+use arrow::datatypes::{DataType, TimeUnit};
+
+/// The time zone that all instants have in Arrow.
+pub const UTC: &str = "UTC";
+
+/// The Arrow type of an instant: microseconds, UTC.
+pub fn instant() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
+}
 
 /// Microseconds in a second.
 pub const MICROS: i64 = 1_000_000;

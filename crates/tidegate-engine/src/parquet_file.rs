@@ -1,0 +1,197 @@
+//! Parquet files, written to memory by several threads at once: any thread takes any column.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::compute::FilterPredicate;
+use arrow::datatypes::{Field, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+
+/// A row group takes no more parts once it has this many rows.
+const ROW_GROUP_ROWS: usize = 1 << 20;
+/// Fewer rows than this are encoded by the calling thread alone: they take about a millisecond.
+const ROWS_ALONE: usize = 2_000;
+
+/// A file before it is encoded.
+pub(crate) struct Draft {
+    pub(crate) schema: SchemaRef,
+    pub(crate) properties: Arc<WriterProperties>,
+    /// Its rows, in order.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// Rows of one batch.
+pub(crate) struct Part {
+    pub(crate) batch: RecordBatch,
+    /// Which of them; all if none.
+    pub(crate) selection: Option<FilterPredicate>,
+}
+
+impl Part {
+    fn rows(&self) -> usize {
+        self.selection
+            .as_ref()
+            .map_or(self.batch.num_rows(), FilterPredicate::count)
+    }
+}
+
+/// One column of one row group, to be encoded by whichever thread is free.
+struct Column<'a> {
+    field: &'a Field,
+    index: usize,
+    parts: &'a [Part],
+    /// One for each leaf of the column; taken by the thread that encodes it.
+    writers: Mutex<Vec<ArrowColumnWriter>>,
+    encoded: Mutex<Option<Result<Vec<ArrowColumnChunk>, ParquetError>>>,
+}
+
+/// A file with a footer to be written.
+struct Open {
+    writer: SerializedFileWriter<Vec<u8>>,
+    /// Number of columns of each of its row groups.
+    row_groups: Vec<usize>,
+}
+
+/// Encodes files on up to `threads` threads; the answer has their order.
+///
+/// # Errors
+/// If a batch does not have its file's schema, or Parquet has no form for a type.
+pub(crate) fn encode(drafts: &[Draft], threads: usize) -> Result<Vec<Bytes>, ParquetError> {
+    let mut files = Vec::with_capacity(drafts.len());
+    let mut columns = Vec::new();
+    for draft in drafts {
+        files.push(open(draft, &mut columns)?);
+    }
+    let rows: usize = drafts.iter().flat_map(|d| &d.parts).map(Part::rows).sum();
+    let helpers = if rows < ROWS_ALONE {
+        0
+    } else {
+        threads.saturating_sub(1)
+    };
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(column) = columns.get(next.fetch_add(1, Ordering::Relaxed)) {
+            column.encode();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..helpers {
+            // Where no thread can be had, this one does the work.
+            let _ = std::thread::Builder::new()
+                .name("tg-encode".to_owned())
+                .spawn_scoped(scope, work);
+        }
+        work();
+    });
+    let mut columns = columns.into_iter();
+    files
+        .into_iter()
+        .map(|file| file.finish(&mut columns))
+        .collect()
+}
+
+fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, ParquetError> {
+    let parquet_schema = ArrowSchemaConverter::new().convert(&draft.schema)?;
+    let writer = SerializedFileWriter::new(
+        Vec::new(),
+        parquet_schema.root_schema_ptr(),
+        Arc::clone(&draft.properties),
+    )?;
+    let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&draft.schema));
+    let mut row_groups = Vec::new();
+    let mut rest = draft.parts.as_slice();
+    while !rest.is_empty() {
+        let mut rows = 0;
+        let taken = rest
+            .iter()
+            .take_while(|part| {
+                let room = rows < ROW_GROUP_ROWS;
+                rows += part.rows();
+                room
+            })
+            .count();
+        let (parts, others) = rest.split_at(taken);
+        rest = others;
+        let mut writers = factory.create_column_writers(row_groups.len())?.into_iter();
+        let mut leaves = 0;
+        for (index, field) in draft.schema.fields().iter().enumerate() {
+            let first = leaves;
+            while leaves < parquet_schema.num_columns()
+                && parquet_schema.get_column_root_idx(leaves) == index
+            {
+                leaves += 1;
+            }
+            columns.push(Column {
+                field,
+                index,
+                parts,
+                writers: Mutex::new(writers.by_ref().take(leaves - first).collect()),
+                encoded: Mutex::new(None),
+            });
+        }
+        row_groups.push(draft.schema.fields().len());
+    }
+    Ok(Open { writer, row_groups })
+}
+
+impl Column<'_> {
+    fn encode(&self) {
+        let writers =
+            std::mem::take(&mut *self.writers.lock().unwrap_or_else(PoisonError::into_inner));
+        let encoded = self.write(writers);
+        *self.encoded.lock().unwrap_or_else(PoisonError::into_inner) = Some(encoded);
+    }
+
+    fn write(
+        &self,
+        mut writers: Vec<ArrowColumnWriter>,
+    ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        for part in self.parts {
+            let all = part.batch.column(self.index);
+            let selected;
+            let array = match &part.selection {
+                Some(selection) => {
+                    selected = selection.filter(all)?;
+                    &selected
+                }
+                None => all,
+            };
+            for (writer, leaf) in writers.iter_mut().zip(compute_leaves(self.field, array)?) {
+                writer.write(&leaf)?;
+            }
+        }
+        writers.into_iter().map(ArrowColumnWriter::close).collect()
+    }
+}
+
+impl Open {
+    /// Takes its columns from the front of `columns`.
+    fn finish<'a>(
+        mut self,
+        columns: &mut impl Iterator<Item = Column<'a>>,
+    ) -> Result<Bytes, ParquetError> {
+        for width in self.row_groups {
+            let mut row_group = self.writer.next_row_group()?;
+            for column in columns.by_ref().take(width) {
+                let encoded = column
+                    .encoded
+                    .into_inner()
+                    .unwrap_or_else(PoisonError::into_inner);
+                // None: the thread that took it panicked, which `scope` has passed on.
+                for chunk in encoded.unwrap_or_else(|| Ok(Vec::new()))? {
+                    chunk.append_to_row_group(&mut row_group)?;
+                }
+            }
+            row_group.close()?;
+        }
+        self.writer.into_inner().map(Bytes::from)
+    }
+}
