@@ -68,7 +68,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
     }
     let tables: LookupTables = Arc::new(tables);
 
-    let storage = Storage::open(&options.storage_url)?;
+    let storage = Storage::open(&options.storage)?;
     let log = runtime.block_on(CommitLog::open(
         storage.clone(),
         OpenOptions {

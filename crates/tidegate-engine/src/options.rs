@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tidegate_core::clock::Clock;
 use tidegate_core::spec::JobSpec;
+use tidegate_log::StorageOptions;
 use tidegate_sources::SourceOptions;
 
 /// Everything that a job needs to run.
@@ -16,8 +17,8 @@ pub struct EngineOptions {
     pub spec: JobSpec,
     /// Where events come from.
     pub source: SourceOptions,
-    /// Prefix that the job owns, such as `file:./data`.
-    pub storage_url: String,
+    /// Prefix that the job owns.
+    pub storage: StorageOptions,
     /// Where rows go; `None` to stage only.
     pub warehouse: Option<WarehouseOptions>,
     /// When a batch is committed.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_core::clock::Clock;
 
 use crate::path;
@@ -18,6 +18,9 @@ use crate::verify::{Named, last_seq};
 
 /// Records that are held in memory at a time.
 const BATCH: usize = 256;
+
+/// Files that are deleted at the same time.
+const DELETED_AT_ONCE: usize = 16;
 
 /// How garbage is collected.
 #[derive(Debug, Clone)]
@@ -112,12 +115,16 @@ pub async fn collect_garbage(
         } else if !old || seq > last {
             report.waiting += 1;
         } else {
-            if !options.dry_run {
-                storage.delete(&path).await?;
-            }
             report.removed.push(path);
             report.removed_bytes += bytes;
         }
+    }
+    if !options.dry_run {
+        stream::iter(&report.removed)
+            .map(|path| storage.delete(path))
+            .buffer_unordered(DELETED_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
     }
     if let Some(root) = storage.local_root() {
         for folder in [path::LOG, path::SNAPSHOT, path::DATA] {

@@ -6,7 +6,7 @@
 //! to redo, and of two writers one loses it.
 //!
 //! The modules stand in the order in which they build on each other:
-//! - [`storage`] puts bytes so that they stay, [`path`] says under which names;
+//! - [`storage`] puts bytes so that they stay, as [`options`] say, and [`path`] under which names;
 //! - [`record`] is what is written, in the form that [`codec`] gives every file of the log;
 //! - [`fold`] is what a sequence of records means: a pure function, without IO;
 //! - [`snapshot`] keeps the fold's result, so that recovery stays short;
@@ -21,10 +21,13 @@ pub mod fold;
 pub mod garbage;
 mod local;
 pub mod log;
+pub mod options;
 pub mod path;
+mod place;
 pub mod read;
 pub mod record;
 mod recover;
+mod s3;
 pub mod snapshot;
 pub mod storage;
 pub mod verify;
@@ -34,6 +37,7 @@ pub use failpoint::failpoint;
 pub use fold::{Fault, FoldError, JobState, PartitionState, fold};
 pub use garbage::{GarbageError, GarbageOptions, GarbageReport, collect_garbage};
 pub use log::{CommitError, CommitLog, Draft, OpenOptions};
+pub use options::{Encryption, Keys, S3Options, StorageOptions};
 pub use read::{ReadError, read_records};
 pub use record::{Counts, FileEntry, Founding, JobId, Record, Span};
 pub use recover::{OpenError, recover};

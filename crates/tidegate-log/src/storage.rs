@@ -16,7 +16,10 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 
 use crate::failpoint::failpoint;
 use crate::local::DurableLocal;
+use crate::options::StorageOptions;
+use crate::place::Place;
 use crate::record::FileEntry;
+use crate::s3;
 
 /// A job's prefix in an object store. Cheap to clone; clones share the store.
 ///
@@ -33,16 +36,20 @@ pub struct Storage {
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The URL does not say which kind of storage it means.
-    #[error("`{url}` is not a storage URL; use `file:PATH` or `memory:`{hint}")]
+    #[error(
+        "`{url}` is not a storage URL; use `file:PATH`, `s3://BUCKET/PREFIX` or `memory:`{hint}"
+    )]
     UnknownScheme {
         /// What was given.
         url: String,
         /// What was probably meant; may be empty.
         hint: String,
     },
-    /// The URL means a kind of storage that this release does not have.
-    #[error("`{url}`: storage in S3 comes with the next release; use `file:PATH` until then")]
-    NotYet {
+    /// Nothing says in which region the bucket is.
+    #[error(
+        "`{url}`: the bucket's region is not known; set storage.region, or the environment variable AWS_REGION"
+    )]
+    NoRegion {
         /// What was given.
         url: String,
     },
@@ -126,18 +133,25 @@ pub fn is_disk_full(error: &(dyn StdError + 'static)) -> bool {
 }
 
 impl Storage {
-    /// Opens the storage that `url` names, and makes its folder if it is on a disk and missing.
+    /// Opens the storage that the options name, and makes its folder if it is on a disk and missing.
     ///
+    /// - `s3://BUCKET/PREFIX`: everything below the prefix, or in the bucket, which must be there. Nothing is asked
+    ///   of it yet; but where the options do not name its region, finding that out may take seconds.
     /// - `file:PATH`, relative to the working directory or absolute, or `file:///PATH`. The path is
     ///   taken as it is written, without percent-encoding.
     /// - `memory:` for a new, empty storage in this process's memory; `memory:NAME` for one that all
     ///   who give the same name in this process share, for as long as the process lives.
     ///
     /// # Errors
-    /// If the URL is none of these, or the folder cannot be made.
-    pub fn open(url: &str) -> Result<Storage, StorageError> {
+    /// If the URL is none of these, the folder cannot be made, or the options for S3 are wrong.
+    pub fn open(options: &StorageOptions) -> Result<Storage, StorageError> {
+        let url = &*options.url;
         match Place::parse(url)? {
             Place::Memory(name) => Ok(Storage::from_store(memory(name), url)),
+            Place::Bucket { name, prefix } => {
+                let store = s3::open(name, prefix, options)?;
+                Ok(Storage::from_store(store, url))
+            }
             Place::Folder(path) => {
                 let local = DurableLocal::open(path).map_err(|source| StorageError::Store {
                     action: "open",
@@ -155,16 +169,16 @@ impl Storage {
         }
     }
 
-    /// Opens the storage that `url` names without making anything: for commands that only read.
+    /// Opens the storage that the options name without making anything: for commands that only read.
     ///
     /// # Errors
     /// As [`Storage::open`], and if the folder is not there.
-    pub fn open_existing(url: &str) -> Result<Storage, StorageError> {
-        match Place::parse(url)? {
+    pub fn open_existing(options: &StorageOptions) -> Result<Storage, StorageError> {
+        match Place::parse(&options.url)? {
             Place::Folder(path) if !path.is_dir() => Err(StorageError::Missing {
-                url: url.to_owned(),
+                url: options.url.clone(),
             }),
-            _ => Storage::open(url),
+            _ => Storage::open(options),
         }
     }
 
@@ -386,49 +400,6 @@ impl Storage {
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Storage").field(&self.url).finish()
-    }
-}
-
-/// What a storage URL means.
-enum Place<'a> {
-    Folder(&'a FsPath),
-    Memory(&'a str),
-}
-
-impl<'a> Place<'a> {
-    fn parse(url: &'a str) -> Result<Self, StorageError> {
-        let unknown = |hint: String| StorageError::UnknownScheme {
-            url: url.to_owned(),
-            hint,
-        };
-        let Some((scheme, rest)) = url.split_once(':') else {
-            return Err(unknown(match url {
-                "" => String::new(),
-                path => format!(" (did you mean `file:{path}`?)"),
-            }));
-        };
-        match scheme {
-            "memory" => Ok(Place::Memory(rest)),
-            "file" => {
-                let path = match rest.strip_prefix("//") {
-                    None => rest,
-                    Some(path) if path.starts_with('/') => path,
-                    Some(path) => {
-                        return Err(unknown(format!(
-                            " (`file://` is followed by an absolute path; for a relative one: `file:{path}`)"
-                        )));
-                    }
-                };
-                if path.is_empty() {
-                    return Err(unknown(" (the path is missing)".to_owned()));
-                }
-                Ok(Place::Folder(FsPath::new(path)))
-            }
-            "s3" | "s3a" => Err(StorageError::NotYet {
-                url: url.to_owned(),
-            }),
-            _ => Err(unknown(String::new())),
-        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! A real Apache Kafka for tests, and tests that count themselves as skipped where there is none.
+//! What tests of several crates need from outside: a real Apache Kafka, a real S3 server, a network that fails.
+//! Tests count themselves as skipped where there is no Kafka.
 //!
 //! ```no_run
 //! use tidegate_testkit::{Compression, Isolation, Kafka, Record};
@@ -9,6 +10,17 @@
 //! assert_eq!(kafka.read_all(&topic, Isolation::Committed).len(), 2);
 //! ```
 //!
+//! ```
+//! use tidegate_testkit::{Fault, FaultProxy, Rule, S3};
+//!
+//! let s3 = S3::start(); // in a thread of this process; `cargo run --example s3` is a process of its own
+//! let proxy = FaultProxy::start(s3.address(), 1);
+//! proxy.inject(Rule::new(Fault::ResetAfter).method("PUT").path("/tidegate/job/log/"));
+//! proxy.inject(Rule::new(Fault::SlowDown).chance(0.05));
+//! println!("clients go to {}", proxy.endpoint());
+//! assert_eq!(proxy.stats().total(), 0);
+//! ```
+//!
 //! The broker is found through the environment variable `TIDEGATE_TEST_KAFKA` (`host:port`); otherwise one is started from the
 //! jars that `cargo xtask setup --kafka` has put into `.deps/kafka`. Helpers panic where something goes wrong, since that fails
 //! the test.
@@ -17,12 +29,19 @@ mod broker;
 mod groups;
 mod kafka;
 mod produce;
+mod proxy;
 mod read;
+mod rule;
+mod s3;
+mod server;
 mod skip;
 mod topics;
 
 pub use broker::Stop;
 pub use kafka::{Kafka, Sasl};
 pub use produce::{Compression, Ending, OpenTransaction, Record};
+pub use proxy::{FaultProxy, ProxyStats, SeenRequest};
 pub use read::{Isolation, ReadRecord};
+pub use rule::{Fault, Rule};
+pub use s3::S3;
 pub use skip::skip;

@@ -2,13 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use tempfile::TempDir;
-use tidegate_log::FileEntry;
+use tidegate_log::{FileEntry, Storage};
 
 use crate::load::{LoadFault, LoadRequest};
+
+/// Files that are fetched at the same time.
+const FETCHED_AT_ONCE: usize = 8;
 
 /// A data file, on this machine.
 #[derive(Debug)]
@@ -60,9 +63,9 @@ impl StagedFile<'_> {
     }
 }
 
-/// Finds the files that have rows: local ones where they are, others fetched into a temporary folder,
-/// one after the other, in pieces. What is fetched takes as much disk as the load has bytes, which the
-/// loader bounds.
+/// Finds the files that have rows: local ones where they are, others fetched into a temporary folder, in
+/// pieces and a few at a time. What is fetched takes as much disk as the load has bytes, which the loader
+/// bounds.
 ///
 /// # Errors
 /// If a file is missing, has another size or, where it is fetched, another checksum.
@@ -71,71 +74,68 @@ pub(crate) fn stage<'a>(
     wanted: impl Fn(&FileEntry) -> bool,
 ) -> Result<Staged<'a>, LoadFault> {
     let mut staged = Staged::default();
+    let mut fetched = Vec::new();
     for record in request.records {
         for entry in record
             .files
             .iter()
             .filter(|entry| entry.rows > 0 && wanted(entry))
         {
-            let local = request.storage.local_path(&entry.path);
-            let fetched = local.is_none();
-            let path = match local {
+            let index = staged.files.len();
+            let path = match request.storage.local_path(&entry.path) {
                 Some(path) => path,
                 None => {
-                    if staged._folder.is_none() {
-                        let keep = |source| LoadFault::Keep {
-                            path: entry.path.clone(),
-                            source,
-                        };
-                        staged._folder =
-                            Some(TempDir::with_prefix("tidegate-load-").map_err(keep)?);
-                    }
-                    let folder = staged
-                        ._folder
-                        .as_ref()
-                        .map_or_else(|| Path::new("."), TempDir::path);
-                    folder.join(format!("{}.parquet", staged.files.len()))
+                    fetched.push(index);
+                    let folder = match &mut staged._folder {
+                        Some(folder) => folder,
+                        none => {
+                            let new = TempDir::with_prefix("tidegate-load-");
+                            none.insert(new.map_err(|source| LoadFault::Keep {
+                                path: entry.path.clone(),
+                                source,
+                            })?)
+                        }
+                    };
+                    folder.path().join(format!("{index}.parquet"))
                 }
             };
-            let file = StagedFile {
+            staged.files.push(StagedFile {
                 seq: record.seq,
                 entry,
                 path,
-            };
-            if fetched {
-                fetch(request, &file)?;
-            }
-            file.check_size()?;
-            staged.files.push(file);
+            });
         }
     }
+    let fetches = stream::iter(fetched)
+        .map(|index| fetch(request.storage, &staged.files[index]))
+        .buffered(FETCHED_AT_ONCE)
+        .try_collect::<()>();
+    request.runtime.block_on(fetches)?;
+    staged.files.iter().try_for_each(StagedFile::check_size)?;
     Ok(staged)
 }
 
-fn fetch(request: &LoadRequest<'_>, file: &StagedFile<'_>) -> Result<(), LoadFault> {
+async fn fetch(storage: &Storage, file: &StagedFile<'_>) -> Result<(), LoadFault> {
     let keep = |source| LoadFault::Keep {
         path: file.entry.path.clone(),
         source,
     };
+    let mut pieces = match storage.get_stream(&file.entry.path).await {
+        Ok(pieces) => pieces,
+        Err(error) if error.is_not_found() => return Err(file.fault("is missing")),
+        Err(error) => return Err(error.into()),
+    };
     let mut target = File::create(&file.path).map_err(keep)?;
-    let crc32c = request.runtime.block_on(async {
-        let mut stream = match request.storage.get_stream(&file.entry.path).await {
-            Ok(stream) => stream,
-            Err(error) if error.is_not_found() => return Err(file.fault("is missing")),
-            Err(error) => return Err(error.into()),
-        };
-        let mut crc32c = 0;
-        while let Some(piece) = stream.next().await {
-            let piece = piece?;
-            crc32c = crc32c::crc32c_append(crc32c, &piece);
-            target.write_all(&piece).map_err(keep)?;
-        }
-        Ok::<u32, LoadFault>(crc32c)
-    })?;
-    if crc32c != file.entry.crc32c {
-        let wanted = file.entry.crc32c;
+    let mut found = 0;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        found = crc32c::crc32c_append(found, &piece);
+        target.write_all(&piece).map_err(keep)?;
+    }
+    let wanted = file.entry.crc32c;
+    if found != wanted {
         return Err(file.fault(format!(
-            "has the checksum {crc32c:08x} instead of {wanted:08x}"
+            "has the checksum {found:08x} instead of {wanted:08x}"
         )));
     }
     Ok(())

@@ -5,14 +5,19 @@ use tidegate_log::{
     CommitError, CommitLog, Fault, OpenError, OpenOptions, Storage, path, read_records,
 };
 
-use crate::support::{self, Faulty, NOW, commits, disk, draft, open, options};
+use crate::support::{self, Faulty, NOW, commits, draft, on_each_storage, open, options};
 
-#[tokio::test]
-async fn commits_are_records_in_order() {
-    let (storage, _folder) = disk();
-    let mut log = open(&storage, 1).await.unwrap();
+on_each_storage! {
+    commits_are_records_in_order,
+    the_slower_of_two_writers_learns_who_won_and_nothing_is_doubled,
+    of_many_writers_that_race_for_each_record_exactly_one_wins,
+    a_draft_that_breaks_an_invariant_is_never_written,
+}
+
+async fn commits_are_records_in_order(storage: &Storage) {
+    let mut log = open(storage, 1).await.unwrap();
     let written = commits(&mut log, 3).await;
-    let read = read_records(&storage, 2, 100).await.unwrap();
+    let read = read_records(storage, 2, 100).await.unwrap();
     assert_eq!(read, written);
     assert_eq!(
         read.iter().map(|record| record.seq).collect::<Vec<_>>(),
@@ -24,13 +29,13 @@ async fn commits_are_records_in_order() {
     );
     assert_eq!(log.state().totals.events, 30);
     assert_eq!(log.state().partitions[&0].offset, 30);
-    assert_eq!(read_records(&storage, 3, 1).await.unwrap(), written[1..2]);
-    assert_eq!(read_records(&storage, 5, 100).await.unwrap(), []);
+    assert_eq!(read_records(storage, 3, 1).await.unwrap(), written[1..2]);
+    assert_eq!(read_records(storage, 5, 100).await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn many_records_are_read_in_order() {
-    let storage = Storage::open("memory:").unwrap();
+    let storage = Storage::open(&"memory:".into()).unwrap();
     let mut log = open(&storage, 1).await.unwrap();
     commits(&mut log, 70).await;
     for max in [1, 2, 15, 16, 17, 31, 70, 71, 1000] {
@@ -40,11 +45,9 @@ async fn many_records_are_read_in_order() {
     }
 }
 
-#[tokio::test]
-async fn the_slower_of_two_writers_learns_who_won_and_nothing_is_doubled() {
-    let (storage, _folder) = disk();
-    let mut one = open(&storage, 1).await.unwrap();
-    let mut two = open(&storage, 2).await.unwrap();
+async fn the_slower_of_two_writers_learns_who_won_and_nothing_is_doubled(storage: &Storage) {
+    let mut one = open(storage, 1).await.unwrap();
+    let mut two = open(storage, 2).await.unwrap();
     assert_eq!(one.state().job, two.state().job);
     commits(&mut one, 1).await;
     let draft = draft(&two, 10).await;
@@ -69,13 +72,11 @@ async fn the_slower_of_two_writers_learns_who_won_and_nothing_is_doubled() {
         two.commit(draft).await,
         Err(CommitError::OtherWriter { .. })
     ));
-    let state = open(&storage, 3).await.unwrap().state().clone();
+    let state = open(storage, 3).await.unwrap().state().clone();
     assert_eq!((state.totals.read, state.last_seq), (10, 2));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_writers_that_race_for_each_record_exactly_one_wins() {
-    let (storage, _folder) = disk();
+async fn of_many_writers_that_race_for_each_record_exactly_one_wins(storage: &Storage) {
     for round in 0..20 {
         let writers: Vec<_> = (0..4)
             .map(|unique| {
@@ -99,13 +100,13 @@ async fn of_many_writers_that_race_for_each_record_exactly_one_wins() {
         // A writer that opens after another one has committed goes on behind it.
         won.sort_unstable();
         won.dedup();
-        let state = open(&storage, 9).await.unwrap().state().clone();
+        let state = open(storage, 9).await.unwrap().state().clone();
         assert_eq!(state.last_seq, *won.last().unwrap(), "round {round}");
         assert_eq!(state.totals.read, 10 * state.commits);
         assert_eq!(state.commits, state.last_seq - 1);
     }
     assert!(
-        tidegate_log::verify(&storage, &mut |_| {})
+        tidegate_log::verify(storage, &mut |_| {})
             .await
             .unwrap()
             .is_good()
@@ -142,7 +143,7 @@ async fn a_put_that_failed_can_be_tried_again_later_with_the_same_draft() {
 
 #[tokio::test]
 async fn a_try_that_came_through_late_counts_although_the_clock_went_on() {
-    let storage = Storage::open("memory:").unwrap();
+    let storage = Storage::open(&"memory:".into()).unwrap();
     let mut log = open(&storage, 1).await.unwrap();
     let draft = draft(&log, 10).await;
     // What the log would have put, at another time.
@@ -159,7 +160,7 @@ async fn a_try_that_came_through_late_counts_although_the_clock_went_on() {
 
 #[tokio::test]
 async fn a_try_with_other_content_is_not_taken_for_this_one() {
-    let storage = Storage::open("memory:").unwrap();
+    let storage = Storage::open(&"memory:".into()).unwrap();
     let mut log = open(&storage, 1).await.unwrap();
     let mut ghost = open(&storage, 1).await.unwrap();
     let draft = draft(&log, 10).await;
@@ -192,10 +193,8 @@ async fn a_full_disk_is_told_apart() {
     log.commit(draft).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_draft_that_breaks_an_invariant_is_never_written() {
-    let (storage, _folder) = disk();
-    let mut log = open(&storage, 1).await.unwrap();
+async fn a_draft_that_breaks_an_invariant_is_never_written(storage: &Storage) {
+    let mut log = open(storage, 1).await.unwrap();
     commits(&mut log, 1).await;
     let good = draft(&log, 10).await;
 
@@ -231,7 +230,7 @@ async fn a_draft_that_breaks_an_invariant_is_never_written() {
 
 #[tokio::test]
 async fn faults_name_what_they_are_about() {
-    let storage = Storage::open("memory:").unwrap();
+    let storage = Storage::open(&"memory:".into()).unwrap();
     let mut log = open(&storage, 1).await.unwrap();
     let mut wrong = draft(&log, 10).await;
     wrong.files.clear();
@@ -251,7 +250,7 @@ async fn faults_name_what_they_are_about() {
 
 #[tokio::test]
 async fn a_log_of_another_job_is_refused() {
-    let storage = Storage::open("memory:").unwrap();
+    let storage = Storage::open(&"memory:".into()).unwrap();
     open(&storage, 1).await.unwrap();
     let other = OpenOptions {
         job_name: "other".to_owned(),

@@ -9,24 +9,32 @@ use std::time::Duration;
 
 use tidegate_core::clock::Clock;
 use tidegate_log::{
-    CommitLog, GarbageOptions, OpenOptions, Storage, collect_garbage, failpoint, verify,
+    CommitLog, GarbageOptions, OpenOptions, Storage, StorageOptions, collect_garbage, failpoint,
+    verify,
 };
+use tidegate_testkit::S3;
 
-use crate::support::{commits, files, open, options};
+use crate::support::{commits, files, open, options, s3_options};
 
-/// Tells the child which folder to commit to.
-const FOLDER: &str = "TIDEGATE_LOG_CRASH_FOLDER";
+/// Tells the child where to commit to.
+const URL: &str = "TIDEGATE_LOG_CRASH_URL";
+
+/// Tells the child where S3 is. Its credentials are in its environment, where the AWS chain finds them.
+const ENDPOINT: &str = "TIDEGATE_LOG_CRASH_ENDPOINT";
 
 /// How many records the child makes the log have.
 const RECORDS: u64 = 10;
 
 #[tokio::test]
 async fn child() {
-    let Ok(folder) = std::env::var(FOLDER) else {
+    let Ok(url) = std::env::var(URL) else {
         return;
     };
     let _failpoints = failpoint::setup();
-    let storage = Storage::open(&format!("file:{folder}")).unwrap();
+    let mut place = StorageOptions::new(url);
+    place.s3.endpoint = std::env::var(ENDPOINT).ok();
+    place.s3.allow_http = true;
+    let storage = Storage::open(&place).unwrap();
     let options = OpenOptions {
         snapshot_every: 3,
         ..options(std::process::id())
@@ -37,14 +45,17 @@ async fn child() {
     }
 }
 
-fn start(folder: &Path, failpoints: &str) -> std::process::Child {
-    Command::new(std::env::current_exe().unwrap())
+fn start(place: &StorageOptions, failpoints: &str) -> std::process::Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["crash::child", "--exact"])
-        .env(FOLDER, folder)
+        .env(URL, &place.url)
         .env("FAILPOINTS", failpoints)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::null());
+    if let Some(endpoint) = &place.s3.endpoint {
+        command.env(ENDPOINT, endpoint).envs(S3::environment());
+    }
+    command.spawn().unwrap()
 }
 
 fn was_killed(status: ExitStatus) -> bool {
@@ -52,10 +63,14 @@ fn was_killed(status: ExitStatus) -> bool {
     status.signal() == Some(libc::SIGKILL)
 }
 
+fn at(folder: &Path) -> StorageOptions {
+    StorageOptions::new(format!("file:{}", folder.display()))
+}
+
 /// Lets a child finish what was begun, and checks that everything is as if nothing had happened.
-async fn check_whole(folder: &Path) {
-    assert!(start(folder, "").wait().unwrap().success());
-    let storage = Storage::open(&format!("file:{}", folder.display())).unwrap();
+async fn check_whole(place: &StorageOptions) {
+    assert!(start(place, "").wait().unwrap().success());
+    let storage = Storage::open(place).unwrap();
     let log = open(&storage, 0).await.unwrap();
     assert_eq!(
         (log.state().last_seq, log.state().totals.read),
@@ -72,30 +87,32 @@ async fn check_whole(folder: &Path) {
     let report = verify(&storage, &mut |_| {}).await.unwrap();
     assert!(report.is_good(), "{:?}", report.problems);
     assert_eq!((report.orphans, &*report.snapshots_unusable), (0, &[][..]));
-    assert!(
-        !files(folder).iter().any(|name| name.contains('#')),
-        "{:?}",
-        files(folder)
-    );
+    if let Some(folder) = storage.local_root() {
+        let files = files(folder);
+        assert!(!files.iter().any(|name| name.contains('#')), "{files:?}");
+    }
 }
+
+/// The failpoints, and how often a child that is not disturbed arrives at each.
+const FAILPOINTS: [(&str, u64); 6] = [
+    ("log.put.before", RECORDS),
+    ("log.put.after", RECORDS),
+    ("data.put.before", RECORDS - 1),
+    ("data.put.after", RECORDS - 1),
+    ("snapshot.before", RECORDS / 3),
+    ("snapshot.after", RECORDS / 3),
+];
 
 #[tokio::test]
 async fn killed_at_each_failpoint_the_log_is_whole() {
-    for (point, hits) in [
-        ("log.put.before", RECORDS),
-        ("log.put.after", RECORDS),
-        ("data.put.before", RECORDS - 1),
-        ("data.put.after", RECORDS - 1),
-        ("snapshot.before", RECORDS / 3),
-        ("snapshot.after", RECORDS / 3),
-    ] {
+    for (point, hits) in FAILPOINTS {
         for hit in 0..hits {
             let folder = tempfile::tempdir().unwrap();
-            let status = start(folder.path(), &format!("{point}={hit}*off->return"))
-                .wait()
-                .unwrap();
+            let place = at(folder.path());
+            let failpoints = format!("{point}={hit}*off->return");
+            let status = start(&place, &failpoints).wait().unwrap();
             assert!(was_killed(status), "{point} {hit}: {status}");
-            check_whole(folder.path()).await;
+            check_whole(&place).await;
         }
     }
 }
@@ -104,10 +121,35 @@ async fn killed_at_each_failpoint_the_log_is_whole() {
 async fn killed_at_any_instant_the_log_is_whole() {
     for micros in (0..100).map(|n| n * 300) {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = start(folder.path(), "");
+        let place = at(folder.path());
+        let mut child = start(&place, "");
         tokio::time::sleep(Duration::from_micros(micros)).await;
         child.kill().unwrap();
         child.wait().unwrap();
-        check_whole(folder.path()).await;
+        check_whole(&place).await;
+    }
+}
+
+#[tokio::test]
+async fn killed_while_it_writes_to_s3_the_log_is_whole() {
+    let s3 = S3::start();
+    for (n, (point, hits)) in FAILPOINTS.into_iter().enumerate() {
+        for hit in [0, hits - 1] {
+            let mut place = s3_options(s3.endpoint());
+            place.url = format!("s3://{}/{n}-{hit}", S3::BUCKET);
+            let failpoints = format!("{point}={hit}*off->return");
+            let status = start(&place, &failpoints).wait().unwrap();
+            assert!(was_killed(status), "{point} {hit}: {status}");
+            check_whole(&place).await;
+        }
+    }
+    for millis in (0..20).map(|n| n * 5) {
+        let mut place = s3_options(s3.endpoint());
+        place.url = format!("s3://{}/after-{millis}", S3::BUCKET);
+        let mut child = start(&place, "");
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        check_whole(&place).await;
     }
 }

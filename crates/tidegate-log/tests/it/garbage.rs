@@ -8,7 +8,13 @@ use tidegate_log::{
     GarbageError, GarbageOptions, GarbageReport, Storage, collect_garbage, path, verify,
 };
 
-use crate::support::{commits, disk, draft, edit, open, paths};
+use crate::support::{commits, disk, draft, edit, on_each_storage, open, paths};
+
+on_each_storage! {
+    files_that_lost_their_record_go_and_named_ones_stay,
+    files_that_may_still_be_committed_stay_however_old_they_are,
+    nothing_is_removed_while_the_log_is_not_whole,
+}
 
 const GRACE: Duration = Duration::from_secs(3600);
 
@@ -31,47 +37,43 @@ async fn collect(
     .await
 }
 
-#[tokio::test]
-async fn files_that_lost_their_record_go_and_named_ones_stay() {
-    let (storage, _folder) = disk();
-    let mut winner = open(&storage, 1).await.unwrap();
-    let loser = open(&storage, 2).await.unwrap();
+async fn files_that_lost_their_record_go_and_named_ones_stay(storage: &Storage) {
+    let mut winner = open(storage, 1).await.unwrap();
+    let loser = open(storage, 2).await.unwrap();
     let lost = draft(&loser, 10).await.files[0].clone();
     commits(&mut winner, 3).await;
-    let before = paths(&storage, path::DATA).await;
+    let before = paths(storage, path::DATA).await;
     assert_eq!(before.len(), 4);
 
     // Younger than the grace time.
-    let report = collect(&storage, 0, false).await.unwrap();
+    let report = collect(storage, 0, false).await.unwrap();
     assert_eq!(
         (report.named, report.waiting, report.removed.len()),
         (3, 1, 0)
     );
     // Only looked at.
-    let dry = collect(&storage, 2, true).await.unwrap();
-    assert_eq!(paths(&storage, path::DATA).await, before);
-    let report = collect(&storage, 2, false).await.unwrap();
+    let dry = collect(storage, 2, true).await.unwrap();
+    assert_eq!(paths(storage, path::DATA).await, before);
+    let report = collect(storage, 2, false).await.unwrap();
     assert_eq!(report, dry);
     assert_eq!((report.named, report.waiting), (3, 0));
     assert_eq!(
         (report.removed, report.removed_bytes),
         (vec![lost.path], lost.bytes)
     );
-    let report = verify(&storage, &mut |_| {}).await.unwrap();
+    let report = verify(storage, &mut |_| {}).await.unwrap();
     assert!(report.is_good() && report.orphans == 0);
 }
 
-#[tokio::test]
-async fn files_that_may_still_be_committed_stay_however_old_they_are() {
-    let (storage, _folder) = disk();
-    let mut log = open(&storage, 1).await.unwrap();
+async fn files_that_may_still_be_committed_stay_however_old_they_are(storage: &Storage) {
+    let mut log = open(storage, 1).await.unwrap();
     commits(&mut log, 1).await;
     // The commit is tried for days, because the storage fails.
     let slow = draft(&log, 10).await;
-    let report = collect(&storage, 100, false).await.unwrap();
+    let report = collect(storage, 100, false).await.unwrap();
     assert_eq!((report.waiting, report.removed.len()), (1, 0));
     log.commit(slow).await.unwrap();
-    assert!(verify(&storage, &mut |_| {}).await.unwrap().is_good());
+    assert!(verify(storage, &mut |_| {}).await.unwrap().is_good());
 }
 
 #[tokio::test]
@@ -128,18 +130,16 @@ async fn stale_temporary_files_go() {
     assert!(keep.iter().all(|name| temporary(name).exists()));
 }
 
-#[tokio::test]
-async fn nothing_is_removed_while_the_log_is_not_whole() {
-    let (storage, _folder) = disk();
-    let mut winner = open(&storage, 1).await.unwrap();
-    let loser = open(&storage, 2).await.unwrap();
+async fn nothing_is_removed_while_the_log_is_not_whole(storage: &Storage) {
+    let mut winner = open(storage, 1).await.unwrap();
+    let loser = open(storage, 2).await.unwrap();
     draft(&loser, 10).await;
     commits(&mut winner, 3).await;
-    let before = paths(&storage, path::DATA).await;
+    let before = paths(storage, path::DATA).await;
 
     let three = storage.get(&path::record(3)).await.unwrap();
     storage.delete(&path::record(3)).await.unwrap();
-    let error = collect(&storage, 2, false).await.unwrap_err();
+    let error = collect(storage, 2, false).await.unwrap_err();
     assert!(
         matches!(
             error,
@@ -151,18 +151,18 @@ async fn nothing_is_removed_while_the_log_is_not_whole() {
         "{error}"
     );
     storage.put(&path::record(3), three).await.unwrap();
-    edit(&storage, &path::record(2), "\"read\":10", "\"read\":11").await;
-    let error = collect(&storage, 2, false).await.unwrap_err();
+    edit(storage, &path::record(2), "\"read\":10", "\"read\":11").await;
+    let error = collect(storage, 2, false).await.unwrap_err();
     assert!(
         error.to_string().starts_with("nothing was removed"),
         "{error}"
     );
-    assert_eq!(paths(&storage, path::DATA).await, before);
+    assert_eq!(paths(storage, path::DATA).await, before);
 }
 
 #[tokio::test]
 async fn an_empty_storage_has_no_garbage() {
-    let report = collect(&Storage::open("memory:").unwrap(), 2, false)
+    let report = collect(&Storage::open(&"memory:".into()).unwrap(), 2, false)
         .await
         .unwrap();
     assert_eq!(report, GarbageReport::default());

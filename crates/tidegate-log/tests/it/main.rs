@@ -9,6 +9,8 @@ mod fold;
 mod garbage;
 mod record;
 mod recovery;
+mod s3;
+mod s3_faults;
 mod storage;
 mod support;
 mod verify;

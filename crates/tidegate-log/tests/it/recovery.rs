@@ -7,7 +7,19 @@ use tidegate_log::{
     recover,
 };
 
-use crate::support::{commits, disk, draft, edit, open, options, paths};
+use crate::support::{commits, disk, draft, edit, on_each_storage, open, options, paths};
+
+on_each_storage! {
+    an_empty_log_is_founded_once,
+    a_restart_stands_where_the_log_stood,
+    snapshots_change_nothing_but_the_way_to_the_state,
+    broken_snapshots_are_passed_over,
+    a_changed_record_refuses_to_start_and_is_named,
+    a_cut_record_refuses_to_start_and_is_named,
+    a_missing_record_is_named,
+    a_replaced_record_is_noticed_although_its_checksum_fits,
+    a_log_that_lost_its_end_is_noticed_by_its_snapshot,
+}
 
 const KEEP: Duration = Duration::from_secs(600);
 
@@ -23,71 +35,63 @@ async fn state(storage: &Storage) -> Result<Option<JobState>, OpenError> {
     recover(storage, KEEP).await
 }
 
-#[tokio::test]
-async fn an_empty_log_is_founded_once() {
-    let (storage, _folder) = disk();
-    assert_eq!(state(&storage).await.unwrap(), None);
-    let first = open(&storage, 1).await.unwrap();
-    let second = open(&storage, 2).await.unwrap();
+async fn an_empty_log_is_founded_once(storage: &Storage) {
+    assert_eq!(state(storage).await.unwrap(), None);
+    let first = open(storage, 1).await.unwrap();
+    let second = open(storage, 2).await.unwrap();
     assert_eq!(first.state(), second.state());
     assert_eq!((first.state().last_seq, first.state().commits), (1, 0));
-    assert_eq!(paths(&storage, path::LOG).await, [path::record(1)]);
+    assert_eq!(paths(storage, path::LOG).await, [path::record(1)]);
 }
 
-#[tokio::test]
-async fn a_restart_stands_where_the_log_stood() {
-    let (storage, _folder) = disk();
-    let mut log = open(&storage, 1).await.unwrap();
+async fn a_restart_stands_where_the_log_stood(storage: &Storage) {
+    let mut log = open(storage, 1).await.unwrap();
     commits(&mut log, 5).await;
-    let mut again = open(&storage, 2).await.unwrap();
+    let mut again = open(storage, 2).await.unwrap();
     assert_eq!(again.state(), log.state());
     commits(&mut again, 1).await;
     assert_eq!(again.state().last_seq, 7);
 }
 
-#[tokio::test]
-async fn snapshots_change_nothing_but_the_way_to_the_state() {
-    let (storage, _folder) = disk();
-    let mut log = with_snapshots(&storage, 4).await;
+async fn snapshots_change_nothing_but_the_way_to_the_state(storage: &Storage) {
+    let mut log = with_snapshots(storage, 4).await;
     for count in 1..=20_u64 {
         commits(&mut log, 1).await;
-        assert_eq!(state(&storage).await.unwrap().as_ref(), Some(log.state()));
+        assert_eq!(state(storage).await.unwrap().as_ref(), Some(log.state()));
         let newest = (count + 1) / 4 * 4;
         let kept = [newest.saturating_sub(4), newest]
             .into_iter()
             .filter(|seq| *seq > 0);
         let expected: Vec<_> = kept.map(path::snapshot).collect();
-        assert_eq!(paths(&storage, path::SNAPSHOT).await, expected);
+        assert_eq!(paths(storage, path::SNAPSHOT).await, expected);
     }
-    for snapshot in paths(&storage, path::SNAPSHOT).await {
+    for snapshot in paths(storage, path::SNAPSHOT).await {
         storage.delete(&snapshot).await.unwrap();
     }
-    assert_eq!(state(&storage).await.unwrap().as_ref(), Some(log.state()));
+    assert_eq!(state(storage).await.unwrap().as_ref(), Some(log.state()));
 }
 
 #[tokio::test]
 async fn a_snapshot_spares_the_records_before_it() {
-    let storage = Storage::open("memory:").unwrap();
+    let storage = Storage::open(&"memory:".into()).unwrap();
     let mut log = with_snapshots(&storage, 4).await;
     commits(&mut log, 10).await;
     storage.delete(&path::record(3)).await.unwrap();
     assert_eq!(state(&storage).await.unwrap().as_ref(), Some(log.state()));
 }
 
-#[tokio::test]
-async fn broken_snapshots_are_passed_over() {
-    let (storage, _folder) = disk();
-    let mut log = with_snapshots(&storage, 4).await;
+async fn broken_snapshots_are_passed_over(storage: &Storage) {
+    let mut log = with_snapshots(storage, 4).await;
     commits(&mut log, 10).await;
     for broken in [8, 4] {
         edit(
-            &storage,
+            storage,
             &path::snapshot(broken),
             "\"events\":",
             "\"event\":",
         )
         .await;
-        assert_eq!(state(&storage).await.unwrap().as_ref(), Some(log.state()));
+        assert_eq!(state(storage).await.unwrap().as_ref(), Some(log.state()));
     }
     storage
         .replace(&path::snapshot(8), "".into())
@@ -97,12 +101,12 @@ async fn broken_snapshots_are_passed_over() {
         .replace(&path::snapshot(4), vec![0xff; 10].into())
         .await
         .unwrap();
-    assert_eq!(state(&storage).await.unwrap().as_ref(), Some(log.state()));
+    assert_eq!(state(storage).await.unwrap().as_ref(), Some(log.state()));
 }
 
 #[tokio::test]
 async fn a_longer_horizon_than_a_snapshot_has_makes_the_log_be_read() {
-    let storage = Storage::open("memory:").unwrap();
+    let storage = Storage::open(&"memory:".into()).unwrap();
     // Watermarks follow within a millisecond, so a short horizon forgets files and a long one does not.
     let short = OpenOptions {
         keep: Duration::from_micros(2),
@@ -122,13 +126,11 @@ async fn a_longer_horizon_than_a_snapshot_has_makes_the_log_be_read() {
     assert_eq!(none.recent_files.len(), 1);
 }
 
-#[tokio::test]
-async fn a_changed_record_refuses_to_start_and_is_named() {
-    let (storage, _folder) = disk();
-    let mut log = with_snapshots(&storage, 4).await;
+async fn a_changed_record_refuses_to_start_and_is_named(storage: &Storage) {
+    let mut log = with_snapshots(storage, 4).await;
     commits(&mut log, 5).await;
-    edit(&storage, &path::record(6), "\"read\":10", "\"read\":11").await;
-    let error = open(&storage, 2).await.unwrap_err();
+    edit(storage, &path::record(6), "\"read\":10", "\"read\":11").await;
+    let error = open(storage, 2).await.unwrap_err();
     assert!(matches!(error, OpenError::Read(_)), "{error}");
     let text = error.to_string();
     assert!(
@@ -141,10 +143,8 @@ async fn a_changed_record_refuses_to_start_and_is_named() {
     );
 }
 
-#[tokio::test]
-async fn a_cut_record_refuses_to_start_and_is_named() {
-    let (storage, _folder) = disk();
-    let mut log = open(&storage, 1).await.unwrap();
+async fn a_cut_record_refuses_to_start_and_is_named(storage: &Storage) {
+    let mut log = open(storage, 1).await.unwrap();
     commits(&mut log, 3).await;
     let whole = storage.get(&path::record(4)).await.unwrap();
     for end in [0, 1, whole.len() / 2, whole.len() - 1] {
@@ -152,11 +152,11 @@ async fn a_cut_record_refuses_to_start_and_is_named() {
             .replace(&path::record(4), whole.slice(..end))
             .await
             .unwrap();
-        let text = open(&storage, 2).await.unwrap_err().to_string();
+        let text = open(storage, 2).await.unwrap_err().to_string();
         assert!(text.starts_with("record 4 "), "{text}");
     }
     // Nor does a writer that is running take it for its own or for someone else's.
-    let mut late = open_before(&storage, &whole).await;
+    let mut late = open_before(storage, &whole).await;
     storage
         .replace(&path::record(4), "torn".into())
         .await
@@ -174,14 +174,12 @@ async fn open_before(storage: &Storage, whole: &bytes::Bytes) -> CommitLog {
     log
 }
 
-#[tokio::test]
-async fn a_missing_record_is_named() {
-    let (storage, _folder) = disk();
-    let mut log = open(&storage, 1).await.unwrap();
+async fn a_missing_record_is_named(storage: &Storage) {
+    let mut log = open(storage, 1).await.unwrap();
     commits(&mut log, 5).await;
     for missing in [3, 2, 1] {
         storage.delete(&path::record(missing)).await.unwrap();
-        let error = open(&storage, 2).await.unwrap_err();
+        let error = open(storage, 2).await.unwrap_err();
         let OpenError::Hole {
             missing: named,
             present,
@@ -195,10 +193,8 @@ async fn a_missing_record_is_named() {
     }
 }
 
-#[tokio::test]
-async fn a_replaced_record_is_noticed_although_its_checksum_fits() {
-    let (storage, _folder) = disk();
-    let mut log = open(&storage, 1).await.unwrap();
+async fn a_replaced_record_is_noticed_although_its_checksum_fits(storage: &Storage) {
+    let mut log = open(storage, 1).await.unwrap();
     commits(&mut log, 3).await;
     let mut record = Record::decode(&storage.get(&path::record(3)).await.unwrap()).unwrap();
     record.written_at += 1;
@@ -206,7 +202,7 @@ async fn a_replaced_record_is_noticed_although_its_checksum_fits() {
         .replace(&path::record(3), record.seal().1)
         .await
         .unwrap();
-    let text = open(&storage, 2).await.unwrap_err().to_string();
+    let text = open(storage, 2).await.unwrap_err().to_string();
     assert!(
         text.starts_with("record 4 was not written after record 3"),
         "{text}"
@@ -245,18 +241,16 @@ async fn a_record_that_breaks_an_invariant_is_refused_although_its_checksum_fits
     );
 }
 
-#[tokio::test]
-async fn a_log_that_lost_its_end_is_noticed_by_its_snapshot() {
-    let (storage, _folder) = disk();
-    let mut log = with_snapshots(&storage, 4).await;
+async fn a_log_that_lost_its_end_is_noticed_by_its_snapshot(storage: &Storage) {
+    let mut log = with_snapshots(storage, 4).await;
     commits(&mut log, 3).await;
     storage.delete(&path::record(4)).await.unwrap();
-    let error = open(&storage, 2).await.unwrap_err();
+    let error = open(storage, 2).await.unwrap_err();
     assert!(
         matches!(error, OpenError::SnapshotAhead { seq: 4 }),
         "{error}"
     );
     // On purpose: then the snapshots go too.
     storage.delete(&path::snapshot(4)).await.unwrap();
-    assert_eq!(open(&storage, 2).await.unwrap().state().last_seq, 3);
+    assert_eq!(open(storage, 2).await.unwrap().state().last_seq, 3);
 }

@@ -1,4 +1,4 @@
-//! What the tests share: a job on a storage, commits with real files, a store that fails.
+//! What the tests share: storages of each kind, commits with real files, a store that fails.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,8 +18,10 @@ use object_store::{
 use tempfile::TempDir;
 use tidegate_core::clock::Clock;
 use tidegate_log::{
-    CommitLog, Counts, Draft, OpenError, OpenOptions, Record, Span, Storage, WriterId, path,
+    CommitLog, Counts, Draft, Keys, OpenError, OpenOptions, Record, S3Options, Span, Storage,
+    StorageOptions, WriterId, path,
 };
+use tidegate_testkit::S3;
 
 /// When the tests' clock starts: 2026-11-23 05:00 UTC.
 pub(crate) const NOW: i64 = 1_795_410_000_000_000;
@@ -27,9 +29,63 @@ pub(crate) const NOW: i64 = 1_795_410_000_000_000;
 /// A storage on disk and the folder that it lives in.
 pub(crate) fn disk() -> (Storage, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let storage = Storage::open(&format!("file:{}", folder.path().display())).unwrap();
+    let storage = Storage::open(&StorageOptions::new(format!(
+        "file:{}",
+        folder.path().display()
+    )))
+    .unwrap();
     (storage, folder)
 }
+
+/// A storage in a bucket, and the server that the bucket is on.
+pub(crate) fn in_s3() -> (Storage, S3) {
+    let s3 = S3::start();
+    let storage = Storage::open(&s3_options(s3.endpoint())).unwrap();
+    (storage, s3)
+}
+
+/// How the job's prefix on a server for tests is opened.
+pub(crate) fn s3_options(endpoint: String) -> StorageOptions {
+    StorageOptions {
+        url: format!("s3://{}/job", S3::BUCKET),
+        s3: S3Options {
+            endpoint: Some(endpoint),
+            allow_http: true,
+            keys: Some(Keys {
+                id: S3::ACCESS_KEY.to_owned(),
+                secret: S3::SECRET_KEY.to_owned(),
+            }),
+            ..S3Options::default()
+        },
+    }
+}
+
+/// Makes tests of functions that take a `&Storage`: one for each kind of storage.
+macro_rules! on_each_storage {
+    ($($name:ident,)*) => {
+        mod on_disk {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                let (storage, _folder) = crate::support::disk();
+                super::$name(&storage).await;
+            }
+        )*}
+        mod in_memory {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                super::$name(&tidegate_log::Storage::open(&"memory:".into()).unwrap()).await;
+            }
+        )*}
+        mod in_s3 {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                let (storage, _s3) = crate::support::in_s3();
+                super::$name(&storage).await;
+            }
+        )*}
+    };
+}
+pub(crate) use on_each_storage;
 
 pub(crate) fn options(unique: u32) -> OpenOptions {
     OpenOptions {

@@ -2,19 +2,23 @@
 
 use tidegate_log::{Problem, Record, Storage, VerifyProgress, VerifyReport, path, verify};
 
-use crate::support::{commits, disk, draft, edit, open};
+use crate::support::{commits, draft, edit, on_each_storage, open};
+
+on_each_storage! {
+    a_whole_log_is_good,
+    every_damage_is_listed_at_once,
+    orphans_and_useless_snapshots_are_told_but_are_no_problem,
+}
 
 async fn report(storage: &Storage) -> VerifyReport {
     verify(storage, &mut |_| {}).await.unwrap()
 }
 
-#[tokio::test]
-async fn a_whole_log_is_good() {
-    let (storage, _folder) = disk();
-    let mut log = open(&storage, 1).await.unwrap();
+async fn a_whole_log_is_good(storage: &Storage) {
+    let mut log = open(storage, 1).await.unwrap();
     commits(&mut log, 5).await;
     let mut seen = Vec::new();
-    let report = verify(&storage, &mut |progress: &VerifyProgress| {
+    let report = verify(storage, &mut |progress: &VerifyProgress| {
         seen.push(*progress)
     })
     .await
@@ -36,14 +40,12 @@ async fn a_whole_log_is_good() {
 
 #[tokio::test]
 async fn an_empty_log_is_good() {
-    let report = report(&Storage::open("memory:").unwrap()).await;
+    let report = report(&Storage::open(&"memory:".into()).unwrap()).await;
     assert!(report.is_good() && report.state.is_none());
 }
 
-#[tokio::test]
-async fn every_damage_is_listed_at_once() {
-    let (storage, _folder) = disk();
-    let mut log = open(&storage, 1).await.unwrap();
+async fn every_damage_is_listed_at_once(storage: &Storage) {
+    let mut log = open(storage, 1).await.unwrap();
     let records = commits(&mut log, 8).await;
     let file = |seq: usize| records[seq - 2].files[0].clone();
     storage.delete(&file(2).path).await.unwrap();
@@ -55,7 +57,7 @@ async fn every_damage_is_listed_at_once() {
     bytes[0] ^= 1;
     let found = crc32c::crc32c(&bytes);
     storage.replace(&file(4).path, bytes.into()).await.unwrap();
-    edit(&storage, &path::record(5), "\"read\":10", "\"read\":11").await;
+    edit(storage, &path::record(5), "\"read\":10", "\"read\":11").await;
     storage.delete(&path::record(7)).await.unwrap();
     let mut nine = Record::decode(&storage.get(&path::record(9)).await.unwrap()).unwrap();
     nine.counts.read = 11;
@@ -64,7 +66,7 @@ async fn every_damage_is_listed_at_once() {
         .await
         .unwrap();
 
-    let report = report(&storage).await;
+    let report = report(storage).await;
     assert_eq!(
         (
             report.is_good(),
@@ -110,17 +112,15 @@ async fn every_damage_is_listed_at_once() {
     assert_eq!(report.orphans, 2);
 }
 
-#[tokio::test]
-async fn orphans_and_useless_snapshots_are_told_but_are_no_problem() {
-    let (storage, _folder) = disk();
-    let mut log = open(&storage, 1).await.unwrap();
+async fn orphans_and_useless_snapshots_are_told_but_are_no_problem(storage: &Storage) {
+    let mut log = open(storage, 1).await.unwrap();
     commits(&mut log, 2).await;
     let abandoned = draft(&log, 10).await;
     storage
         .put(&path::snapshot(2), "broken".into())
         .await
         .unwrap();
-    let report = report(&storage).await;
+    let report = report(storage).await;
     assert!(report.is_good(), "{:?}", report.problems);
     assert_eq!(
         (report.orphans, report.orphan_bytes),

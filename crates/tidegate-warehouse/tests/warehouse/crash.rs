@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tidegate_core::clock::Clock;
-use tidegate_log::Storage;
+use tidegate_log::{Storage, StorageOptions};
 use tidegate_warehouse::{
     DatabaseError, DuckDbOptions, DuckDbWarehouse, Loader, LoaderOptions, RetryOptions, TableSpec,
     Warehouse, WarehouseReader,
@@ -76,7 +76,7 @@ fn child_loader(runtime: &tokio::runtime::Runtime) -> Option<(Loader, u64)> {
         std::env::var("TEST_DATABASE").ok()?,
         std::env::var("TEST_STORAGE").ok()?,
     );
-    let storage = Storage::open(&storage).unwrap();
+    let storage = Storage::open(&StorageOptions::new(storage)).unwrap();
     let records = runtime
         .block_on(tidegate_log::read_records(&storage, 1, 10_000))
         .unwrap();

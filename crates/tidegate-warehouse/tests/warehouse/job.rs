@@ -15,7 +15,8 @@ use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 use tidegate_core::clock::Clock;
 use tidegate_log::{
-    CommitLog, Counts, Draft, FileEntry, OpenOptions, Record, Span, Storage, WriterId, read_records,
+    CommitLog, Counts, Draft, FileEntry, OpenOptions, Record, Span, Storage, StorageOptions,
+    WriterId, read_records,
 };
 use tidegate_warehouse::{
     DuckDbOptions, DuckDbWarehouse, Loader, LoaderOptions, QueryLimits, TableKind, TableSpec,
@@ -54,7 +55,7 @@ impl Job {
         let folder = TempDir::new().unwrap();
         let runtime = Runtime::new().unwrap();
         let clock = Clock::manual(NEW_YEAR);
-        let storage = Storage::open(&url(&folder)).unwrap();
+        let storage = Storage::open(&StorageOptions::new(url(&folder))).unwrap();
         let options = OpenOptions {
             job_name: "test".into(),
             writer: WriterId::new(),

@@ -131,7 +131,7 @@ mod tests {
         let loaded =
             config::read("demo.toml", text, &["source.rate=5".to_owned()], &|_| None).unwrap();
         assert_eq!(loaded.warnings, "");
-        assert_eq!(loaded.config.storage_url, "file:some dir/data");
+        assert_eq!(loaded.config.storage.url, "file:some dir/data");
         assert_eq!(loaded.config.spec.event_time.delay.as_secs(), 10);
         assert_eq!(loaded.config.spec.event_time.idle_after.as_secs(), 5);
         assert_eq!(loaded.config.spec.windows.len(), 2);

@@ -23,7 +23,7 @@ pub(super) fn storage(error: &StorageError) -> Failure {
             .hint("make room and start again: it goes on from the last commit");
     }
     let exit = match error {
-        StorageError::UnknownScheme { .. } | StorageError::NotYet { .. } => Exit::InvalidConfig,
+        StorageError::UnknownScheme { .. } | StorageError::NoRegion { .. } => Exit::InvalidConfig,
         _ => Exit::Failure,
     };
     Failure::new(exit, chain(error))

@@ -22,7 +22,7 @@ const LISTED_MAX: usize = 20;
 /// Shows where a job stands, and its last records.
 pub(super) fn inspect(args: &InspectArgs) -> Result<Exit, Failure> {
     let config = load(&args.config)?.config;
-    let storage = Storage::open_existing(&config.storage_url).map_err(|e| failures::storage(&e))?;
+    let storage = Storage::open_existing(&config.storage).map_err(|e| failures::storage(&e))?;
     let (state, records) = runtime()?.block_on(async {
         let state = recover(&storage, Duration::ZERO)
             .await
@@ -169,7 +169,7 @@ fn more(out: &mut String, count: usize) {
 /// Reads everything again.
 pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     let config = load(&args.config)?.config;
-    let storage = Storage::open_existing(&config.storage_url).map_err(|e| failures::storage(&e))?;
+    let storage = Storage::open_existing(&config.storage).map_err(|e| failures::storage(&e))?;
     let is_live = std::io::stderr().is_terminal();
     let mut last = Instant::now();
     let report = runtime()?.block_on(tidegate_log::verify(&storage, &mut |progress| {
@@ -266,7 +266,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
 /// Finds, and removes if asked to, what crashes left behind.
 pub(super) fn gc(args: &GcArgs) -> Result<Exit, Failure> {
     let config = load(&args.config)?.config;
-    let storage = Storage::open_existing(&config.storage_url).map_err(|e| failures::storage(&e))?;
+    let storage = Storage::open_existing(&config.storage).map_err(|e| failures::storage(&e))?;
     let options = GarbageOptions {
         grace: args.grace,
         dry_run: !args.delete,

@@ -151,7 +151,7 @@ fn engine_options(config: &Config, how: &How) -> EngineOptions {
         job: config.name.clone(),
         spec: config.spec.clone(),
         source: config.source.clone(),
-        storage_url: config.storage_url.clone(),
+        storage: config.storage.clone(),
         warehouse: config.warehouse.as_ref().map(|warehouse| WarehouseOptions {
             path: warehouse.path.clone(),
             table: warehouse.table.clone(),

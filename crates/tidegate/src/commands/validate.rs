@@ -101,7 +101,7 @@ pub(super) fn describe(config: &Config) -> String {
         "storage",
         format!(
             "{}, a batch every {}, {} rows or {}",
-            config.storage_url,
+            config.storage.url,
             show_duration(config.batch.interval),
             show_count(config.batch.max_rows as u64),
             show_size(config.batch.max_bytes as u64)

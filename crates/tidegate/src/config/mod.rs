@@ -18,6 +18,7 @@ pub mod overrides;
 pub mod reader;
 pub mod show;
 pub mod source;
+pub mod storage;
 pub mod time;
 pub mod tree;
 pub mod units;
@@ -144,7 +145,7 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
     version(root);
     let name = name(root);
     let source = source::read(&root.section("source"), &name);
-    let storage_url = storage(&root.section("storage"));
+    let storage = storage::read(&root.section("storage"));
     let (spec, lookups) = job::read(root);
     let warehouse = warehouse(&root.section("warehouse"), &name);
     if let Some(warehouse) = &warehouse {
@@ -162,7 +163,7 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
     let config = Config {
         name,
         source: source?,
-        storage_url,
+        storage,
         warehouse,
         batch: batch(&root.section("batch")),
         load: load_options(&root.section("load")),
@@ -210,39 +211,6 @@ fn name(root: &Section<'_>) -> String {
         root.context().report(root.refuse(entry, message));
     }
     name
-}
-
-fn storage(section: &Section<'_>) -> String {
-    let url = section.required_string("url", "write url = \"file:./data\" in [storage]");
-    if let Some(entry) = section.entry("url").filter(|_| !url.is_empty()) {
-        let diagnostic = match url.split_once(':') {
-            Some(("file", path)) if !path.is_empty() && path != "//" => None,
-            Some(("memory", _)) => None,
-            Some(("file", _)) => Some(
-                section
-                    .refuse(entry, "has no path")
-                    .hint("write file:PATH, as in file:./data"),
-            ),
-            Some((scheme @ ("s3" | "gs" | "az" | "azure" | "abfs" | "http" | "https"), _)) => Some(
-                section
-                    .refuse(
-                        entry,
-                        format!("`{scheme}:` is not supported in this version"),
-                    )
-                    .hint("use file:PATH on a local disk"),
-            ),
-            _ => Some(
-                section
-                    .refuse(entry, format!("`{url}` is not a storage URL"))
-                    .hint("write file:PATH (local disk) or memory: (nothing survives the process)"),
-            ),
-        };
-        diagnostic
-            .into_iter()
-            .for_each(|d| section.context().report(d));
-    }
-    section.finish();
-    url
 }
 
 fn warehouse(section: &Section<'_>, job_name: &str) -> Option<WarehouseConfig> {

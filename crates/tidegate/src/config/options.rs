@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate_core::spec::JobSpec;
+use tidegate_log::StorageOptions;
 use tidegate_sources::SourceOptions;
 
 /// A whole configuration file.
@@ -14,8 +15,8 @@ pub struct Config {
     pub name: String,
     /// Where events come from.
     pub source: SourceOptions,
-    /// URL of the job's prefix in the object store.
-    pub storage_url: String,
+    /// The job's prefix in an object store.
+    pub storage: StorageOptions,
     /// Where rows go; `None` to stage only.
     pub warehouse: Option<WarehouseConfig>,
     /// When a micro-batch is written.

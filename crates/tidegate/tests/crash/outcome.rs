@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use duckdb::Connection;
-use tidegate_log::{FileEntry, JobState, Record, Storage, read_records, recover};
+use tidegate_log::{FileEntry, JobState, Record, Storage, StorageOptions, read_records, recover};
 
 use crate::common::Job;
 
@@ -121,7 +121,11 @@ impl Outcome {
 }
 
 fn log(job: &Job) -> (JobState, Vec<Record>) {
-    let storage = Storage::open_existing(&format!("file:{}", job.path("data").display())).unwrap();
+    let storage = Storage::open_existing(&StorageOptions::new(format!(
+        "file:{}",
+        job.path("data").display()
+    )))
+    .unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();

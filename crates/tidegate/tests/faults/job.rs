@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use duckdb::Connection;
-use tidegate_log::{JobState, Record, Storage, path, read_records, recover};
+use tidegate_log::{JobState, Record, Storage, StorageOptions, path, read_records, recover};
 
 use crate::common::{Job, repository_file};
 
@@ -47,7 +47,11 @@ pub(crate) fn records(job: &Job) -> u64 {
 
 /// What the log says.
 pub(crate) fn log(job: &Job) -> (JobState, Vec<Record>) {
-    let storage = Storage::open_existing(&format!("file:{}", job.path("data").display())).unwrap();
+    let storage = Storage::open_existing(&StorageOptions::new(format!(
+        "file:{}",
+        job.path("data").display()
+    )))
+    .unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
