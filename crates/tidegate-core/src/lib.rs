@@ -19,4 +19,5 @@ pub mod prepare;
 pub mod reject;
 pub mod rejected;
 pub mod spec;
+mod stored;
 pub mod window;

@@ -13,6 +13,7 @@ use tidegate_expr::{Expression, Planner, visible_schema};
 use crate::decode::arrow_type;
 use crate::lookup::can_look_up;
 use crate::spec::{AggregateFunction, FieldSpec, FieldType, JobSpec, WindowSpec};
+use crate::stored::stored_schema;
 use crate::window::{self, WindowPlan};
 
 /// Columns that every event gets besides those of its schema and its enrichments.
@@ -41,6 +42,8 @@ pub struct Plan {
     pub(crate) rules: Vec<NamedExpression>,
     pub(crate) rules_schema: SchemaRef,
     pub(crate) enrich: Vec<(NamedExpression, SchemaRef)>,
+    pub(crate) stored_schema: SchemaRef,
+    pub(crate) text_bytes_max: Option<usize>,
     pub(crate) event_schema: SchemaRef,
     pub(crate) visible_schema: SchemaRef,
     pub(crate) dedup_key: Vec<usize>,
@@ -210,12 +213,16 @@ impl Plan {
                         format!("`{name}` is or contains a map and cannot be a key"),
                     );
                 }
+                Ok(column) if is_text_when_stored(spec, &event_schema, column) => errors.add(
+                    &[&"deduplication", &"key", &index],
+                    format!("`{name}` is nested; this warehouse stores it as text, so that it cannot be a key"),
+                ),
                 Ok(column) => dedup_key.push(column),
                 Err(message) => errors.add(&[&"deduplication", &"key", &index], message),
             }
         }
 
-        let mut windows = Vec::new();
+        let mut windows: Vec<PlannedWindow> = Vec::new();
         for (index, window) in spec.windows.iter().enumerate() {
             if let Some(window) = plan_window(
                 window,
@@ -228,6 +235,22 @@ impl Plan {
                 windows.push(window);
             }
         }
+        for (index, window) in windows.iter().enumerate() {
+            let inputs = window.inputs.iter().flat_map(Expression::columns);
+            let inputs = inputs.filter_map(|name| event_schema.index_of(name).ok());
+            for column in window.groups.iter().copied().chain(inputs) {
+                if is_text_when_stored(spec, &event_schema, column) {
+                    let name = event_schema.field(column).name();
+                    errors.add(
+                        &[&"windows", &index],
+                        format!(
+                            "`{name}` is nested, and this warehouse stores it as text: windows are rebuilt from what is \
+                             stored. Add a column under [enrich] with the part that is needed, and use that"
+                        ),
+                    );
+                }
+            }
+        }
 
         let Some(event_time) = event_time else {
             return Err(errors.0);
@@ -236,6 +259,8 @@ impl Plan {
             return Err(errors.0);
         }
         Ok(Plan {
+            stored_schema: stored_schema(&event_schema, spec.stored),
+            text_bytes_max: spec.stored.text_bytes_max,
             fields: spec.fields.clone(),
             event_time,
             lookups,
@@ -249,9 +274,23 @@ impl Plan {
         })
     }
 
-    /// The schema of events and late events, as they are stored.
+    /// The schema of events and late events.
     pub fn event_schema(&self) -> &SchemaRef {
         &self.event_schema
+    }
+
+    /// The schema of events and late events in the files: [`crate::spec::StoredForm`] says how it differs.
+    pub fn stored_schema(&self) -> &SchemaRef {
+        &self.stored_schema
+    }
+
+    /// Columns of the event schema that are never null in an accepted event.
+    pub fn required_columns(&self) -> Vec<String> {
+        let required = self.fields.iter().filter(|field| field.required);
+        let mut columns: Vec<String> = required.map(|field| field.name.clone()).collect();
+        columns.push(self.event_time.column.clone());
+        columns.extend(SYSTEM_COLUMNS[..3].iter().map(ToString::to_string));
+        columns
     }
 
     /// Name of the column with the event's time.
@@ -316,6 +355,11 @@ impl Plan {
         columns.dedup();
         columns
     }
+}
+
+/// Whether a column is nested and the files have it as text, so that state cannot be rebuilt from it.
+fn is_text_when_stored(spec: &JobSpec, schema: &Schema, column: usize) -> bool {
+    spec.stored.nested_as_json && schema.field(column).data_type().is_nested()
 }
 
 /// Windows that one event can be in.

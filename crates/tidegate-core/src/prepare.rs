@@ -21,7 +21,8 @@ use crate::fingerprint::fingerprints;
 use crate::lookup::LookupTable;
 use crate::plan::Plan;
 use crate::reject::{Code, Reject, excerpt};
-use crate::rejected::rejected_batch;
+use crate::rejected::{oversized_batch, rejected_batch};
+use crate::stored::{to_stored, too_long};
 use crate::window::{WindowEncoder, WindowInput, micros};
 
 /// A chunk after all stateless work.
@@ -41,7 +42,7 @@ pub struct Prepared {
     pub read: u64,
     /// Bytes of payload.
     pub bytes: usize,
-    /// Rows of the event schema: all records that decoded.
+    /// Rows of the stored schema: all records that decoded.
     pub batch: RecordBatch,
     /// For each row, whether it is accepted; the others are among the rejected.
     pub accepted: Vec<bool>,
@@ -53,6 +54,8 @@ pub struct Prepared {
     pub windows: Vec<WindowInput>,
     /// The rejected records, if any.
     pub rejected: Option<RecordBatch>,
+    /// Rejected records that are longer than the warehouse can take, whole, if any.
+    pub oversized: Option<RecordBatch>,
     /// How often each reason occurred.
     pub rejected_by: BTreeMap<String, u64>,
 }
@@ -189,6 +192,16 @@ impl Preparer {
         let keys: Vec<&ArrayRef> = plan.dedup_key.iter().map(|c| batch.column(*c)).collect();
         let fingerprints = fingerprints(&keys, self.fingerprint_seed)?;
 
+        let batch = to_stored(batch, &plan.stored_schema)?;
+        for (row, column, length) in plan
+            .text_bytes_max
+            .map_or_else(Vec::new, |max| too_long(&batch, max))
+        {
+            let detail =
+                format!("column `{column}` has {length} bytes, more than the warehouse can take");
+            bad.add(row, Code::TooLong.as_str().to_owned(), &detail);
+        }
+
         let (accepted, rejects) = bad.finish(rows);
         let mut rejected_by = BTreeMap::new();
         for code in rejects.iter().flat_map(|r| &r.codes) {
@@ -210,8 +223,11 @@ impl Preparer {
             rejected: if rejects.is_empty() {
                 None
             } else {
-                Some(rejected_batch(chunk, &rejects, now)?)
+                Some(rejected_batch(chunk, &rejects, now, plan.text_bytes_max)?)
             },
+            oversized: plan
+                .text_bytes_max
+                .map_or(Ok(None), |max| oversized_batch(chunk, &rejects, now, max))?,
             rejected_by,
         })
     }

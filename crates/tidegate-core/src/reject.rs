@@ -29,6 +29,8 @@ pub enum Code {
     DuplicateKey,
     /// A required field is missing or null.
     Missing,
+    /// A text that is longer than the warehouse's columns can be.
+    TooLong,
     /// The event time cannot be read.
     EventTime,
     /// The event time is further in the future than allowed.
@@ -50,6 +52,7 @@ impl Code {
             Code::OutOfRange => "decode.out_of_range",
             Code::DuplicateKey => "decode.duplicate_key",
             Code::Missing => "decode.missing",
+            Code::TooLong => "text.too_long",
             Code::EventTime => "event_time.invalid",
             Code::EventTimeAhead => "event_time.too_far_ahead",
         }

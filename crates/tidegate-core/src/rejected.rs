@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Int32Array, Int64Array, LargeBinaryArray, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -27,7 +29,74 @@ pub fn rejected_schema() -> SchemaRef {
     ]))
 }
 
-/// The rejected records of a chunk as rows.
+/// The schema of rejected records that are too long for the warehouse: the bytes as they came.
+pub fn oversized_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("payload", DataType::LargeBinary, false),
+        Field::new("source_partition", DataType::Int32, false),
+        Field::new("source_offset", DataType::Int64, false),
+        Field::new("rejected_at", instant(), false),
+    ]))
+}
+
+/// The rejected records of a chunk whose row in `rejected` is cut, whole; none if there are none.
+///
+/// # Errors
+/// If Arrow refuses, which would be a bug here.
+pub(crate) fn oversized_batch(
+    chunk: &Chunk,
+    rejects: &[Reject],
+    now: i64,
+    text_bytes_max: usize,
+) -> Result<Option<RecordBatch>, ArrowError> {
+    let cut: Vec<usize> = rejects
+        .iter()
+        .map(|reject| reject.index)
+        .filter(|index| {
+            payload_text(chunk.payload(*index), Some(text_bytes_max))
+                .1
+                .ends_with(CUT)
+        })
+        .collect();
+    if cut.is_empty() {
+        return Ok(None);
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(LargeBinaryArray::from_iter_values(
+            cut.iter().map(|index| chunk.payload(*index)),
+        )),
+        Arc::new(Int32Array::from_value(chunk.partition, cut.len())),
+        Arc::new(Int64Array::from_iter_values(
+            cut.iter().map(|index| chunk.offsets()[*index]),
+        )),
+        Arc::new(TimestampMicrosecondArray::from_value(now, cut.len()).with_timezone(UTC)),
+    ];
+    RecordBatch::try_new(oversized_schema(), columns).map(Some)
+}
+
+/// What the encoding of a payload ends with that was cut.
+const CUT: &str = ",cut";
+
+/// A payload as text of at most `bytes_max` bytes, and how to read it.
+fn payload_text(payload: &[u8], bytes_max: Option<usize>) -> (String, &'static str) {
+    let max = bytes_max.unwrap_or(usize::MAX);
+    match std::str::from_utf8(payload) {
+        Ok(text) if text.len() <= max => (text.to_owned(), "utf8"),
+        Ok(text) => (text[..text.floor_char_boundary(max)].to_owned(), "utf8,cut"),
+        Err(_) => {
+            let engine = base64::engine::general_purpose::STANDARD;
+            // Four characters for three bytes.
+            let fits = max / 4 * 3;
+            match payload.get(..fits) {
+                Some(head) if head.len() < payload.len() => (engine.encode(head), "base64,cut"),
+                _ => (engine.encode(payload), "base64"),
+            }
+        }
+    }
+}
+
+/// The rejected records of a chunk as rows. With `text_bytes_max`, text is cut to that many bytes;
+/// `payload_encoding` says so.
 ///
 /// # Errors
 /// If Arrow refuses, which would be a bug here.
@@ -35,20 +104,17 @@ pub fn rejected_batch(
     chunk: &Chunk,
     rejects: &[Reject],
     now: i64,
+    text_bytes_max: Option<usize>,
 ) -> Result<RecordBatch, ArrowError> {
     let payloads: Vec<(String, &str)> = rejects
         .iter()
-        .map(|reject| {
-            let payload = chunk.payload(reject.index);
-            match std::str::from_utf8(payload) {
-                Ok(text) => (text.to_owned(), "utf8"),
-                Err(_) => (
-                    base64::engine::general_purpose::STANDARD.encode(payload),
-                    "base64",
-                ),
-            }
-        })
+        .map(|reject| payload_text(chunk.payload(reject.index), text_bytes_max))
         .collect();
+    let detail_max = text_bytes_max.unwrap_or(usize::MAX);
+    let details = rejects.iter().map(|reject| {
+        let end = reject.detail.floor_char_boundary(detail_max);
+        &reject.detail[..end]
+    });
     let count = rejects.len();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(
@@ -60,9 +126,7 @@ pub fn rejected_batch(
         Arc::new(StringArray::from_iter_values(
             rejects.iter().map(|r| r.codes.join(",")),
         )),
-        Arc::new(StringArray::from_iter_values(
-            rejects.iter().map(|r| &r.detail),
-        )),
+        Arc::new(StringArray::from_iter_values(details)),
         Arc::new(Int32Array::from_value(chunk.partition, count)),
         Arc::new(Int64Array::from_iter_values(
             rejects.iter().map(|r| chunk.offsets()[r.index]),

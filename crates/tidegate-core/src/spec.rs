@@ -22,6 +22,18 @@ pub struct JobSpec {
     pub dedup_key: Vec<String>,
     /// Windowed aggregates.
     pub windows: Vec<WindowSpec>,
+    /// The form in which events are stored.
+    pub stored: StoredForm,
+}
+
+/// The form in which events are stored, where a warehouse cannot take every value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoredForm {
+    /// Lists, structs and maps are stored as JSON text.
+    pub nested_as_json: bool,
+    /// An event with a longer text than this, in bytes, is rejected; the payload of a reject is cut to it,
+    /// and kept whole in the dataset `oversized`. None for no limit.
+    pub text_bytes_max: Option<usize>,
 }
 
 /// A field of the event.

@@ -14,7 +14,7 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use tidegate_core::plan::Plan;
-use tidegate_core::rejected::rejected_schema;
+use tidegate_core::rejected::{oversized_schema, rejected_schema};
 use tidegate_log::Draft;
 
 use crate::error::EngineError;
@@ -83,7 +83,7 @@ impl Properties {
                 .set_statistics_enabled(EnabledStatistics::Chunk)
                 .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
         };
-        let schema = plan.event_schema();
+        let schema = plan.stored_schema();
         let mut events = base();
         for field in schema.fields() {
             let path = ColumnPath::from(field.name().clone());
@@ -128,6 +128,13 @@ fn encode_batch(
         let mut file = File::new("rejected", now, &rejected_schema(), &properties.other);
         for rejected in batch.rejected {
             file.add(rejected, None);
+        }
+        files.push(file);
+    }
+    if !batch.oversized.is_empty() {
+        let mut file = File::new("oversized", now, &oversized_schema(), &properties.other);
+        for oversized in batch.oversized {
+            file.add(oversized, None);
         }
         files.push(file);
     }
@@ -194,7 +201,7 @@ fn events(
                     File::new(
                         "events",
                         hour * HOUR,
-                        plan.event_schema(),
+                        plan.stored_schema(),
                         &properties.events,
                     )
                 })
@@ -215,11 +222,13 @@ fn late(
     for rows in judged.iter().filter(|rows| !rows.late.is_empty()) {
         let times = || rows.late.iter().map(|row| rows.times[*row as usize]);
         let range = times().min().zip(times().max());
-        file.get_or_insert_with(|| File::new("late", now, plan.event_schema(), &properties.events))
-            .add(
-                take_record_batch(&rows.batch, &UInt32Array::from(rows.late.clone()))?,
-                range,
-            );
+        file.get_or_insert_with(|| {
+            File::new("late", now, plan.stored_schema(), &properties.events)
+        })
+        .add(
+            take_record_batch(&rows.batch, &UInt32Array::from(rows.late.clone()))?,
+            range,
+        );
     }
     Ok(file)
 }

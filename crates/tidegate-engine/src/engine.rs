@@ -91,17 +91,18 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         "job recovered"
     );
 
+    let place = load::Place {
+        plan: &plan,
+        log: log.state(),
+        storage: &storage,
+        runtime,
+        clock: &options.clock,
+    };
     let loader = match &options.warehouse {
-        Some(warehouse) => Some(load::open(
-            warehouse,
-            &options.load,
-            &plan,
-            log.state(),
-            &storage,
-            runtime,
-            &options.clock,
-        )?),
-        None => None,
+        Some(warehouse) if !options.load.separate => {
+            Some(load::open(warehouse, &options.load, &place)?)
+        }
+        _ => None,
     };
     let reader = loader.as_ref().and_then(load::JobLoader::reader);
     let source = tidegate_sources::open(

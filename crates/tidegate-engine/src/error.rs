@@ -6,9 +6,10 @@ use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 use tidegate_core::plan::SpecError;
 use tidegate_core::prepare::PrepareError;
-use tidegate_log::{CommitError, OpenError, StorageError};
+use tidegate_log::{CommitError, OpenError, ReadError, StorageError};
 use tidegate_sources::SourceError;
-use tidegate_warehouse::{LoaderError, OpenError as WarehouseOpenError};
+use tidegate_warehouse::redshift::OpenError as RedshiftOpenError;
+use tidegate_warehouse::{LoadFault, LoaderError, OpenError as WarehouseOpenError};
 
 /// Why a job could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,40 @@ pub enum EngineError {
     /// The warehouse cannot be opened.
     #[error("warehouse: {0}")]
     Warehouse(#[from] WarehouseOpenError),
+    /// Redshift cannot be opened.
+    #[error("warehouse: {0}")]
+    Redshift(#[from] RedshiftOpenError),
+    /// There is nothing to load into.
+    #[error(
+        "warehouse.url is `none`: there is nothing to load into. Set it to duckdb:PATH or redshift://DATABASE/SCHEMA"
+    )]
+    NoWarehouse,
+    /// There is nothing to load.
+    #[error(
+        "there is no commit log at `{0}` yet; start `tidegate run` first, or check storage.url"
+    )]
+    NoLog(String),
+    /// The log is another job's.
+    #[error(
+        "the log at `{url}` is of job `{found}`, and this is job `{expected}`; check storage.url and name"
+    )]
+    OtherJob {
+        /// Where the log is.
+        url: String,
+        /// Name of the job in the configuration.
+        expected: String,
+        /// Name of the job in the log.
+        found: String,
+    },
+    /// The log cannot be read.
+    #[error("cannot read the commit log: {0}")]
+    ReadLog(ReadError),
+    /// Only Redshift is loaded by SQL and manifests alone.
+    #[error("--dry-run shows SQL and manifests for Redshift; DuckDB is loaded by many small steps")]
+    NoDryRun,
+    /// The next load cannot be planned.
+    #[error("cannot plan the next load: {0}")]
+    DryRun(Box<LoadFault>),
     /// The warehouse has loads of commits that the log does not have.
     #[error(
         "the warehouse has commits up to record {loaded}, but the commit log ends at record {last}: the log has lost \

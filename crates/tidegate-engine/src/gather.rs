@@ -28,6 +28,7 @@ pub(crate) struct Batch {
     pub(crate) rejected_by: BTreeMap<String, u64>,
     pub(crate) judged: Vec<Judged>,
     pub(crate) rejected: Vec<RecordBatch>,
+    pub(crate) oversized: Vec<RecordBatch>,
     pub(crate) closed: Vec<ClosedWindows>,
     /// The bounded source has ended with this batch.
     pub(crate) complete: bool,
@@ -46,6 +47,7 @@ impl Batch {
             rejected_by: BTreeMap::new(),
             judged: Vec::new(),
             rejected: Vec::new(),
+            oversized: Vec::new(),
             closed: plan.windows().map(|_| ClosedWindows::default()).collect(),
             complete: false,
             bytes: 0,
@@ -87,6 +89,7 @@ impl Batch {
             *self.rejected_by.entry(code).or_insert(0) += count;
         }
         self.rejected.extend(prepared.rejected);
+        self.oversized.extend(prepared.oversized);
         self.bytes += prepared.bytes;
         self.cost += cost;
         if verdict.events > 0 || !verdict.late.is_empty() {

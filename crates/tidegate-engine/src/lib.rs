@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod gather;
 mod load;
+mod load_alone;
 mod lookups;
 mod options;
 mod parquet_file;
@@ -24,5 +25,8 @@ mod work;
 
 pub use engine::{Engine, Handle};
 pub use error::EngineError;
-pub use options::{BatchOptions, EngineOptions, LoadOptions, LookupSource, WarehouseOptions};
+pub use load_alone::LoadAlone;
+pub use options::{
+    BatchOptions, EngineOptions, LoadOptions, LookupSource, WarehouseKind, WarehouseOptions,
+};
 pub use status::{BatchStatus, LoadStatus, Phase, Status, Summary};

@@ -9,13 +9,13 @@ use tidegate_core::rejected::rejected_schema;
 use tidegate_core::spec::AggregateFunction;
 use tidegate_log::{JobState, Storage};
 use tidegate_warehouse::{
-    DuckDbOptions, DuckDbWarehouse, LoadReport, Loader, LoaderError, LoaderOptions, Reach,
-    TableKind, TableSpec, ViewMerge, Warehouse, WarehouseReader,
+    DuckDbWarehouse, LoadReport, Loader, LoaderError, LoaderOptions, Reach, RedshiftOptions,
+    RedshiftWarehouse, TableKind, TableSpec, ViewMerge, Warehouse, WarehouseReader,
 };
 use tokio::runtime::Handle;
 
 use crate::error::EngineError;
-use crate::options::{LoadOptions, WarehouseOptions};
+use crate::options::{LoadOptions, WarehouseKind, WarehouseOptions};
 use crate::shared::Shared;
 use crate::status::LoadStatus;
 
@@ -31,29 +31,33 @@ pub(crate) struct JobLoader {
     interval: Duration,
 }
 
+/// What a loader is opened with.
+pub(crate) struct Place<'a> {
+    pub(crate) plan: &'a Plan,
+    /// The log as it stands.
+    pub(crate) log: &'a JobState,
+    pub(crate) storage: &'a Storage,
+    pub(crate) runtime: &'a Handle,
+    pub(crate) clock: &'a Clock,
+}
+
 /// Opens the warehouse of a job. Must not be called from a thread of the runtime.
 pub(crate) fn open(
     options: &WarehouseOptions,
     load: &LoadOptions,
-    plan: &Plan,
-    log: &JobState,
-    storage: &Storage,
-    runtime: &Handle,
-    clock: &Clock,
+    place: &Place<'_>,
 ) -> Result<JobLoader, EngineError> {
-    let database = DuckDbOptions {
-        memory_limit_bytes: options.memory_limit,
-        threads: options.threads,
+    let warehouse: Box<dyn Warehouse> = match &options.kind {
+        WarehouseKind::DuckDb { path, bounds } => Box::new(DuckDbWarehouse::open(
+            path,
+            place.log.job.as_str(),
+            tables(options, place.plan),
+            bounds,
+            place.clock.now_micros(),
+        )?),
+        WarehouseKind::Redshift(redshift) => Box::new(open_redshift(options, redshift, place)?),
     };
-    let tables = tables(options, plan);
-    let warehouse = DuckDbWarehouse::open(
-        &options.path,
-        log.job.as_str(),
-        tables,
-        &database,
-        clock.now_micros(),
-    )?;
-    let (loaded, last) = (warehouse.loaded_seq(), log.last_seq);
+    let (loaded, last) = (warehouse.loaded_seq(), place.log.last_seq);
     if loaded > last {
         return Err(EngineError::WarehouseAhead { loaded, last });
     }
@@ -61,19 +65,36 @@ pub(crate) fn open(
         rows_max: load.max_rows,
         analyze_every: load.analyze_every,
         checkpoint_every: load.checkpoint_every,
+        vacuum_every: load.vacuum_every,
         ..LoaderOptions::default()
     };
     let loader = Loader::new(
-        Box::new(warehouse),
-        storage.clone(),
-        runtime.clone(),
-        clock.clone(),
+        warehouse,
+        place.storage.clone(),
+        place.runtime.clone(),
+        place.clock.clone(),
         bounds,
     );
     Ok(JobLoader {
         loader,
         interval: load.interval,
     })
+}
+
+/// A Redshift, opened for a job.
+pub(crate) fn open_redshift(
+    options: &WarehouseOptions,
+    redshift: &RedshiftOptions,
+    place: &Place<'_>,
+) -> Result<RedshiftWarehouse, EngineError> {
+    Ok(RedshiftWarehouse::open(
+        redshift,
+        place.log.job.as_str(),
+        tables(options, place.plan),
+        place.storage,
+        place.runtime,
+        place.clock.now_micros(),
+    )?)
 }
 
 impl JobLoader {
@@ -131,6 +152,42 @@ impl JobLoader {
         }
     }
 
+    /// Loads every interval until `stopped` says so, or with `once` until nothing is left; each load is
+    /// shown to `each`.
+    pub(crate) fn run_alone(
+        &mut self,
+        once: bool,
+        stopped: &dyn Fn() -> bool,
+        each: &mut dyn FnMut(&LoadReport),
+    ) -> Result<(), LoaderError> {
+        let mut pause = self.interval;
+        while !stopped() {
+            let more = match self.loader.tick() {
+                Ok(tick) => {
+                    pause = self.interval;
+                    if let Some(report) = &tick.load {
+                        each(report);
+                    }
+                    tick.more
+                }
+                Err(error) if once => return Err(error),
+                Err(error) => {
+                    tracing::error!("{error}; loading is tried again");
+                    pause = (pause * 2).min(PAUSE_MAX);
+                    false
+                }
+            };
+            if once && !more {
+                return Ok(());
+            }
+            let due = Instant::now() + if more { Duration::ZERO } else { pause };
+            while Instant::now() < due && !stopped() {
+                std::thread::sleep(TICK);
+            }
+        }
+        Ok(())
+    }
+
     /// One load; says whether there is more to load at once.
     fn tick(&mut self, shared: &Shared) -> Result<bool, LoaderError> {
         let tick = self.loader.tick()?;
@@ -162,7 +219,7 @@ fn tables(options: &WarehouseOptions, plan: &Plan) -> Vec<TableSpec> {
         name: options.table.clone(),
         datasets: vec!["events".to_owned(), "late".to_owned()],
         columns: columns(plan.event_schema()),
-        required: required(plan.event_schema()),
+        required: plan.required_columns(),
         kind: if options.upsert_key.is_empty() {
             TableKind::Append
         } else {

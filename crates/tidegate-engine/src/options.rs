@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate_core::clock::Clock;
-use tidegate_core::spec::JobSpec;
+use tidegate_core::spec::{JobSpec, StoredForm};
 use tidegate_log::StorageOptions;
 use tidegate_sources::SourceOptions;
+use tidegate_warehouse::redshift::options::VARCHAR_MAX;
+use tidegate_warehouse::{DuckDbOptions, RedshiftOptions};
 
 /// Everything that a job needs to run.
 #[derive(Debug, Clone)]
@@ -61,8 +63,8 @@ impl Default for BatchOptions {
 /// Where rows go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WarehouseOptions {
-    /// The DuckDB file.
-    pub path: PathBuf,
+    /// Which warehouse.
+    pub kind: WarehouseKind,
     /// Table for events and late events.
     pub table: String,
     /// Table for rejected records.
@@ -71,10 +73,34 @@ pub struct WarehouseOptions {
     pub upsert_key: Vec<String>,
     /// How far back in event time a row can be that an update replaces; `None` for any.
     pub reach: Option<Duration>,
-    /// Bytes of memory for the warehouse; `None` for its own default.
-    pub memory_limit: Option<usize>,
-    /// Threads of the warehouse; `None` for its own default.
-    pub threads: Option<usize>,
+}
+
+/// Which warehouse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WarehouseKind {
+    /// DuckDB, embedded.
+    DuckDb {
+        /// Its file.
+        path: PathBuf,
+        /// Bounds of the database.
+        bounds: DuckDbOptions,
+    },
+    /// Amazon Redshift.
+    Redshift(RedshiftOptions),
+}
+
+impl WarehouseKind {
+    /// The form in which this warehouse needs events to be stored.
+    pub fn stored_form(&self) -> StoredForm {
+        match self {
+            WarehouseKind::DuckDb { .. } => StoredForm::default(),
+            // What COPY makes of nested Parquet columns is not documented well enough to rely on.
+            WarehouseKind::Redshift(_) => StoredForm {
+                nested_as_json: true,
+                text_bytes_max: Some(VARCHAR_MAX as usize),
+            },
+        }
+    }
 }
 
 /// When commits are loaded.
@@ -86,8 +112,12 @@ pub struct LoadOptions {
     pub max_rows: u64,
     /// Time between runs of ANALYZE.
     pub analyze_every: Duration,
-    /// Time between checkpoints of the database.
+    /// Time between checkpoints of a DuckDB.
     pub checkpoint_every: Duration,
+    /// Time between runs of VACUUM on Redshift.
+    pub vacuum_every: Duration,
+    /// Another process loads (`tidegate load`): this one only commits.
+    pub separate: bool,
 }
 
 impl Default for LoadOptions {
@@ -97,6 +127,8 @@ impl Default for LoadOptions {
             max_rows: 2_000_000,
             analyze_every: Duration::from_secs(600),
             checkpoint_every: Duration::from_secs(300),
+            vacuum_every: Duration::from_secs(86_400),
+            separate: false,
         }
     }
 }

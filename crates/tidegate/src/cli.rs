@@ -43,6 +43,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Runs a pipeline until Ctrl-C or SIGTERM, or until its source has been read
     Run(RunArgs),
+    /// Loads what another process commits: the loader as a process of its own
+    Load(LoadArgs),
     /// Checks a configuration without touching anything: every error at once
     Validate(ValidateArgs),
     /// Asks the warehouse a question in SQL, also while the pipeline runs
@@ -103,6 +105,20 @@ pub struct RunArgs {
     /// How it is shown.
     #[command(flatten)]
     pub progress: ProgressArgs,
+}
+
+/// `tidegate load`
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Loads what is committed now, and ends
+    #[arg(long)]
+    pub once: bool,
+    /// Prints the SQL and the manifests of the next load into Redshift, and loads nothing
+    #[arg(long, conflicts_with = "once")]
+    pub dry_run: bool,
 }
 
 /// How progress is shown.

@@ -14,7 +14,8 @@ use tidegate_core::decode::{Decoded, Decoder, arrow_type};
 use tidegate_core::plan::{Plan, SpecError};
 use tidegate_core::prepare::{Prepared, Preparer};
 use tidegate_core::spec::{
-    AggregateFunction, AggregateSpec, EventTimeSpec, FieldSpec, JobSpec, NamedExpr, WindowSpec,
+    AggregateFunction, AggregateSpec, EventTimeSpec, FieldSpec, JobSpec, NamedExpr, StoredForm,
+    WindowSpec,
 };
 
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -140,6 +141,7 @@ pub(crate) fn plain_job(specs: &[&str]) -> JobSpec {
         lookups: Vec::new(),
         dedup_key: Vec::new(),
         windows: Vec::new(),
+        stored: StoredForm::default(),
     }
 }
 
@@ -210,6 +212,7 @@ pub(crate) fn transactions() -> JobSpec {
             window("transactions_1m", MINUTE, MINUTE, &["status"], &all),
             window("transactions_5m", 5 * MINUTE, MINUTE, &["status"], &all),
         ],
+        stored: StoredForm::default(),
     }
 }
 

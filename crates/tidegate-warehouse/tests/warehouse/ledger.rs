@@ -52,7 +52,10 @@ fn the_same_records_are_not_loaded_twice() {
         matches!(error.fault, LoadFault::NotNext { ledger: 3 }),
         "{error}"
     );
-    assert!(!error.is_transient());
+    assert!(
+        error.is_transient(),
+        "another loader was first: it is gone on behind it"
+    );
     assert_eq!(
         ask(&warehouse.reader().unwrap(), "SELECT count(*) FROM t"),
         "4\n"

@@ -5,6 +5,7 @@ use std::error::Error;
 use tidegate_engine::EngineError;
 use tidegate_log::{CommitError, GarbageError, OpenError, ReadError, StorageError};
 use tidegate_sources::SourceError;
+use tidegate_warehouse::redshift::OpenError as RedshiftError;
 use tidegate_warehouse::{
     DatabaseError, LoadFault, LoaderError, OpenError as WarehouseError, SchemaError,
 };
@@ -114,6 +115,16 @@ pub(super) fn warehouse(error: &WarehouseError) -> Failure {
     }
 }
 
+/// Redshift cannot be opened for loading.
+fn redshift(error: &RedshiftError) -> Failure {
+    let exit = match error {
+        RedshiftError::Schema { error: schema, .. } if schema.is_transient() => Exit::Temporary,
+        RedshiftError::Schema { .. } => Exit::Failure,
+        RedshiftError::Table(_) | RedshiftError::Storage(_) => Exit::InvalidConfig,
+    };
+    Failure::new(exit, chain(error))
+}
+
 /// What is committed could not be loaded.
 pub(super) fn load(error: &LoaderError) -> Failure {
     let exit = match error {
@@ -133,9 +144,13 @@ pub(super) fn load(error: &LoaderError) -> Failure {
 /// The pipeline could not start, or stopped.
 pub(super) fn engine(error: &EngineError) -> Failure {
     match error {
-        EngineError::Spec(_) | EngineError::Unbounded | EngineError::Lookup { .. } => {
-            Failure::new(Exit::InvalidConfig, chain(error))
-        }
+        EngineError::Spec(_)
+        | EngineError::Unbounded
+        | EngineError::Lookup { .. }
+        | EngineError::NoWarehouse
+        | EngineError::OtherJob { .. } => Failure::new(Exit::InvalidConfig, chain(error)),
+        EngineError::Redshift(error) => redshift(error),
+        EngineError::ReadLog(error) => read(error),
         EngineError::Storage(error) => storage(error),
         EngineError::Open(error) => open(error),
         EngineError::Commit(error) => commit(error),
@@ -149,6 +164,9 @@ pub(super) fn engine(error: &EngineError) -> Failure {
         | EngineError::Encode(_)
         | EngineError::Arrow(_)
         | EngineError::Gap { .. }
+        | EngineError::NoLog(_)
+        | EngineError::NoDryRun
+        | EngineError::DryRun(_)
         | EngineError::Panicked(_)
         | EngineError::Thread(_) => other(error),
     }

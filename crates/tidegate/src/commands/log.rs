@@ -9,7 +9,7 @@ use tidegate_core::clock::Clock;
 use tidegate_log::garbage::GarbageOptions;
 use tidegate_log::{JobState, Record, Storage, collect_garbage, read_records, recover};
 
-use super::{failures, load, runtime};
+use super::{failures, load_config, runtime};
 use crate::cli::{GcArgs, InspectArgs, SummaryFormat, VerifyArgs};
 use crate::config::time;
 use crate::config::units::{show_count, show_size};
@@ -21,7 +21,7 @@ const LISTED_MAX: usize = 20;
 
 /// Shows where a job stands, and its last records.
 pub(super) fn inspect(args: &InspectArgs) -> Result<Exit, Failure> {
-    let config = load(&args.config)?.config;
+    let config = load_config(&args.config)?.config;
     let storage = Storage::open_existing(&config.storage).map_err(|e| failures::storage(&e))?;
     let (state, records) = runtime()?.block_on(async {
         let state = recover(&storage, Duration::ZERO)
@@ -168,7 +168,7 @@ fn more(out: &mut String, count: usize) {
 
 /// Reads everything again.
 pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
-    let config = load(&args.config)?.config;
+    let config = load_config(&args.config)?.config;
     let storage = Storage::open_existing(&config.storage).map_err(|e| failures::storage(&e))?;
     let is_live = std::io::stderr().is_terminal();
     let mut last = Instant::now();
@@ -265,7 +265,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
 
 /// Finds, and removes if asked to, what crashes left behind.
 pub(super) fn gc(args: &GcArgs) -> Result<Exit, Failure> {
-    let config = load(&args.config)?.config;
+    let config = load_config(&args.config)?.config;
     let storage = Storage::open_existing(&config.storage).map_err(|e| failures::storage(&e))?;
     let options = GarbageOptions {
         grace: args.grace,

@@ -10,6 +10,7 @@ use crate::terminal::Terminal;
 
 mod demo;
 mod failures;
+mod load;
 mod log;
 mod produce;
 mod query;
@@ -24,6 +25,7 @@ pub fn dispatch(command: Command, terminal: &Terminal) -> Result<Exit, Failure> 
     match command {
         Command::Demo(args) => demo::demo(&args, terminal),
         Command::Run(args) => run::run(&args, terminal),
+        Command::Load(args) => load::run(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Query(args) => query::query(&args),
         Command::Produce(args) => produce::produce(&args),
@@ -49,7 +51,7 @@ fn config_file(args: &ConfigArgs) -> Result<PathBuf, Failure> {
 }
 
 /// Loads the configuration that is meant, and prints its warnings.
-fn load(args: &ConfigArgs) -> Result<Loaded, Failure> {
+fn load_config(args: &ConfigArgs) -> Result<Loaded, Failure> {
     load_file(&config_file(args)?, &args.set)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate_warehouse::format::{Format, RowWriter};
 use tidegate_warehouse::{QueryError, WarehouseReader};
 
-use super::{failures, load};
+use super::{failures, load_config};
 use crate::cli::{QueryArgs, QueryFormat};
 use crate::exit::{Exit, Failure, chain};
 use crate::socket::{self, AskError, Question};
@@ -17,12 +17,18 @@ const SQL_BYTES_MAX: u64 = 1 << 20;
 
 /// Asks, and prints the answer.
 pub(super) fn query(args: &QueryArgs) -> Result<Exit, Failure> {
-    let config = load(&args.config)?.config;
+    let config = load_config(&args.config)?.config;
     let Some(warehouse) = &config.warehouse else {
         return Err(
             Failure::other("this job has no warehouse: warehouse.url is \"none\"")
                 .hint("its files are Parquet: ask them with a tool of your own"),
         );
+    };
+    let Some(file) = warehouse.file() else {
+        return Err(Failure::other(
+            "this job's warehouse is Redshift, which has clients of its own",
+        )
+        .hint("ask it with the query editor, psql, or `aws redshift-data execute-statement`"));
     };
     let question = Question {
         sql: if args.sql == "-" {
@@ -34,8 +40,8 @@ pub(super) fn query(args: &QueryArgs) -> Result<Exit, Failure> {
         timeout_ms: u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX),
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let asked = match socket::ask(&warehouse.path, &question, &mut out) {
-        Err(AskError::NotRunning) => ask_file(&warehouse.path, &question, &mut out),
+    let asked = match socket::ask(file, &question, &mut out) {
+        Err(AskError::NotRunning) => ask_file(file, &question, &mut out),
         Err(AskError::Out(error)) => writing(&error),
         Err(error) => Err(failures::other(&error)),
         Ok(()) => Ok(()),

@@ -9,7 +9,7 @@ use tidegate_engine::{
     BatchOptions, Engine, EngineOptions, Handle, LoadOptions, LookupSource, WarehouseOptions,
 };
 
-use super::{failures, load, query, runtime};
+use super::{failures, load_config, query, runtime};
 use crate::cli::{ProgressArgs, RunArgs};
 use crate::config::options::Config;
 use crate::exit::{Exit, Failure};
@@ -36,7 +36,7 @@ pub(super) struct How {
 
 /// Runs a configuration and prints the summary.
 pub(super) fn run(args: &RunArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let loaded = load(&args.config)?;
+    let loaded = load_config(&args.config)?;
     let how = How {
         until_caught_up: args.until_caught_up,
         now: args.now,
@@ -69,7 +69,7 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
         None => None,
     };
     let handle = tokio::select! {
-        started = Engine::start(engine_options(config, how)) => started.map_err(|error| failures::engine(&error))?,
+        started = Engine::start(engine_options(config, how.until_caught_up, how.now)) => started.map_err(|error| failures::engine(&error))?,
         exit = signals.next() => {
             return Err(Failure::new(exit, "stopped while it was starting").hint("nothing was read; start it again"));
         }
@@ -120,7 +120,8 @@ fn serve_queries(config: &Config, handle: &Handle, tasks: &mut Tasks) {
     let (Some(warehouse), Some(reader)) = (&config.warehouse, handle.warehouse()) else {
         return;
     };
-    match socket::Server::bind(&warehouse.path) {
+    let Some(file) = warehouse.file() else { return };
+    match socket::Server::bind(file) {
         Ok(server) => {
             tasks.spawn(async move { server.serve(query::answerer(reader)).await });
         }
@@ -146,20 +147,23 @@ impl Tasks {
     }
 }
 
-fn engine_options(config: &Config, how: &How) -> EngineOptions {
+/// What the engine is told. `now` is the present, if it is not the machine's.
+pub(super) fn engine_options(
+    config: &Config,
+    until_caught_up: bool,
+    now: Option<i64>,
+) -> EngineOptions {
     EngineOptions {
         job: config.name.clone(),
         spec: config.spec.clone(),
         source: config.source.clone(),
         storage: config.storage.clone(),
         warehouse: config.warehouse.as_ref().map(|warehouse| WarehouseOptions {
-            path: warehouse.path.clone(),
+            kind: warehouse.kind.clone(),
             table: warehouse.table.clone(),
             rejected_table: warehouse.rejected_table.clone(),
             upsert_key: config.upsert_key.clone(),
             reach: warehouse.reach,
-            memory_limit: warehouse.memory_limit,
-            threads: warehouse.threads,
         }),
         batch: BatchOptions {
             interval: config.batch.interval,
@@ -176,6 +180,8 @@ fn engine_options(config: &Config, how: &How) -> EngineOptions {
             max_rows: config.load.max_rows,
             analyze_every: config.load.analyze_every,
             checkpoint_every: config.load.checkpoint_every,
+            vacuum_every: config.load.vacuum_every,
+            separate: config.load.separate,
         },
         lookups: config
             .lookups
@@ -186,7 +192,7 @@ fn engine_options(config: &Config, how: &How) -> EngineOptions {
                 reload_every: lookup.reload_every,
             })
             .collect(),
-        until_caught_up: how.until_caught_up,
-        clock: how.now.map_or(Clock::System, Clock::manual),
+        until_caught_up,
+        clock: now.map_or(Clock::System, Clock::manual),
     }
 }

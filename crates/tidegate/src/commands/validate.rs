@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use tidegate_core::plan::Plan;
+use tidegate_engine::WarehouseKind;
 use tidegate_sources::SourceOptions;
+use tidegate_warehouse::redshift::options::Target;
 
-use super::load;
+use super::load_config;
 use crate::cli::ValidateArgs;
 use crate::config::options::Config;
 use crate::config::show;
@@ -15,14 +17,14 @@ use crate::output;
 
 /// Says whether a configuration is valid, and what it would do.
 pub(super) fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
-    let loaded = load(&args.config)?;
+    let loaded = load_config(&args.config)?;
     output::answer(&format!("valid\n{}", describe(&loaded.config)))?;
     Ok(Exit::Success)
 }
 
 /// Prints the effective configuration.
 pub(super) fn show(args: &ValidateArgs) -> Result<Exit, Failure> {
-    let loaded = load(&args.config)?;
+    let loaded = load_config(&args.config)?;
     output::answer(&show::show(&loaded.tree))?;
     Ok(Exit::Success)
 }
@@ -117,15 +119,36 @@ pub(super) fn describe(config: &Config) -> String {
                     key => format!("one row for each {}", key.join(", ")),
                 };
                 format!(
-                    "{}, table {} ({key}), a load every {}",
-                    warehouse.path.display(),
+                    "{}, table {} ({key}), a load every {}{}",
+                    place(&warehouse.kind),
                     warehouse.table,
-                    show_duration(config.load.interval)
+                    show_duration(config.load.interval),
+                    if config.load.separate {
+                        " by `tidegate load`"
+                    } else {
+                        ""
+                    }
                 )
             }
         },
     );
     out
+}
+
+fn place(kind: &WarehouseKind) -> String {
+    match kind {
+        WarehouseKind::DuckDb { path, .. } => path.display().to_string(),
+        WarehouseKind::Redshift(redshift) => {
+            let target = match &redshift.target {
+                Target::Workgroup(name) => format!("workgroup {name}"),
+                Target::Cluster(name) => format!("cluster {name}"),
+            };
+            format!(
+                "Redshift {target}, {}.{}",
+                redshift.database, redshift.schema
+            )
+        }
+    }
 }
 
 fn source(source: &SourceOptions) -> String {

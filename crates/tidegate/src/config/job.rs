@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate_core::spec::{
     AggregateFunction, AggregateSpec, EventTimeSpec, FieldSpec, FieldType, JobSpec, LookupColumn,
-    LookupSpec, NamedExpr, WindowSpec,
+    LookupSpec, NamedExpr, StoredForm, WindowSpec,
 };
 
 use super::diagnostics::Diagnostic;
@@ -42,6 +42,7 @@ pub fn read(root: &Section<'_>) -> (JobSpec, Vec<LookupFile>) {
             lookups,
             dedup_key,
             windows,
+            stored: StoredForm::default(),
         },
         files,
     )

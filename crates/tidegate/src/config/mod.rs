@@ -22,13 +22,14 @@ pub mod storage;
 pub mod time;
 pub mod tree;
 pub mod units;
+pub mod warehouse;
 
 use diagnostics::{Diagnostic, Severity, SourceMap};
-use options::{BatchConfig, Config, LoadConfig, WarehouseConfig};
+use options::{BatchConfig, Config, LoadConfig};
 use reader::{Context, Section};
 use tidegate_core::plan::Plan;
 use tidegate_sources::SourceOptions;
-use tree::{Entry, Origin, Table};
+use tree::Table;
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -146,15 +147,18 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
     let name = name(root);
     let source = source::read(&root.section("source"), &name);
     let storage = storage::read(&root.section("storage"));
-    let (spec, lookups) = job::read(root);
-    let warehouse = warehouse(&root.section("warehouse"), &name);
+    let (mut spec, lookups) = job::read(root);
+    let warehouse = warehouse::read(root, &name);
     if let Some(warehouse) = &warehouse {
         let windows: Vec<&str> = spec.windows.iter().map(|w| w.name.as_str()).collect();
-        table_names(root, warehouse, &windows);
+        warehouse::table_names(root, warehouse, &windows);
     }
     let upsert = root.section("upsert");
     let upsert_key = upsert.strings("key").unwrap_or_default();
     upsert.finish();
+    if let Some(warehouse) = &warehouse {
+        spec.stored = warehouse.kind.stored_form();
+    }
     let mut source = source;
     if let Some(SourceOptions::Generator(options)) = &mut source {
         // It makes late events and repeats that fit the watermark.
@@ -213,89 +217,6 @@ fn name(root: &Section<'_>) -> String {
     name
 }
 
-fn warehouse(section: &Section<'_>, job_name: &str) -> Option<WarehouseConfig> {
-    let url = section.required_string(
-        "url",
-        "write url = \"duckdb:./data/warehouse.duckdb\" in [warehouse], or \"none\"",
-    );
-    let path = match url.split_once(':') {
-        _ if url.is_empty() || url == "none" => None,
-        Some(("duckdb", path)) if !path.is_empty() => Some(PathBuf::from(path)),
-        other => {
-            if let Some(entry) = section.entry("url") {
-                let diagnostic = match other {
-                    Some(("redshift", _)) => {
-                        section.refuse(entry, "Redshift is not supported in this version")
-                    }
-                    _ => section.refuse(entry, format!("`{url}` is not a warehouse URL")),
-                };
-                section
-                    .context()
-                    .report(diagnostic.hint("write duckdb:PATH, or none to stage files only"));
-            }
-            None
-        }
-    };
-    let table = section
-        .string("table")
-        .unwrap_or_else(|| job_name.replace('-', "_"));
-    let rejected_table = section
-        .string("rejected-table")
-        .unwrap_or_else(|| "rejected".to_owned());
-    let reach = section.duration("reach", Duration::from_secs(1));
-    let memory_limit = section.size("memory-limit", 64 << 20);
-    let threads = section.count("threads", 1);
-    section.finish();
-    Some(WarehouseConfig {
-        path: path?,
-        table,
-        rejected_table,
-        reach,
-        memory_limit,
-        threads,
-    })
-}
-
-/// Names of tables are plain, and each is there once.
-fn table_names(root: &Section<'_>, warehouse: &WarehouseConfig, windows: &[&str]) {
-    let section = root.section("warehouse");
-    let window_entries: Vec<Section<'_>> = root.sections("windows");
-    let mut names: Vec<(&str, Option<&Entry>)> = vec![
-        (&warehouse.table, section.entry("table")),
-        (&warehouse.rejected_table, section.entry("rejected-table")),
-    ];
-    for (name, window) in windows.iter().zip(&window_entries) {
-        names.push((name, window.entry("name")));
-    }
-    for (i, (name, entry)) in names.iter().enumerate() {
-        let origin = entry.map_or(Origin::Nowhere, |e| e.node.origin.clone());
-        let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && name.len() <= 100;
-        let message = if name.is_empty() {
-            continue;
-        } else if !plain {
-            format!(
-                "`{name}` cannot name a table: use letters, digits and `_`, and begin with a letter"
-            )
-        } else if name.starts_with("tidegate_") || name.ends_with("__parts") {
-            format!(
-                "`{name}` cannot name a table: `tidegate_...` and `...__parts` are Tidegate's own"
-            )
-        } else if names[..i]
-            .iter()
-            .any(|(other, _)| other.eq_ignore_ascii_case(name))
-        {
-            format!("two tables are called `{name}`")
-        } else {
-            continue;
-        };
-        let hint = "tables are warehouse.table (the job's name if it is left out), warehouse.rejected-table and one for each of [[windows]]";
-        root.context()
-            .report(Diagnostic::error(origin, message).hint(hint));
-    }
-}
-
 fn batch(section: &Section<'_>) -> BatchConfig {
     let options = BatchConfig {
         interval: section
@@ -321,6 +242,10 @@ fn load_options(section: &Section<'_>) -> LoadConfig {
         checkpoint_every: section
             .duration("checkpoint-every", second)
             .unwrap_or(Duration::from_secs(300)),
+        vacuum_every: section
+            .duration("vacuum-every", second)
+            .unwrap_or(Duration::from_secs(86_400)),
+        separate: section.boolean("separate").unwrap_or(false),
     };
     section.finish();
     options

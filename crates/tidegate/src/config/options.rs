@@ -1,10 +1,11 @@
 //! What a configuration says, checked for form: plain options, each with its unit in its type.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate_core::spec::JobSpec;
+use tidegate_engine::WarehouseKind;
 use tidegate_log::StorageOptions;
 use tidegate_sources::SourceOptions;
 
@@ -40,18 +41,24 @@ pub struct Config {
 /// Where rows go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WarehouseConfig {
-    /// DuckDB file.
-    pub path: PathBuf,
+    /// Which one.
+    pub kind: WarehouseKind,
     /// Table of events, late ones included.
     pub table: String,
     /// Table of rejected records.
     pub rejected_table: String,
     /// How far back an upsert looks for the row that it replaces; `None` for all of the table.
     pub reach: Option<Duration>,
-    /// Memory that DuckDB may use, in bytes; `None` for its own default.
-    pub memory_limit: Option<usize>,
-    /// Threads that DuckDB may use; `None` for its own default.
-    pub threads: Option<usize>,
+}
+
+impl WarehouseConfig {
+    /// The file of an embedded warehouse.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.kind {
+            WarehouseKind::DuckDb { path, .. } => Some(path),
+            WarehouseKind::Redshift(_) => None,
+        }
+    }
 }
 
 /// When a micro-batch is written: at whichever limit comes first.
@@ -74,8 +81,12 @@ pub struct LoadConfig {
     pub max_rows: u64,
     /// Time between runs of ANALYZE.
     pub analyze_every: Duration,
-    /// Time between checkpoints of the database.
+    /// Time between checkpoints of a DuckDB.
     pub checkpoint_every: Duration,
+    /// Time between runs of VACUUM on Redshift.
+    pub vacuum_every: Duration,
+    /// Whether another process loads.
+    pub separate: bool,
 }
 
 /// File of a reference table.

@@ -27,7 +27,7 @@ pub fn repository_file(path: &str) -> PathBuf {
 pub struct Job {
     folder: TempDir,
     sets: Vec<String>,
-    now: Option<&'static str>,
+    now: Option<String>,
 }
 
 impl Job {
@@ -48,13 +48,19 @@ impl Job {
         Job {
             folder,
             sets: Vec::new(),
-            now: Some(NOW),
+            now: Some(NOW.to_owned()),
         }
     }
 
     /// Runs take the machine's clock instead of [`NOW`].
     pub fn with_the_machines_clock(mut self) -> Self {
         self.now = None;
+        self
+    }
+
+    /// Runs take this for the present instead of [`NOW`].
+    pub fn with_now(mut self, now: String) -> Self {
+        self.now = Some(now);
         self
     }
 
@@ -79,7 +85,7 @@ impl Job {
         }
         if args.first() == Some(&"run") {
             command.args(["--progress", "none"]);
-            command.args(self.now.iter().flat_map(|now| ["--now", now]));
+            command.args(self.now.iter().flat_map(|now| ["--now", now.as_str()]));
         }
         command
             .current_dir(self.folder.path())
