@@ -28,6 +28,12 @@ impl From<&str> for StorageOptions {
     }
 }
 
+impl From<String> for StorageOptions {
+    fn from(url: String) -> Self {
+        StorageOptions::new(url)
+    }
+}
+
 /// How a bucket is reached, and what is asked of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Options {

@@ -206,7 +206,7 @@ async fn answer(
             let (head, bytes) = forwarding.await.map_err(io::Error::other)??;
             return match fault {
                 Some(Fault::ResetAfter) => Err(gone(&reset)),
-                Some(Fault::ResetBody) => Ok(Response::from_parts(head, half(bytes, reset))),
+                Some(Fault::ResetBody) => Ok(Response::from_parts(head, half(&bytes, reset))),
                 _ => Ok(Response::from_parts(head, full(bytes))),
             };
         }
@@ -259,7 +259,7 @@ fn full(bytes: Bytes) -> UnsyncBoxBody<Bytes, io::Error> {
 }
 
 /// The first half of a body, and then the end of the connection.
-fn half(bytes: Bytes, reset: Reset) -> UnsyncBoxBody<Bytes, io::Error> {
+fn half(bytes: &Bytes, reset: Reset) -> UnsyncBoxBody<Bytes, io::Error> {
     let first = bytes.slice(..bytes.len() / 2);
     let end = async move {
         tokio::time::sleep(HALF).await;

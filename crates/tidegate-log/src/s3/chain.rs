@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::tls;
 use object_store::aws::AwsCredential;
@@ -49,12 +50,12 @@ impl Chain {
             })
             .await;
         let Some(provider) = provider else {
-            return Err(failed("no credential provider is configured".into()));
+            return Err(failed(&CredentialsError::not_loaded_no_source()));
         };
         provider
             .provide_credentials()
             .await
-            .map_err(|error| failed(Box::new(error)))
+            .map_err(|error| failed(&error))
     }
 }
 
@@ -101,9 +102,9 @@ fn expires_by(kept: &Kept, time: SystemTime) -> bool {
 }
 
 /// Says all that went wrong: the chain's errors keep their reasons to themselves.
-fn failed(error: Box<dyn StdError + Send + Sync>) -> Error {
+fn failed(error: &(dyn StdError + 'static)) -> Error {
     let mut text = "no AWS credentials".to_owned();
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error.as_ref());
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         cause = error.source();

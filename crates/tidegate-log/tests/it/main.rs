@@ -5,6 +5,7 @@
 mod commit;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod credentials;
 mod fold;
 mod garbage;
 mod record;

@@ -70,7 +70,7 @@ fn commands_that_only_read_make_nothing() {
     assert!(matches!(error, StorageError::Missing { .. }), "{error}");
     assert!(files(folder.path()).is_empty());
     Storage::open(&StorageOptions::new(url.clone())).unwrap();
-    Storage::open_existing(&StorageOptions::new(url.clone())).unwrap();
+    Storage::open_existing(&StorageOptions::new(url)).unwrap();
 }
 
 #[test]

@@ -51,11 +51,11 @@ impl Job {
         Self::with_storage(|folder| format!("file:{}", folder.path().join("job").display()))
     }
 
-    pub(crate) fn with_storage(url: impl Fn(&TempDir) -> String) -> Self {
+    pub(crate) fn with_storage<S: Into<StorageOptions>>(storage: impl Fn(&TempDir) -> S) -> Self {
         let folder = TempDir::new().unwrap();
         let runtime = Runtime::new().unwrap();
         let clock = Clock::manual(NEW_YEAR);
-        let storage = Storage::open(&StorageOptions::new(url(&folder))).unwrap();
+        let storage = Storage::open(&storage(&folder).into()).unwrap();
         let options = OpenOptions {
             job_name: "test".into(),
             writer: WriterId::new(),

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use tidegate_log::FileEntry;
+use tempfile::TempDir;
+use tidegate_log::{FileEntry, Keys, S3Options, StorageOptions};
+use tidegate_testkit::S3;
 use tidegate_warehouse::{
     DatabaseError, DuckDbOptions, DuckDbWarehouse, LoadError, LoadFault, LoadRequest, LoaderError,
     LoaderOptions, OpenError, SchemaError, Warehouse, WarehouseReader,
@@ -180,7 +182,25 @@ fn a_missing_or_cut_file_is_named() {
 
 #[test]
 fn files_that_are_not_on_this_machine_are_fetched_and_checked() {
-    let mut job = Job::with_storage(|folder| format!("memory:{}", folder.path().display()));
+    let memory = |folder: &TempDir| format!("memory:{}", folder.path().display());
+    check_fetched(Job::with_storage(memory));
+    let s3 = S3::start();
+    let options = || StorageOptions {
+        url: format!("s3://{}/job", S3::BUCKET),
+        s3: S3Options {
+            endpoint: Some(s3.endpoint()),
+            allow_http: true,
+            keys: Some(Keys {
+                id: S3::ACCESS_KEY.to_owned(),
+                secret: S3::SECRET_KEY.to_owned(),
+            }),
+            ..S3Options::default()
+        },
+    };
+    check_fetched(Job::with_storage(|_| options()));
+}
+
+fn check_fetched(mut job: Job) {
     job.commit("events", &[Event("a", 1, 0, 0, 1.0)]);
     let damaged = job.file("events", &events_batch(&[Event("b", 1, 0, 1, 1.0)]));
     job.commit_with(
