@@ -1,4 +1,4 @@
-//! A real Apache Kafka for tests, and tests that count themselves as skipped where there is none.
+//! A real Apache Kafka and a real PostgreSQL for tests, and tests that count themselves as skipped where there is none.
 //!
 //! ```no_run
 //! use tidegate_testkit::{Compression, Isolation, Kafka, Record};
@@ -16,6 +16,7 @@
 mod broker;
 mod groups;
 mod kafka;
+mod postgres;
 mod produce;
 mod read;
 mod skip;
@@ -23,6 +24,7 @@ mod topics;
 
 pub use broker::Stop;
 pub use kafka::{Kafka, Sasl};
+pub use postgres::Postgres;
 pub use produce::{Compression, Ending, OpenTransaction, Record};
 pub use read::{Isolation, ReadRecord};
 pub use skip::skip;
