@@ -130,7 +130,9 @@ fn on_path(program: &str) -> bool {
 
 /// Debian keeps the server's programs off the path.
 fn postgres() -> bool {
-    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let debian = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
     on_path("initdb")
         || debian
             .flatten()

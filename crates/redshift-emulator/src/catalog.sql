@@ -61,27 +61,26 @@ END $$;
 -- emulator makes Redshift's message of it.
 CREATE FUNCTION redshift_emulator.count_bytes(relation oid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  had record;
-  wanted record;
+  changes text;
 BEGIN
-  FOR had IN
-    SELECT c.conname FROM pg_constraint c
-    WHERE c.conrelid = relation AND c.conname LIKE 'redshift!_bytes!_%' ESCAPE '!' AND NOT EXISTS (
-      SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-      WHERE a.attrelid = relation AND a.attnum = ANY (c.conkey) AND t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4
-        AND c.conname = format('redshift_bytes_%s_%s', a.atttypmod - 4, a.attnum))
-  LOOP
-    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', relation::regclass, had.conname);
-  END LOOP;
-  FOR wanted IN
-    SELECT a.attname, a.attnum, a.atttypmod - 4 AS bytes FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+  WITH wanted AS (
+    SELECT a.attname, a.atttypmod - 4 AS bytes, format('redshift_bytes_%s_%s', a.atttypmod - 4, a.attnum) AS name
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
     WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4
-      AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = relation
-        AND c.conname = format('redshift_bytes_%s_%s', a.atttypmod - 4, a.attnum))
-  LOOP
-    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I CHECK (octet_length(%I) <= %s)', relation::regclass,
-      format('redshift_bytes_%s_%s', wanted.bytes, wanted.attnum), wanted.attname, wanted.bytes);
-  END LOOP;
+  ), had AS (
+    SELECT c.conname::text AS name FROM pg_constraint c
+    WHERE c.conrelid = relation AND c.conname LIKE 'redshift!_bytes!_%' ESCAPE '!'
+  ), change AS (
+    SELECT format('DROP CONSTRAINT %I', name) AS change FROM had WHERE name NOT IN (SELECT name FROM wanted)
+    UNION ALL
+    SELECT format('ADD CONSTRAINT %I CHECK (octet_length(%I) <= %s)', name, attname, bytes) FROM wanted
+    WHERE name NOT IN (SELECT name FROM had)
+  )
+  SELECT string_agg(change, ', ') INTO changes FROM change;
+  -- In one statement, since it calls this again.
+  IF changes IS NOT NULL THEN
+    EXECUTE format('ALTER TABLE %s %s', relation::regclass, changes);
+  END IF;
 END $$;
 
 CREATE FUNCTION redshift_emulator.after_ddl() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$

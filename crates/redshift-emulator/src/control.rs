@@ -30,8 +30,10 @@ pub(crate) fn call(service: &Service, method: &Method, path: &str, body: &[u8]) 
                 return (200, json!({}));
             }
             match serde_json::from_slice::<Rule>(body) {
-                Ok(rule) if faults.add(rule) => (200, json!({})),
-                Ok(_) => (400, json!({"error": "too many faults"})),
+                Ok(rule) => match faults.add(rule) {
+                    true => (200, json!({})),
+                    false => (400, json!({"error": "too many faults"})),
+                },
                 Err(error) => (400, json!({"error": error.to_string()})),
             }
         }

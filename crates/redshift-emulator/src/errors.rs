@@ -15,7 +15,6 @@ pub(crate) enum ApiError {
     Throttling,
     Internal(String),
     DatabaseConnection(String),
-    QueryTimeout(String),
     MissingAuthentication(String),
     IncompleteSignature(String),
     UnknownOperation,
@@ -59,7 +58,6 @@ impl ApiError {
             Self::Throttling => "ThrottlingException",
             Self::Internal(_) => "InternalServerException",
             Self::DatabaseConnection(_) => "DatabaseConnectionException",
-            Self::QueryTimeout(_) => "QueryTimeoutException",
             Self::MissingAuthentication(_) => "MissingAuthenticationTokenException",
             Self::IncompleteSignature(_) => "IncompleteSignatureException",
             Self::UnknownOperation => "UnknownOperationException",
@@ -74,7 +72,6 @@ impl ApiError {
             | Self::ActiveSessions(message)
             | Self::Internal(message)
             | Self::DatabaseConnection(message)
-            | Self::QueryTimeout(message)
             | Self::MissingAuthentication(message)
             | Self::IncompleteSignature(message)
             | Self::Serialization(message) => message.as_str(),
@@ -179,5 +176,8 @@ impl From<tokio_postgres::Error> for SqlError {
 
 /// The limit in the name of a constraint that catalog.sql adds: the 256 of `redshift_bytes_256_3`.
 fn byte_limit(constraint: &str) -> Option<&str> {
-    constraint.strip_prefix("redshift_bytes_")?.split('_').next()
+    constraint
+        .strip_prefix("redshift_bytes_")?
+        .split('_')
+        .next()
 }

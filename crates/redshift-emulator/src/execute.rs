@@ -58,9 +58,17 @@ pub(crate) async fn execute(
             history::load(service, statement, at, command, begin, &loaded).await;
             let loaded = loaded.map_err(|(error, _)| error)?;
             service.counters.copies.fetch_add(1, Ordering::Relaxed);
-            service.counters.copied_rows.fetch_add(loaded.rows, Ordering::Relaxed);
-            service.counters.copied_bytes.fetch_add(loaded.bytes, Ordering::Relaxed);
-            Ok(Outcome::rows(i64::try_from(loaded.rows).unwrap_or(i64::MAX)))
+            service
+                .counters
+                .copied_rows
+                .fetch_add(loaded.rows, Ordering::Relaxed);
+            service
+                .counters
+                .copied_bytes
+                .fetch_add(loaded.bytes, Ordering::Relaxed);
+            Ok(Outcome::rows(
+                i64::try_from(loaded.rows).unwrap_or(i64::MAX),
+            ))
         }
         Action::Vacuum { table, kind } => {
             let begin = now();
@@ -99,11 +107,7 @@ pub(crate) async fn execute(
     }
 }
 
-async fn query(
-    service: &Service,
-    connection: &Connection,
-    sql: &str,
-) -> Result<Outcome, SqlError> {
+async fn query(service: &Service, connection: &Connection, sql: &str) -> Result<Outcome, SqlError> {
     // Types from the plan, values as text: so each value is written as PostgreSQL writes it.
     let prepared = connection.client.prepare(sql).await?;
     let columns: Vec<ColumnMetadata> = prepared.columns().iter().map(metadata).collect();
@@ -124,7 +128,9 @@ async fn query(
         }
         result.rows.push(fields);
         if result.bytes > service.options.result_bytes_max {
-            return Err(SqlError::new("The size of the query result exceeds the maximum"));
+            return Err(SqlError::new(
+                "The size of the query result exceeds the maximum",
+            ));
         }
     }
     let rows = i64::try_from(result.rows.len()).unwrap_or(i64::MAX);
@@ -176,7 +182,10 @@ fn metadata(column: &Column) -> ColumnMetadata {
     };
     ColumnMetadata {
         is_case_sensitive: matches!(type_name, "varchar" | "bpchar" | "super"),
-        is_signed: matches!(name, "int2" | "int4" | "int8" | "float4" | "float8" | "numeric"),
+        is_signed: matches!(
+            name,
+            "int2" | "int4" | "int8" | "float4" | "float8" | "numeric"
+        ),
         label: column.name().to_owned(),
         name: column.name().to_owned(),
         nullable: 1,
@@ -188,11 +197,7 @@ fn metadata(column: &Column) -> ColumnMetadata {
 }
 
 /// Moves all rows from one table into another with the same columns.
-async fn append(
-    connection: &Connection,
-    target: &str,
-    source: &str,
-) -> Result<Outcome, SqlError> {
+async fn append(connection: &Connection, target: &str, source: &str) -> Result<Outcome, SqlError> {
     let columns = |table: String| async move {
         let rows = connection
             .client
@@ -213,6 +218,9 @@ async fn append(
     let names = names.join(", ");
     let insert = format!("INSERT INTO {target} ({names}) SELECT {names} FROM {source}");
     let rows = connection.client.execute(insert.as_str(), &[]).await?;
-    connection.client.batch_execute(&format!("DELETE FROM {source}")).await?;
+    connection
+        .client
+        .batch_execute(&format!("DELETE FROM {source}"))
+        .await?;
     Ok(Outcome::rows(i64::try_from(rows).unwrap_or(i64::MAX)))
 }

@@ -34,7 +34,11 @@ pub(crate) async fn query(service: &Service, statement: &Statement, status: Stat
             _ => "failed",
         };
         let text: String = part.sql.chars().take(QUERY_TEXT_MAX).collect();
-        let kind = text.split_whitespace().next().unwrap_or_default().to_uppercase();
+        let kind = text
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_uppercase();
         let micros = i64::try_from(part.duration.as_micros()).unwrap_or(i64::MAX);
         record(
             service,

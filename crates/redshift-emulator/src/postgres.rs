@@ -39,7 +39,8 @@ impl Postgres {
         };
         let own = postgres.own().await?;
         // One at a time: two emulators may start over one database.
-        own.batch_execute(&format!("SELECT pg_advisory_lock({CATALOG_LOCK})")).await?;
+        own.batch_execute(&format!("SELECT pg_advisory_lock({CATALOG_LOCK})"))
+            .await?;
         let prepared = async {
             let there = "SELECT FROM pg_namespace WHERE nspname = 'redshift_emulator'";
             if own.query_opt(there, &[]).await?.is_none() {
@@ -49,10 +50,14 @@ impl Postgres {
                 Isolation::Snapshot => 1,
                 Isolation::Serializable => 2,
             };
-            own.batch_execute(&format!("UPDATE redshift_emulator.settings SET isolation_level = {level}")).await
+            own.batch_execute(&format!(
+                "UPDATE redshift_emulator.settings SET isolation_level = {level}"
+            ))
+            .await
         };
         let prepared = prepared.await;
-        own.batch_execute(&format!("SELECT pg_advisory_unlock({CATALOG_LOCK})")).await?;
+        own.batch_execute(&format!("SELECT pg_advisory_unlock({CATALOG_LOCK})"))
+            .await?;
         prepared?;
         Ok(postgres)
     }

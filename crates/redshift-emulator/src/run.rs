@@ -59,7 +59,11 @@ pub(crate) async fn run(
         for part in &mut state.parts {
             // What has not run will not; and a statement that stands alone ends as the whole does.
             if !part.status.ended() || (!statement.batch && status != Status::Finished) {
-                part.status = if statement.batch { Status::Aborted } else { status };
+                part.status = if statement.batch {
+                    Status::Aborted
+                } else {
+                    status
+                };
             }
         }
     });
@@ -102,7 +106,10 @@ async fn to_the_end(
 
 async fn connect(service: &Service) -> Result<Connection, SqlError> {
     let client = service.postgres.connect().await?;
-    let pid = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+    let pid = client
+        .query_one("SELECT pg_backend_pid()", &[])
+        .await?
+        .get(0);
     Ok(Connection {
         client,
         pid,
@@ -154,7 +161,13 @@ async fn transactions(
 ) -> Result<(), SqlError> {
     if !statement.batch {
         let tokens = sql.first().map(Vec::as_slice).unwrap_or_default();
-        return part(service, statement, 0, alone(service, statement, 0, connection, tokens)).await;
+        return part(
+            service,
+            statement,
+            0,
+            alone(service, statement, 0, connection, tokens),
+        )
+        .await;
     }
     let abort_after = match service.faults.strike(Point::Batch, statement.operation()) {
         Some(Fault::AbortBatch { after }) => after.min(sql.len().saturating_sub(1)),
@@ -196,7 +209,9 @@ async fn batch(
         }
         let work = async {
             if at >= abort_after {
-                return Err(SqlError::new("1020\n  Detail: the cluster ended the transaction"));
+                return Err(SqlError::new(
+                    "1020\n  Detail: the cluster ended the transaction",
+                ));
             }
             let plan = Plan::new(tokens)?;
             if let Some(refused) = plan.refused_in_transaction() {
@@ -269,14 +284,14 @@ async fn alone(
             commit(service, statement, connection).await?;
             Ok(outcome)
         }
-        _ if connection.in_transaction => {
-            execute(service, statement, at, connection, &plan).await
-        }
+        _ if connection.in_transaction => execute(service, statement, at, connection, &plan).await,
         _ => {
             connection.client.batch_execute("BEGIN").await?;
             let outcome = execute(service, statement, at, connection, &plan).await;
             let ended = match outcome {
-                Ok(outcome) => commit(service, statement, connection).await.map(|()| outcome),
+                Ok(outcome) => commit(service, statement, connection)
+                    .await
+                    .map(|()| outcome),
                 Err(error) => Err(error),
             };
             if ended.is_err() {
@@ -327,7 +342,11 @@ async fn part(
                 part.result.clone_from(&outcome.result);
             }
             Err(error) => {
-                part.status = if cancelled { Status::Aborted } else { Status::Failed };
+                part.status = if cancelled {
+                    Status::Aborted
+                } else {
+                    Status::Failed
+                };
                 part.error = Some(error.to_string());
             }
         }

@@ -137,7 +137,10 @@ fn respond(status: u16, answer: &Value) -> Response<Full<Bytes>> {
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(JSON_1_1));
+    headers.insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static(JSON_1_1),
+    );
     if let Ok(id) = Uuid::new_v4().to_string().parse() {
         headers.insert("x-amzn-requestid", id);
     }

@@ -94,7 +94,10 @@ impl Service {
 
     pub(crate) fn stats(&self) -> Stats {
         let copy = |counts: &Mutex<BTreeMap<String, u64>>| {
-            counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            counts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
         };
         Stats {
             calls: copy(&self.counters.calls),

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::api::shapes::Target;
 use crate::errors::ApiError;
 
 /// The longest that a session is kept alive.
@@ -24,7 +23,6 @@ pub(crate) struct Connection {
 /// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) target: Target,
     /// `None` until its first statement, which opens it, and after a connection is lost.
     pub(crate) connection: tokio::sync::Mutex<Option<Connection>>,
     timing: Mutex<Timing>,
@@ -53,12 +51,7 @@ impl Sessions {
     }
 
     /// Opens one, which is busy with its first statement.
-    pub(crate) fn create(
-        &self,
-        id: &str,
-        target: Target,
-        keep_alive: Duration,
-    ) -> Result<Arc<Session>, ApiError> {
+    pub(crate) fn create(&self, id: &str, keep_alive: Duration) -> Result<Arc<Session>, ApiError> {
         let mut open = self.lock();
         if open.len() >= self.most {
             return Err(ApiError::ActiveSessions(format!(
@@ -67,7 +60,6 @@ impl Sessions {
             )));
         }
         let session = Arc::new(Session {
-            target,
             connection: tokio::sync::Mutex::default(),
             timing: Mutex::new(Timing {
                 keep_alive,
@@ -85,8 +77,13 @@ impl Sessions {
         keep_alive: Option<Duration>,
     ) -> Result<Arc<Session>, ApiError> {
         let open = self.lock();
-        let session = open.get(id).ok_or_else(|| ApiError::session_not_found(id))?;
-        let mut timing = session.timing.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = open
+            .get(id)
+            .ok_or_else(|| ApiError::session_not_found(id))?;
+        let mut timing = session
+            .timing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if timing.idle_since.is_none() {
             return Err(ApiError::validation(format!(
                 "Session {id} is busy with another statement."
@@ -113,8 +110,13 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, session| {
-            let timing = session.timing.lock().unwrap_or_else(PoisonError::into_inner);
-            timing.idle_since.is_none_or(|since| since.elapsed() < timing.keep_alive)
+            let timing = session
+                .timing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            timing
+                .idle_since
+                .is_none_or(|since| since.elapsed() < timing.keep_alive)
         });
         open
     }

@@ -43,7 +43,11 @@ pub(crate) fn check(authorization: Option<&str>, date: Option<&str>) -> Result<(
                 return Err(wrong("Date in Credential scope does not match X-Amz-Date"));
             }
         }
-        _ => return Err(wrong("Credential must have exactly 5 slash-delimited elements")),
+        _ => {
+            return Err(wrong(
+                "Credential must have exactly 5 slash-delimited elements",
+            ));
+        }
     }
     let signed = field("SignedHeaders")?;
     if !signed.split(';').any(|header| header == "host") {
@@ -54,7 +58,9 @@ pub(crate) fn check(authorization: Option<&str>, date: Option<&str>) -> Result<(
         return Err(wrong("Signature must be 64 hexadecimal digits"));
     }
     if date.is_none() {
-        return Err(wrong("Authorization header requires existence of an X-Amz-Date header"));
+        return Err(wrong(
+            "Authorization header requires existence of an X-Amz-Date header",
+        ));
     }
     Ok(())
 }

@@ -130,13 +130,19 @@ impl Statement {
     }
 
     pub(crate) fn operation(&self) -> &'static str {
-        if self.batch { "BatchExecuteStatement" } else { "ExecuteStatement" }
+        if self.batch {
+            "BatchExecuteStatement"
+        } else {
+            "ExecuteStatement"
+        }
     }
 }
 
 /// Seconds since 1970, as the Data API writes moments.
 pub(crate) fn now() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     (since.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
@@ -184,7 +190,9 @@ impl Statements {
             )));
         }
         if let Some(token) = token {
-            known.tokens.insert(token.to_owned(), (statement.id.clone(), Instant::now()));
+            known
+                .tokens
+                .insert(token.to_owned(), (statement.id.clone(), Instant::now()));
         }
         known.active += 1;
         known.order.push_back(statement.id.clone());
@@ -215,20 +223,32 @@ impl Statements {
     pub(crate) fn get(&self, id: &str) -> Result<Arc<Statement>, ApiError> {
         let known = self.lock();
         let found = known.by_id.get(id).filter(|statement| !statement.forgotten);
-        found.cloned().ok_or_else(|| ApiError::statement_not_found(id))
+        found
+            .cloned()
+            .ok_or_else(|| ApiError::statement_not_found(id))
     }
 
     /// The newest first.
     pub(crate) fn all(&self) -> Vec<Arc<Statement>> {
         let known = self.lock();
-        known.order.iter().rev().filter_map(|id| known.by_id.get(id)).filter(|s| !s.forgotten).cloned().collect()
+        known
+            .order
+            .iter()
+            .rev()
+            .filter_map(|id| known.by_id.get(id))
+            .filter(|s| !s.forgotten)
+            .cloned()
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // They come in the order of their beginning, so few are looked at.
         while let Some(oldest) = known.order.front() {
-            let ended = known.by_id.get(oldest).map(|statement| statement.state.borrow().ended);
+            let ended = known
+                .by_id
+                .get(oldest)
+                .map(|statement| statement.state.borrow().ended);
             let over = match ended {
                 None => true,
                 Some(None) => false,
@@ -244,7 +264,9 @@ impl Statements {
             }
         }
         if known.tokens.len() > REMEMBERED_MAX {
-            known.tokens.retain(|_, (_, since)| since.elapsed() < TOKEN_KEPT);
+            known
+                .tokens
+                .retain(|_, (_, since)| since.elapsed() < TOKEN_KEPT);
         }
         known
     }

@@ -90,7 +90,9 @@ impl Postgres {
             .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d"])
             .arg(format!("{} dbname=postgres", self.server))
             .arg("-c")
-            .arg(format!("CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy"))
+            .arg(format!(
+                "CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy"
+            ))
             .output()
             .expect("psql starts");
         assert!(
@@ -189,9 +191,7 @@ fn programs() -> Result<PathBuf, String> {
     env::split_paths(&path)
         .chain(newest)
         .find(complete)
-        .ok_or_else(|| {
-            "no PostgreSQL here: `cargo xtask setup --postgres` installs it".to_owned()
-        })
+        .ok_or_else(|| "no PostgreSQL here: `cargo xtask setup --postgres` installs it".to_owned())
 }
 
 /// Whom to become: PostgreSQL does not run as root.
@@ -208,10 +208,7 @@ fn user() -> Result<Option<(u32, u32)>, String> {
                 return None;
             }
             let mut fields = fields.skip(1);
-            Some((
-                fields.next()?.parse().ok()?,
-                fields.next()?.parse().ok()?,
-            ))
+            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
         })
     };
     ids("postgres")

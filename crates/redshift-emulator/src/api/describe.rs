@@ -32,7 +32,9 @@ pub(super) async fn describe(service: &Service, call: ById) -> Result<Value, Api
 /// An id, and the number of a part behind a colon.
 pub(super) fn split(id: Option<&str>) -> Result<(&str, Option<usize>), ApiError> {
     let id = id.ok_or_else(|| {
-        ApiError::validation("Value null at 'id' failed to satisfy constraint: Member must not be null")
+        ApiError::validation(
+            "Value null at 'id' failed to satisfy constraint: Member must not be null",
+        )
     })?;
     let wrong = || {
         ApiError::validation(
@@ -46,7 +48,9 @@ pub(super) fn split(id: Option<&str>) -> Result<(&str, Option<usize>), ApiError>
         Some(_) => return Err(wrong()),
     };
     let groups: Vec<usize> = uuid.split('-').map(str::len).collect();
-    let letters = uuid.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let letters = uuid
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if groups == [8, 4, 4, 4, 12] && letters {
         Ok((uuid, part))
     } else {
@@ -100,7 +104,10 @@ fn whole(statement: &Statement) -> Value {
 
 fn describe_part(id: &str, number: usize, part: &Part) -> Map<String, Value> {
     let mut answer = Map::new();
-    let size = part.result.as_ref().map_or(-1, |result| i64::try_from(result.bytes).unwrap_or(i64::MAX));
+    let size = part
+        .result
+        .as_ref()
+        .map_or(-1, |result| i64::try_from(result.bytes).unwrap_or(i64::MAX));
     answer.insert("Id".to_owned(), json!(format!("{id}:{number}")));
     answer.insert("Status".to_owned(), json!(part.status));
     answer.insert("CreatedAt".to_owned(), json!(part.created_at));

@@ -10,7 +10,13 @@ use crate::statement::Statement;
 
 const LISTED_MAX: usize = 100;
 const STATUSES: &[&str] = &[
-    "SUBMITTED", "PICKED", "STARTED", "FINISHED", "ABORTED", "FAILED", "ALL",
+    "SUBMITTED",
+    "PICKED",
+    "STARTED",
+    "FINISHED",
+    "ABORTED",
+    "FAILED",
+    "ALL",
 ];
 
 pub(super) fn statements(service: &Service, call: &ListStatements) -> Result<Value, ApiError> {
@@ -30,16 +36,29 @@ pub(super) fn statements(service: &Service, call: &ListStatements) -> Result<Val
         .into_iter()
         .filter(|statement| {
             let status = statement.state.borrow().status.as_str();
-            call.status.as_deref().is_none_or(|wanted| wanted == "ALL" || wanted == status)
+            call.status
+                .as_deref()
+                .is_none_or(|wanted| wanted == "ALL" || wanted == status)
                 && call.statement_name.as_deref().is_none_or(|prefix| {
-                    statement.name.as_deref().is_some_and(|name| name.starts_with(prefix))
+                    statement
+                        .name
+                        .as_deref()
+                        .is_some_and(|name| name.starts_with(prefix))
                 })
                 && same(&call.database, &statement.target.database)
-                && same(&call.cluster_identifier, &statement.target.cluster_identifier)
+                && same(
+                    &call.cluster_identifier,
+                    &statement.target.cluster_identifier,
+                )
                 && same(&call.workgroup_name, &statement.target.workgroup_name)
         })
         .collect();
-    let listed: Vec<Value> = found.iter().skip(start).take(most).map(|s| summary(s)).collect();
+    let listed: Vec<Value> = found
+        .iter()
+        .skip(start)
+        .take(most)
+        .map(|s| summary(s))
+        .collect();
     let mut answer = Map::new();
     let end = start.saturating_add(most);
     answer.insert("Statements".to_owned(), json!(listed));

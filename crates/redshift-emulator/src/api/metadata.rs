@@ -25,9 +25,22 @@ pub(super) async fn list(
 
     let (key, all) = match operation {
         "ListDatabases" => ("Databases", vec![json!(service.options.database)]),
-        "ListSchemas" => ("Schemas", schemas(service, &call).await.map_err(|error| lost(&error))?),
-        "ListTables" => ("Tables", tables(service, &call).await.map_err(|error| lost(&error))?),
-        _ => ("ColumnList", columns(service, &call).await.map_err(|error| lost(&error))?),
+        "ListSchemas" => (
+            "Schemas",
+            schemas(service, &call)
+                .await
+                .map_err(|error| lost(&error))?,
+        ),
+        "ListTables" => (
+            "Tables",
+            tables(service, &call).await.map_err(|error| lost(&error))?,
+        ),
+        _ => (
+            "ColumnList",
+            columns(service, &call)
+                .await
+                .map_err(|error| lost(&error))?,
+        ),
     };
     let mut answer = Map::new();
     let end = start.saturating_add(most);
@@ -57,7 +70,10 @@ async fn schemas(service: &Service, call: &Metadata) -> Result<Vec<Value>, SqlEr
             &[&call.schema_pattern],
         )
         .await?;
-    Ok(rows.iter().map(|row| json!(row.get::<_, String>(0))).collect())
+    Ok(rows
+        .iter()
+        .map(|row| json!(row.get::<_, String>(0)))
+        .collect())
 }
 
 async fn tables(service: &Service, call: &Metadata) -> Result<Vec<Value>, SqlError> {
@@ -77,7 +93,8 @@ async fn tables(service: &Service, call: &Metadata) -> Result<Vec<Value>, SqlErr
     Ok(rows
         .iter()
         .map(|row| {
-            let (schema, name, kind): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+            let (schema, name, kind): (String, String, String) =
+                (row.get(0), row.get(1), row.get(2));
             json!({"schema": schema, "name": name, "type": kind})
         })
         .collect())

@@ -18,14 +18,24 @@ use crate::service::Service;
 
 /// The operations that there are.
 const OPERATIONS: &[&str] = &[
-    "ExecuteStatement", "BatchExecuteStatement", "DescribeStatement", "GetStatementResult",
-    "CancelStatement", "ListStatements", "ListDatabases", "ListSchemas", "ListTables",
+    "ExecuteStatement",
+    "BatchExecuteStatement",
+    "DescribeStatement",
+    "GetStatementResult",
+    "CancelStatement",
+    "ListStatements",
+    "ListDatabases",
+    "ListSchemas",
+    "ListTables",
     "DescribeTable",
 ];
 
 /// The operation of that name.
 pub(crate) fn operation(name: &str) -> Option<&'static str> {
-    OPERATIONS.iter().find(|operation| **operation == name).copied()
+    OPERATIONS
+        .iter()
+        .find(|operation| **operation == name)
+        .copied()
 }
 
 /// Answers one call.

@@ -36,19 +36,25 @@ pub(super) async fn page(service: &Service, call: ById) -> Result<Value, ApiErro
     }
     let Some(result) = &part.result else {
         return Err(ApiError::NotFound {
-            message: "Query does not have result. Please check query status with DescribeStatement."
-                .to_owned(),
+            message:
+                "Query does not have result. Please check query status with DescribeStatement."
+                    .to_owned(),
             id: id.to_owned(),
         });
     };
 
     let start = page_start(call.next_token.as_deref())?;
-    let end = start.saturating_add(service.options.page_rows_max).min(result.rows.len());
+    let end = start
+        .saturating_add(service.options.page_rows_max)
+        .min(result.rows.len());
     if start > result.rows.len() {
         return Err(ApiError::validation("The NextToken is not valid."));
     }
     let mut answer = Map::new();
-    answer.insert("Records".to_owned(), json!(result.rows.get(start..end).unwrap_or_default()));
+    answer.insert(
+        "Records".to_owned(),
+        json!(result.rows.get(start..end).unwrap_or_default()),
+    );
     answer.insert("ColumnMetadata".to_owned(), json!(result.columns));
     answer.insert("TotalNumRows".to_owned(), json!(result.rows.len()));
     if end < result.rows.len() {

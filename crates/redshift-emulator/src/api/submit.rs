@@ -38,26 +38,40 @@ pub(super) async fn submit(
     }
 
     let faults = &service.faults;
-    let operation = if batch { "BatchExecuteStatement" } else { "ExecuteStatement" };
+    let operation = if batch {
+        "BatchExecuteStatement"
+    } else {
+        "ExecuteStatement"
+    };
     let forgotten = faults.strike(Point::Submit, operation) == Some(Fault::Forgotten);
     let new_session = match (&call.session_id, keep_alive) {
-        (None, Some(keep_alive)) if !keep_alive.is_zero() => Some((Uuid::new_v4().to_string(), keep_alive)),
+        (None, Some(keep_alive)) if !keep_alive.is_zero() => {
+            Some((Uuid::new_v4().to_string(), keep_alive))
+        }
         _ => None,
     };
-    let session_id = call.session_id.clone().or(new_session.as_ref().map(|(id, _)| id.clone()));
+    let session_id = call
+        .session_id
+        .clone()
+        .or(new_session.as_ref().map(|(id, _)| id.clone()));
     let statement = Arc::new(statement(batch, &call, sqls, session_id.clone(), forgotten));
-    if let Some(before) = service.statements.add(Arc::clone(&statement), call.client_token.as_deref())? {
+    if let Some(before) = service
+        .statements
+        .add(Arc::clone(&statement), call.client_token.as_deref())?
+    {
         return Ok(answer(&before, wait.is_some()));
     }
     let session = match (&session_id, new_session) {
-        (Some(id), Some((_, keep_alive))) => Some(service.sessions.create(id, call.target.clone(), keep_alive)),
+        (Some(id), Some((_, keep_alive))) => Some(service.sessions.create(id, keep_alive)),
         (Some(id), None) => Some(service.sessions.take(id, keep_alive)),
         (None, _) => None,
     };
     let session = match session.transpose() {
         Ok(session) => session,
         Err(error) => {
-            service.statements.remove(&statement.id, call.client_token.as_deref());
+            service
+                .statements
+                .remove(&statement.id, call.client_token.as_deref());
             return Err(error);
         }
     };
@@ -66,7 +80,12 @@ pub(super) async fn submit(
     {
         service.sessions.close(id);
     }
-    tokio::spawn(run::run(Arc::clone(service), Arc::clone(&statement), session, parsed));
+    tokio::spawn(run::run(
+        Arc::clone(service),
+        Arc::clone(&statement),
+        session,
+        parsed,
+    ));
     if let Some(wait) = wait {
         statement.wait(wait).await;
     }
@@ -138,7 +157,11 @@ fn limits(call: &Submit) -> Result<(), ApiError> {
             "Value at 'clientToken' failed to satisfy constraint: Member must have length between 1 and 64",
         ));
     }
-    if call.statement_name.as_ref().is_some_and(|name| name.chars().count() > NAME_MAX) {
+    if call
+        .statement_name
+        .as_ref()
+        .is_some_and(|name| name.chars().count() > NAME_MAX)
+    {
         return Err(ApiError::validation(
             "Value at 'statementName' failed to satisfy constraint: Member must have length less than or equal to 2048",
         ));
@@ -273,7 +296,10 @@ fn answer(statement: &Statement, waited: bool) -> Value {
     if waited {
         let state = statement.state();
         answer.insert("Status".to_owned(), json!(state.status));
-        answer.insert("HasResultSet".to_owned(), json!(state.parts.iter().any(|part| part.result.is_some())));
+        answer.insert(
+            "HasResultSet".to_owned(),
+            json!(state.parts.iter().any(|part| part.result.is_some())),
+        );
     }
     Value::Object(answer)
 }

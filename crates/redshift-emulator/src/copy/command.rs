@@ -24,11 +24,37 @@ pub(crate) struct CopyCommand {
 
 /// Options of COPY that files in a columnar format do not take.
 const REFUSED: &[&str] = &[
-    "ACCEPTANYDATE", "BLANKSASNULL", "BZIP2", "COMPROWS", "COMPUPDATE", "DATEFORMAT", "DELIMITER",
-    "EMPTYASNULL", "ENCODING", "ENCRYPTED", "ESCAPE", "FIXEDWIDTH", "GZIP", "IGNOREALLERRORS",
-    "IGNOREBLANKLINES", "IGNOREHEADER", "LZOP", "MASTER_SYMMETRIC_KEY", "MAXERROR", "NOLOAD",
-    "NULL", "QUOTE", "READRATIO", "REGION", "REMOVEQUOTES", "ROUNDEC", "SSH", "TIMEFORMAT",
-    "TRIMBLANKS", "TRUNCATECOLUMNS", "ZSTD",
+    "ACCEPTANYDATE",
+    "BLANKSASNULL",
+    "BZIP2",
+    "COMPROWS",
+    "COMPUPDATE",
+    "DATEFORMAT",
+    "DELIMITER",
+    "EMPTYASNULL",
+    "ENCODING",
+    "ENCRYPTED",
+    "ESCAPE",
+    "FIXEDWIDTH",
+    "GZIP",
+    "IGNOREALLERRORS",
+    "IGNOREBLANKLINES",
+    "IGNOREHEADER",
+    "LZOP",
+    "MASTER_SYMMETRIC_KEY",
+    "MAXERROR",
+    "NOLOAD",
+    "NULL",
+    "QUOTE",
+    "READRATIO",
+    "REGION",
+    "REMOVEQUOTES",
+    "ROUNDEC",
+    "SSH",
+    "TIMEFORMAT",
+    "TRIMBLANKS",
+    "TRUNCATECOLUMNS",
+    "ZSTD",
 ];
 
 impl CopyCommand {
@@ -81,7 +107,10 @@ impl CopyCommand {
                 authorization(tokens, at, is(token, "IAM_ROLE"))?;
                 authorized = true;
                 at += 1;
-            } else if is_any(token, &["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"]) {
+            } else if is_any(
+                token,
+                &["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"],
+            ) {
                 string(next).ok_or_else(|| syntax_error(tokens, at + 1))?;
                 authorized = true;
                 at += 2;
@@ -169,6 +198,8 @@ fn authorization(tokens: &[Token], at: usize, role: bool) -> Result<(), SqlError
     if good {
         Ok(())
     } else {
-        Err(SqlError::new(format_args!("Invalid IAM role ARN '{value}'")))
+        Err(SqlError::new(format_args!(
+            "Invalid IAM role ARN '{value}'"
+        )))
     }
 }

@@ -59,7 +59,10 @@ pub(crate) async fn load(
         .map(|target| format!("\"{}\"", target.name.replace('"', "\"\"")))
         .collect();
     let sql = format!("COPY {} ({}) FROM STDIN", command.table, columns.join(", "));
-    let sink = client.copy_in::<str, Bytes>(&sql).await.map_err(|error| plain(error.into()))?;
+    let sink = client
+        .copy_in::<str, Bytes>(&sql)
+        .await
+        .map_err(|error| plain(error.into()))?;
     let mut sink = Box::pin(sink);
     let mut loaded = Loaded::default();
     for parquet in open {
@@ -68,7 +71,10 @@ pub(crate) async fn load(
         loaded.bytes += parquet.file.size;
         loaded.files.push((parquet.file.address.url(), rows));
     }
-    sink.as_mut().finish().await.map_err(|error| plain(error.into()))?;
+    sink.as_mut()
+        .finish()
+        .await
+        .map_err(|error| plain(error.into()))?;
     Ok(loaded)
 }
 
@@ -89,13 +95,17 @@ async fn send(
             sent += batch.num_rows() as u64;
             if text.len() >= SEND_BYTES {
                 let bytes = Bytes::from(std::mem::take(&mut text));
-                sink.send(bytes).await.map_err(|error| plain(error.into()))?;
+                sink.send(bytes)
+                    .await
+                    .map_err(|error| plain(error.into()))?;
             }
             tokio::task::yield_now().await;
         }
     }
     if !text.is_empty() {
-        sink.send(Bytes::from(text)).await.map_err(|error| plain(error.into()))?;
+        sink.send(Bytes::from(text))
+            .await
+            .map_err(|error| plain(error.into()))?;
     }
     Ok(sent)
 }
@@ -118,7 +128,9 @@ fn failure(bad: Bad, file: &DataFile, targets: &[Target], before: u64) -> Failur
         file: file.address.url(),
         line: i64::try_from(before + value.row as u64 + 1).unwrap_or(i64::MAX),
         column: target.map(|target| target.name.clone()).unwrap_or_default(),
-        column_type: target.map(|target| target.type_name.to_lowercase()).unwrap_or_default(),
+        column_type: target
+            .map(|target| target.type_name.to_lowercase())
+            .unwrap_or_default(),
         column_length: length,
         code: value.code,
         message: value.message,
@@ -147,9 +159,14 @@ async fn targets(command: &CopyCommand, client: &Client) -> Result<Vec<Target>, 
     columns
         .iter()
         .map(|name| {
-            all.iter().find(|target| target.name == *name).cloned().ok_or_else(|| {
-                SqlError::new(format_args!("column \"{name}\" of relation \"{table}\" does not exist"))
-            })
+            all.iter()
+                .find(|target| target.name == *name)
+                .cloned()
+                .ok_or_else(|| {
+                    SqlError::new(format_args!(
+                        "column \"{name}\" of relation \"{table}\" does not exist"
+                    ))
+                })
         })
         .collect()
 }
@@ -158,8 +175,8 @@ fn check(command: &CopyCommand, targets: &[Target], parquet: &ParquetFile) -> Re
     let address = &parquet.file.address;
     let schema = parquet.metadata.metadata().file_metadata().schema_descr();
     let columns = schema.root_schema().get_fields();
-    let agrees = columns.len() == targets.len()
-        || (command.fill_record && columns.len() < targets.len());
+    let agrees =
+        columns.len() == targets.len() || (command.fill_record && columns.len() < targets.len());
     if !agrees {
         return Err(SqlError::spectrum(
             15001,

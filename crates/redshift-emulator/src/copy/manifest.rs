@@ -67,7 +67,9 @@ pub(crate) async fn files(
                     ),
                 ));
             }
-            Some(Meta { content_length: None }) => {
+            Some(Meta {
+                content_length: None,
+            }) => {
                 return Err(SqlError::spectrum(
                     15003,
                     format_args!(
@@ -76,7 +78,9 @@ pub(crate) async fn files(
                     ),
                 ));
             }
-            Some(Meta { content_length: Some(length) }) => length,
+            Some(Meta {
+                content_length: Some(length),
+            }) => length,
         };
         match buckets.size(&address).await? {
             Some(size) if size == length => files.push(DataFile { address, size }),
@@ -105,7 +109,13 @@ async fn read(from: &Address, buckets: &Buckets) -> Result<Manifest, SqlError> {
         return Err(SqlError::lacking("a manifest of that size"));
     }
     let store = buckets.of(&from.bucket)?;
-    let bytes = async { store.get(&from.path().unwrap_or_default()).await?.bytes().await };
+    let bytes = async {
+        store
+            .get(&from.path().unwrap_or_default())
+            .await?
+            .bytes()
+            .await
+    };
     let bytes = bytes.await.map_err(|error| s3_error(&error))?;
     serde_json::from_slice(&bytes).map_err(|error| {
         SqlError::new(format_args!(
@@ -123,5 +133,7 @@ fn missing(address: &Address) -> SqlError {
 }
 
 fn no_file(from: &str) -> SqlError {
-    SqlError::new(format_args!("The specified S3 prefix '{from}' does not exist"))
+    SqlError::new(format_args!(
+        "The specified S3 prefix '{from}' does not exist"
+    ))
 }

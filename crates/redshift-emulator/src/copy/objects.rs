@@ -39,7 +39,10 @@ impl Address {
 
     /// As errors of a scan show it.
     pub(crate) fn https(&self) -> String {
-        format!("https://s3.us-east-1.amazonaws.com/{}/{}", self.bucket, self.key)
+        format!(
+            "https://s3.us-east-1.amazonaws.com/{}/{}",
+            self.bucket, self.key
+        )
     }
 
     pub(crate) fn path(&self) -> Result<Path, SqlError> {
@@ -101,7 +104,10 @@ impl Buckets {
     pub(crate) async fn list(&self, prefix: &Address) -> Result<Vec<(Address, u64)>, SqlError> {
         let store = self.of(&prefix.bucket)?;
         // A store lists folders; a prefix may end within a name.
-        let folder = prefix.key.rsplit_once('/').map(|(folder, _)| Path::from(folder));
+        let folder = prefix
+            .key
+            .rsplit_once('/')
+            .map(|(folder, _)| Path::from(folder));
         let mut listing = store.list(folder.as_ref());
         let mut found = Vec::new();
         while let Some(meta) = listing.try_next().await.map_err(|error| s3_error(&error))? {

@@ -34,7 +34,10 @@ impl ParquetFile {
         let not_parquet = |why: &dyn std::fmt::Display| {
             SqlError::spectrum(
                 15001,
-                format_args!("File '{}' is not a valid Parquet file: {why}", file.address.https()),
+                format_args!(
+                    "File '{}' is not a valid Parquet file: {why}",
+                    file.address.https()
+                ),
             )
         };
         let size = file.size;
@@ -43,7 +46,12 @@ impl ParquetFile {
         }
         let get = |range: Range<u64>| {
             let (store, path) = (&store, &path);
-            async move { store.get_range(path, range).await.map_err(|error| s3_error(&error)) }
+            async move {
+                store
+                    .get_range(path, range)
+                    .await
+                    .map_err(|error| s3_error(&error))
+            }
         };
         let tail = get(size - FOOTER..size).await?;
         let tail = FooterTail::try_from(tail.as_ref()).map_err(|error| not_parquet(&error))?;
@@ -52,8 +60,8 @@ impl ParquetFile {
             return Err(not_parquet(&"its footer is longer than the file"));
         }
         let footer = get(size - FOOTER - length..size - FOOTER).await?;
-        let metadata = ParquetMetaDataReader::decode_metadata(&footer)
-            .map_err(|error| not_parquet(&error))?;
+        let metadata =
+            ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| not_parquet(&error))?;
         // Types by what Parquet says, not by what Arrow has noted beside it.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options)
@@ -112,7 +120,9 @@ fn range(group: &RowGroupMetaData) -> Range<u64> {
         let start = column
             .dictionary_page_offset()
             .filter(|offset| *offset > 0)
-            .map_or(column.data_page_offset(), |offset| offset.min(column.data_page_offset()));
+            .map_or(column.data_page_offset(), |offset| {
+                offset.min(column.data_page_offset())
+            });
         let start = u64::try_from(start).unwrap_or(u64::MAX);
         let length = u64::try_from(column.compressed_size()).unwrap_or(u64::MAX);
         let end = start.saturating_add(length);

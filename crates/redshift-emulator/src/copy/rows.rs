@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Decimal256Type, Decimal32Type, Decimal64Type,
+    DataType, Date32Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
 };
@@ -32,11 +32,7 @@ pub(crate) enum Bad {
 }
 
 /// Appends the rows of `batch` to `text`. Columns of `targets` that the file lacks become NULL.
-pub(crate) fn write(
-    batch: &RecordBatch,
-    targets: &[Target],
-    text: &mut String,
-) -> Result<(), Bad> {
+pub(crate) fn write(batch: &RecordBatch, targets: &[Target], text: &mut String) -> Result<(), Bad> {
     let mut columns = Vec::with_capacity(targets.len());
     for (at, target) in targets.iter().enumerate() {
         columns.push(match batch.columns().get(at) {
@@ -99,31 +95,53 @@ fn value(
 ) -> Result<(), (i32, String)> {
     // Writing to a String cannot fail.
     macro_rules! put {
-        ($kind:ty) => {
-            { let _ = write!(text, "{}", array.as_primitive::<$kind>().value(row)); }
-        };
+        ($kind:ty) => {{
+            let _ = write!(text, "{}", array.as_primitive::<$kind>().value(row));
+        }};
     }
     match array.data_type() {
-        DataType::Boolean => text.push(if array.as_boolean().value(row) { 't' } else { 'f' }),
+        DataType::Boolean => text.push(if array.as_boolean().value(row) {
+            't'
+        } else {
+            'f'
+        }),
         DataType::Int8 => put!(Int8Type),
         DataType::Int16 => put!(Int16Type),
         DataType::Int32 => put!(Int32Type),
         DataType::Int64 => put!(Int64Type),
         DataType::Float32 => put!(Float32Type),
         DataType::Float64 => put!(Float64Type),
-        DataType::Decimal32(..) => text.push_str(&array.as_primitive::<Decimal32Type>().value_as_string(row)),
-        DataType::Decimal64(..) => text.push_str(&array.as_primitive::<Decimal64Type>().value_as_string(row)),
-        DataType::Decimal128(..) => text.push_str(&array.as_primitive::<Decimal128Type>().value_as_string(row)),
-        DataType::Decimal256(..) => text.push_str(&array.as_primitive::<Decimal256Type>().value_as_string(row)),
+        DataType::Decimal32(..) => {
+            text.push_str(&array.as_primitive::<Decimal32Type>().value_as_string(row))
+        }
+        DataType::Decimal64(..) => {
+            text.push_str(&array.as_primitive::<Decimal64Type>().value_as_string(row))
+        }
+        DataType::Decimal128(..) => {
+            text.push_str(&array.as_primitive::<Decimal128Type>().value_as_string(row))
+        }
+        DataType::Decimal256(..) => {
+            text.push_str(&array.as_primitive::<Decimal256Type>().value_as_string(row))
+        }
         DataType::Date32 => {
             let days = i64::from(array.as_primitive::<Date32Type>().value(row));
             moment(days.checked_mul(86_400_000_000), "%Y-%m-%d", text)?;
         }
         DataType::Timestamp(unit, _) => {
             let micros = match unit {
-                TimeUnit::Microsecond => Some(array.as_primitive::<TimestampMicrosecondType>().value(row)),
-                TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().value(row).checked_mul(1000),
-                TimeUnit::Nanosecond => Some(array.as_primitive::<TimestampNanosecondType>().value(row).div_euclid(1000)),
+                TimeUnit::Microsecond => {
+                    Some(array.as_primitive::<TimestampMicrosecondType>().value(row))
+                }
+                TimeUnit::Millisecond => array
+                    .as_primitive::<TimestampMillisecondType>()
+                    .value(row)
+                    .checked_mul(1000),
+                TimeUnit::Nanosecond => Some(
+                    array
+                        .as_primitive::<TimestampNanosecondType>()
+                        .value(row)
+                        .div_euclid(1000),
+                ),
                 TimeUnit::Second => None,
             };
             moment(micros, "%Y-%m-%d %H:%M:%S%.6f+00", text)?;
@@ -152,7 +170,10 @@ fn string(value: &str, target: &Target, text: &mut String) -> Result<(), (i32, S
         ));
     }
     if value.contains('\0') {
-        return Err((1213, "Invalid null byte - field longer than 1 byte".to_owned()));
+        return Err((
+            1213,
+            "Invalid null byte - field longer than 1 byte".to_owned(),
+        ));
     }
     escape(value, text);
     Ok(())
@@ -188,13 +209,18 @@ fn moment(micros: Option<i64>, format: &str, text: &mut String) -> Result<(), (i
         let _ = write!(text, "{}", moment.format(format));
         return Ok(());
     }
-    Err((1206, format!("Date or timestamp of the year {year}: out of range")))
+    Err((
+        1206,
+        format!("Date or timestamp of the year {year}: out of range"),
+    ))
 }
 
 /// A column of any type as JSON, value by value.
 fn json(batch: &RecordBatch, column: usize) -> Result<Vec<Option<String>>, Bad> {
     let unreadable = |error: arrow::error::ArrowError| {
-        Bad::Other(SqlError::new(format_args!("Cannot serialize to JSON: {error}")))
+        Bad::Other(SqlError::new(format_args!(
+            "Cannot serialize to JSON: {error}"
+        )))
     };
     let single = batch.project(&[column]).map_err(unreadable)?;
     let mut bytes = Vec::new();
@@ -205,7 +231,9 @@ fn json(batch: &RecordBatch, column: usize) -> Result<Vec<Option<String>>, Bad> 
     writer.finish().map_err(unreadable)?;
     drop(writer);
     let broken = |error: serde_json::Error| {
-        Bad::Other(SqlError::new(format_args!("Cannot serialize to JSON: {error}")))
+        Bad::Other(SqlError::new(format_args!(
+            "Cannot serialize to JSON: {error}"
+        )))
     };
     let rows: Vec<serde_json::Map<String, serde_json::Value>> = if bytes.is_empty() {
         Vec::new()

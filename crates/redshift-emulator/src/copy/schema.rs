@@ -24,12 +24,17 @@ pub(crate) enum Kind {
     BigInt,
     Real,
     Double,
-    Decimal { precision: u32, scale: u32 },
+    Decimal {
+        precision: u32,
+        scale: u32,
+    },
     Date,
     Timestamp,
     TimestampTz,
     /// VARCHAR and CHAR, with the most bytes.
-    Text { bytes: usize },
+    Text {
+        bytes: usize,
+    },
     VarByte,
     Super,
     Other,
@@ -56,7 +61,9 @@ impl Target {
             "date" => Kind::Date,
             "timestamp" => Kind::Timestamp,
             "timestamptz" => Kind::TimestampTz,
-            "varchar" | "bpchar" => Kind::Text { bytes: sized(modifier) },
+            "varchar" | "bpchar" => Kind::Text {
+                bytes: sized(modifier),
+            },
             "text" => Kind::Text { bytes: 65_535 },
             "bytea" => Kind::VarByte,
             "super" | "jsonb" => Kind::Super,
@@ -114,7 +121,10 @@ fn fits(kind: Kind, column: &Type, serialize_to_json: bool) -> bool {
     if kind == Kind::Super {
         return serialize_to_json;
     }
-    if column.is_group() || column.get_basic_info().has_repetition() && column.get_basic_info().repetition() == Repetition::REPEATED {
+    if column.is_group()
+        || column.get_basic_info().has_repetition()
+            && column.get_basic_info().repetition() == Repetition::REPEATED
+    {
         return false;
     }
     let info = column.get_basic_info();
@@ -138,9 +148,14 @@ fn fits(kind: Kind, column: &Type, serialize_to_json: bool) -> bool {
         None if converted == ConvertedType::TIMESTAMP_MILLIS => Some(TimeUnit::MILLIS),
         _ => None,
     };
-    let text = matches!(logical, Some(LogicalType::String | LogicalType::Enum | LogicalType::Json))
-        || logical.is_none()
-            && matches!(converted, ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON);
+    let text = matches!(
+        logical,
+        Some(LogicalType::String | LogicalType::Enum | LogicalType::Json)
+    ) || logical.is_none()
+        && matches!(
+            converted,
+            ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON
+        );
     let physical = column.get_physical_type();
     match (kind, physical) {
         (Kind::Boolean, Physical::BOOLEAN) => true,
@@ -150,7 +165,10 @@ fn fits(kind: Kind, column: &Type, serialize_to_json: bool) -> bool {
         (Kind::Real, Physical::FLOAT) => true,
         (Kind::Double, Physical::DOUBLE) => true,
         (Kind::Decimal { precision, scale }, _) => match &logical {
-            Some(LogicalType::Decimal { scale: s, precision: p }) => {
+            Some(LogicalType::Decimal {
+                scale: s,
+                precision: p,
+            }) => {
                 u32::try_from(*s).is_ok_and(|s| s == scale)
                     && u32::try_from(*p).is_ok_and(|p| p <= precision)
             }

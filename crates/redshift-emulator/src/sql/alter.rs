@@ -22,7 +22,9 @@ pub(crate) fn table(tokens: &[Token]) -> Result<Plan, SqlError> {
             sql,
         })
     };
-    if is(rest.first(), "ADD") && is_any(rest.get(1), &["CONSTRAINT", "PRIMARY", "UNIQUE", "FOREIGN"]) {
+    if is(rest.first(), "ADD")
+        && is_any(rest.get(1), &["CONSTRAINT", "PRIMARY", "UNIQUE", "FOREIGN"])
+    {
         // Keys are not enforced; the table has to be there all the same.
         define(format!("ALTER TABLE {table} SET WITHOUT OIDS"))
     } else if is(rest.first(), "ADD") {
@@ -42,7 +44,9 @@ pub(crate) fn table(tokens: &[Token]) -> Result<Plan, SqlError> {
             Some(token) if is(Some(token), "RESTRICT") => "",
             Some(_) => return Err(syntax_error(rest, at + 1)),
         };
-        define(format!("ALTER TABLE {table} DROP COLUMN {column} {behaviour}"))
+        define(format!(
+            "ALTER TABLE {table} DROP COLUMN {column} {behaviour}"
+        ))
     } else if is(rest.first(), "RENAME") || starts(rest, &["OWNER", "TO"]) {
         define(text(tokens))
     } else {
@@ -70,7 +74,9 @@ fn add_column(table: &str, rest: &[Token]) -> Result<Plan, SqlError> {
         )));
     }
     if column.key {
-        return Err(SqlError::new("ALTER TABLE ADD COLUMN does not support DISTKEY or SORTKEY"));
+        return Err(SqlError::new(
+            "ALTER TABLE ADD COLUMN does not support DISTKEY or SORTKEY",
+        ));
     }
     if column.not_null && !column.default {
         return Err(SqlError::new(
@@ -90,7 +96,9 @@ fn append(target: String, rest: &[Token]) -> Result<Plan, SqlError> {
         return Err(syntax_error(rest, 1));
     }
     if rest.len() > 2 + len {
-        return Err(SqlError::lacking("ALTER TABLE APPEND with IGNOREEXTRA or FILLTARGET"));
+        return Err(SqlError::lacking(
+            "ALTER TABLE APPEND with IGNOREEXTRA or FILLTARGET",
+        ));
     }
     let source = text(rest.get(2..).unwrap_or_default());
     Ok(Plan {
@@ -100,7 +108,10 @@ fn append(target: String, rest: &[Token]) -> Result<Plan, SqlError> {
 }
 
 fn alter_column(table: String, rest: &[Token]) -> Result<Plan, SqlError> {
-    if is_any(rest.get(1), &["DISTSTYLE", "DISTKEY", "SORTKEY", "COMPOUND", "ENCODE"]) {
+    if is_any(
+        rest.get(1),
+        &["DISTSTYLE", "DISTKEY", "SORTKEY", "COMPOUND", "ENCODE"],
+    ) {
         let mut at = 1;
         Attributes::parse(rest, &mut at)?;
         return Ok(Plan {
@@ -131,7 +142,10 @@ fn alter_column(table: String, rest: &[Token]) -> Result<Plan, SqlError> {
         ));
     }
     Ok(Plan {
-        sql: format!("ALTER TABLE {table} ALTER COLUMN {quoted} TYPE {}", found.postgres),
+        sql: format!(
+            "ALTER TABLE {table} ALTER COLUMN {quoted} TYPE {}",
+            found.postgres
+        ),
         action: Action::AlterType { table, column },
     })
 }

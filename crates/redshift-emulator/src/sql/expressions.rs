@@ -41,7 +41,12 @@ pub(crate) fn translate(tokens: &[Token]) -> Result<String, SqlError> {
             push("coalesce");
         } else if call && is(Some(token), "LEN") {
             push("length");
-        } else if call && is_any(Some(token), &["DATEADD", "DATEDIFF", "DATE_DIFF", "DATE_ADD"]) {
+        } else if call
+            && is_any(
+                Some(token),
+                &["DATEADD", "DATEDIFF", "DATE_DIFF", "DATE_ADD"],
+            )
+        {
             // The unit is a bare word here, and the first argument of a function there.
             let unit = match tokens.get(at + 1) {
                 Some(Token::Word(unit)) => unit.value.to_lowercase(),
@@ -49,7 +54,10 @@ pub(crate) fn translate(tokens: &[Token]) -> Result<String, SqlError> {
                 _ => return Err(syntax_error(tokens, at + 1)),
             };
             let function = word.value.to_lowercase().replace('_', "");
-            push(&format!("redshift_emulator.{function} ( '{}'", unit.replace(['\'', '\\'], "")));
+            push(&format!(
+                "redshift_emulator.{function} ( '{}'",
+                unit.replace(['\'', '\\'], "")
+            ));
             at += 2;
         } else {
             push(&identifier(word));
@@ -87,13 +95,17 @@ fn check(tokens: &[Token]) -> Result<(), SqlError> {
             continue;
         }
         let refused = (is(token, "ON") && is(next, "CONFLICT"))
-            || (is(token, "RETURNING") && before.is_some() && !matches!(before, Some(Token::Comma)))
+            || (is(token, "RETURNING")
+                && before.is_some()
+                && !matches!(before, Some(Token::Comma)))
             || (is(token, "DISTINCT") && is(next, "ON") && third == Some(&Token::LParen))
             || (is_any(token, &["ANTI", "SEMI"]) && is(next, "JOIN"))
             || (is(token, "LATERAL") && next == Some(&Token::LParen))
             || (is(token, "FILTER") && next == Some(&Token::LParen) && is(third, "WHERE"))
             || (is(token, "DISTINCT") && is(next, "FROM") && is_any(before, &["IS", "NOT"]))
-            || (is_any(token, &["FROM", "JOIN"]) && next == Some(&Token::LParen) && is(third, "VALUES"))
+            || (is_any(token, &["FROM", "JOIN"])
+                && next == Some(&Token::LParen)
+                && is(third, "VALUES"))
             || (is(token, "TABLESAMPLE"));
         if refused {
             return Err(syntax_error(tokens, at));

@@ -92,7 +92,10 @@ impl Plan {
         } else if is(first, "LOCK") {
             let at = 1 + usize::from(is(tokens.get(1), "TABLE"));
             let tables = text(tokens.get(at..).unwrap_or_default());
-            plan(Action::Define, format!("LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"))
+            plan(
+                Action::Define,
+                format!("LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"),
+            )
         } else if is(first, "REFRESH") {
             if !starts(tokens, &["REFRESH", "MATERIALIZED", "VIEW"]) {
                 return Err(syntax_error(tokens, 1));
@@ -100,7 +103,12 @@ impl Plan {
             let len = qualified_name_len(tokens.get(3..).unwrap_or_default());
             let view = text(tokens.get(3..3 + len).unwrap_or_default());
             plan(Action::Define, format!("REFRESH MATERIALIZED VIEW {view}"))
-        } else if is_any(first, &["DROP", "GRANT", "REVOKE", "COMMENT", "SET", "RESET", "ALTER"]) {
+        } else if is_any(
+            first,
+            &[
+                "DROP", "GRANT", "REVOKE", "COMMENT", "SET", "RESET", "ALTER",
+            ],
+        ) {
             plan(Action::Define, text(tokens))
         } else {
             Err(syntax_error(tokens, 0))
@@ -209,7 +217,12 @@ fn create(tokens: &[Token]) -> Result<Plan, SqlError> {
             query = rest;
         }
         let end = query.len();
-        if end > 4 && starts(query.get(end - 4..).unwrap_or_default(), &["WITH", "NO", "SCHEMA", "BINDING"]) {
+        if end > 4
+            && starts(
+                query.get(end - 4..).unwrap_or_default(),
+                &["WITH", "NO", "SCHEMA", "BINDING"],
+            )
+        {
             return Err(SqlError::lacking("views WITH NO SCHEMA BINDING"));
         }
         define(expressions::translate(query)?)
@@ -231,8 +244,21 @@ fn create(tokens: &[Token]) -> Result<Plan, SqlError> {
         )))
     } else if is_any(kind, &["USER", "GROUP", "ROLE"]) {
         define(text(tokens))
-    } else if is_any(kind, &["FUNCTION", "PROCEDURE", "EXTERNAL", "LIBRARY", "MODEL", "DATASHARE"]) {
-        Err(SqlError::lacking(format_args!("CREATE {}", text(kind.map(std::slice::from_ref).unwrap_or_default()))))
+    } else if is_any(
+        kind,
+        &[
+            "FUNCTION",
+            "PROCEDURE",
+            "EXTERNAL",
+            "LIBRARY",
+            "MODEL",
+            "DATASHARE",
+        ],
+    ) {
+        Err(SqlError::lacking(format_args!(
+            "CREATE {}",
+            text(kind.map(std::slice::from_ref).unwrap_or_default())
+        )))
     } else {
         Err(syntax_error(tokens, at))
     }
@@ -295,7 +321,10 @@ fn analyze(tokens: &[Token]) -> Result<Plan, SqlError> {
         if table.is_some() && tokens.get(at) == Some(&Token::LParen) {
             let end = super::tokens::after_parentheses(tokens, at)?;
             let names = split_commas(tokens.get(at + 1..end - 1).unwrap_or_default());
-            if names.iter().any(|column| column.len() != 1 || name(column.first()).is_none()) {
+            if names
+                .iter()
+                .any(|column| column.len() != 1 || name(column.first()).is_none())
+            {
                 return Err(syntax_error(tokens, at + 1));
             }
             columns = text(tokens.get(at..end).unwrap_or_default());

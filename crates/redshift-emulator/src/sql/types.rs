@@ -119,9 +119,9 @@ fn unsupported(what: &str) -> SqlError {
         | "hstore" | "macaddr" | "point" => {
             SqlError::new(format_args!("type \"{what}\" is not supported by Redshift"))
         }
-        what if what.ends_with("[]") => {
-            SqlError::new(format_args!("array type \"{what}\" is not supported by Redshift"))
-        }
+        what if what.ends_with("[]") => SqlError::new(format_args!(
+            "array type \"{what}\" is not supported by Redshift"
+        )),
         what => SqlError::new(format_args!("type \"{what}\" does not exist")),
     }
 }

@@ -8,7 +8,10 @@ use crate::client::Client;
 /// A Python with boto3: the system's where it has it, or a virtual environment, made once.
 fn python() -> Result<PathBuf, String> {
     let has_boto3 = |python: &Path| {
-        Command::new(python).args(["-c", "import boto3"]).output().is_ok_and(|output| output.status.success())
+        Command::new(python)
+            .args(["-c", "import boto3"])
+            .output()
+            .is_ok_and(|output| output.status.success())
     };
     let system = PathBuf::from("python3");
     if has_boto3(&system) {
@@ -26,7 +29,14 @@ fn python() -> Result<PathBuf, String> {
     };
     run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
         .and_then(|()| {
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "boto3"]))
+            run(Command::new(&python).args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "boto3",
+            ]))
         })
         .map(|()| python)
         .map_err(|error| format!("no boto3 here: {error}"))
@@ -38,9 +48,15 @@ async fn boto3_speaks_with_it() {
         Ok(python) => python,
         Err(reason) => return tidegate_testkit::skip(&reason),
     };
-    let Some(client) = Client::start_with(|options| options.page_rows_max = 100).await else { return };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulator/boto3.py");
-    let output = Command::new(python).arg(script).arg(client.emulator.url()).output().unwrap();
+    let Some(client) = Client::start_with(|options| options.page_rows_max = 100).await else {
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulator/official_client.py");
+    let output = Command::new(python)
+        .arg(script)
+        .arg(client.emulator.url())
+        .output()
+        .unwrap();
     assert!(
         output.status.success(),
         "{}\n{}",

@@ -58,11 +58,17 @@ impl Client {
     }
 
     pub(crate) async fn call(&self, operation: &str, body: Value) -> Value {
-        self.try_call(operation, body).await.expect("an answer").expect("a good answer")
+        self.try_call(operation, body)
+            .await
+            .expect("an answer")
+            .expect("a good answer")
     }
 
     pub(crate) async fn refused(&self, operation: &str, body: Value) -> (String, String) {
-        self.try_call(operation, body).await.expect("an answer").expect_err("a refusal")
+        self.try_call(operation, body)
+            .await
+            .expect("an answer")
+            .expect_err("a refusal")
     }
 
     /// One request; `None` where no answer came.
@@ -77,8 +83,9 @@ impl Client {
         let url = self.emulator.url();
         let address = url.strip_prefix("http://").unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
@@ -151,13 +158,19 @@ impl Client {
     }
 
     pub(crate) async fn put(&self, key: &str, bytes: Vec<u8>) {
-        self.store.put(&Path::from(key), bytes.into()).await.unwrap();
+        self.store
+            .put(&Path::from(key), bytes.into())
+            .await
+            .unwrap();
     }
 
     /// Puts a Parquet file, and returns its size.
     pub(crate) async fn put_parquet(&self, key: &str, batch: &RecordBatch) -> usize {
-        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(100)).build();
-        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(100))
+            .build();
+        let mut writer =
+            ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
         writer.write(batch).unwrap();
         let bytes = writer.into_inner().unwrap();
         let size = bytes.len();
@@ -173,19 +186,25 @@ impl Client {
                 json!({"url": format!("s3://b/{key}"), "mandatory": true, "meta": {"content_length": size}})
             })
             .collect();
-        self.put(key, json!({"entries": entries}).to_string().into_bytes()).await;
+        self.put(key, json!({"entries": entries}).to_string().into_bytes())
+            .await;
     }
 }
 
 /// The values of a page of results.
 pub(crate) fn values(answer: &Value) -> Vec<Vec<Value>> {
     let rows = answer["Records"].as_array().unwrap().iter();
-    rows.map(|row| row.as_array().unwrap().iter().map(value).collect()).collect()
+    rows.map(|row| row.as_array().unwrap().iter().map(value).collect())
+        .collect()
 }
 
 fn value(field: &Value) -> Value {
     let (kind, value) = field.as_object().unwrap().iter().next().unwrap();
-    if kind == "isNull" { Value::Null } else { value.clone() }
+    if kind == "isNull" {
+        Value::Null
+    } else {
+        value.clone()
+    }
 }
 
 /// Waits for something that another task does, within bounds.
