@@ -63,7 +63,8 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// A running emulator. It ends when it is dropped; statements that run then end as if the cluster had gone.
+/// A running emulator. It stops listening when it is dropped; statements that run go on to their end, as a cluster's do when nobody
+/// asks any more.
 #[derive(Debug)]
 pub struct Emulator {
     address: SocketAddr,
@@ -109,8 +110,10 @@ impl Emulator {
         self.service.stats()
     }
 
-    /// Ends it.
-    pub fn shutdown(self) {}
+    /// Stops listening and closes all connections.
+    pub fn shutdown(self) {
+        drop(self);
+    }
 
     /// Waits for ever, as a program does.
     pub async fn serve(mut self) {

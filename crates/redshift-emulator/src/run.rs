@@ -28,7 +28,20 @@ pub(crate) async fn run(
     sql: Vec<Vec<Token>>,
 ) {
     let begin = Instant::now();
-    let ended = to_the_end(&service, &statement, session.as_deref(), &sql).await;
+    // On a task of its own: should a file make a library panic, the statement still ends.
+    let work = {
+        let (service, statement, session) = (
+            Arc::clone(&service),
+            Arc::clone(&statement),
+            session.clone(),
+        );
+        tokio::spawn(
+            async move { to_the_end(&service, &statement, session.as_deref(), &sql).await },
+        )
+    };
+    let ended = work
+        .await
+        .unwrap_or_else(|error| Err(SqlError::new(format_args!("internal error: {error}"))));
     let mut status = match &ended {
         Ok(()) => Status::Finished,
         Err(_) if *statement.cancelled.borrow() => Status::Aborted,

@@ -32,6 +32,9 @@ pub(crate) fn translate(tokens: &[Token]) -> Result<String, SqlError> {
             let found = types::parse(rest)?;
             push(&found.postgres);
             at += found.len - 1;
+        } else if let Some(view) = system_view(rest) {
+            push(&view);
+            at += 2;
         } else if word.quote_style.is_some() || before == Some(&Token::Period) {
             push(&identifier(word));
         } else if is(Some(token), "SYSDATE") && next != Some(&Token::Period) {
@@ -64,6 +67,23 @@ pub(crate) fn translate(tokens: &[Token]) -> Result<String, SqlError> {
         }
     }
     Ok(text)
+}
+
+/// `information_schema.columns` and the views that Redshift has in `pg_catalog`, with PostgreSQL's name for them.
+fn system_view(tokens: &[Token]) -> Option<String> {
+    let view = match tokens.get(..3)? {
+        [_, Token::Period, Token::Word(view)] => view.value.to_lowercase(),
+        _ => return None,
+    };
+    let first = tokens.first();
+    if is(first, "INFORMATION_SCHEMA") && view == "columns" {
+        return Some("redshift_emulator.svv_columns".to_owned());
+    }
+    let redshift = ["svv_", "stv_", "stl_", "sys_"]
+        .iter()
+        .any(|prefix| view.starts_with(prefix))
+        || view == "pg_table_def";
+    (is(first, "PG_CATALOG") && redshift).then(|| format!("redshift_emulator.{view}"))
 }
 
 /// True where the word that ends before `at` is the type of a CAST( ... AS type ).

@@ -50,7 +50,7 @@ impl Plan {
     pub(crate) fn new(tokens: &[Token]) -> Result<Self, SqlError> {
         let first = tokens.first();
         let plan = |action, sql| Ok(Self { action, sql });
-        if tokens.first() == Some(&Token::LParen) || is_any(first, &["SELECT", "WITH", "TABLE"]) {
+        if tokens.first() == Some(&Token::LParen) || is_any(first, &["SELECT", "WITH"]) {
             plan(Action::Query, expressions::translate(tokens)?)
         } else if is(first, "SHOW") {
             plan(Action::Query, text(tokens))
@@ -131,7 +131,9 @@ impl Plan {
 
 fn explain(tokens: &[Token]) -> Result<Plan, SqlError> {
     let at = 1 + usize::from(is(tokens.get(1), "VERBOSE"));
-    if is_any(tokens.get(at), &["ANALYZE", "COPY"]) || tokens.get(at) == Some(&Token::LParen) {
+    if is_any(tokens.get(at), &["ANALYZE", "COPY", "EXPLAIN"])
+        || tokens.get(at) == Some(&Token::LParen)
+    {
         return Err(syntax_error(tokens, at));
     }
     let inner = Plan::new(tokens.get(at..).unwrap_or_default())?;

@@ -9,6 +9,12 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use serde_json::{Value, json};
 
+use hyper_util::rt::TokioIo;
+use object_store::ObjectStoreExt;
+use redshift_emulator::{Objects, S3};
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+
 use crate::client::{Client, ROLE};
 
 /// `n` rows of a number and a text.
@@ -434,5 +440,70 @@ async fn a_file_without_rows_or_with_nonsense_does_no_harm() {
     assert!(
         error.as_str().unwrap().contains("not a valid Parquet file"),
         "{error}"
+    );
+}
+
+/// An S3 server over `folder`, for as long as the test runs.
+async fn s3_server(folder: &std::path::Path) -> S3 {
+    let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
+    builder.set_auth(SimpleAuth::from_single("key", "secret"));
+    let service = builder.build();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service.clone());
+            tokio::spawn(connection);
+        }
+    });
+    S3 {
+        endpoint,
+        region: "us-east-1".to_owned(),
+        access_key_id: "key".to_owned(),
+        secret_access_key: "secret".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn files_come_from_an_s3_endpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    let s3 = s3_server(folder.path()).await;
+    let Some(client) = Client::start_with(|options| options.objects = Objects::S3(s3)).await else {
+        return;
+    };
+    client.ok("CREATE TABLE t (n BIGINT, s VARCHAR(20))").await;
+    // Written where the server finds them.
+    let size = client.put_parquet("d/1.parquet", &numbered(0, 250)).await;
+    client
+        .put_manifest("m.json", &[("d/1.parquet", size)])
+        .await;
+    std::fs::create_dir(folder.path().join("b/d")).unwrap();
+    for key in ["d/1.parquet", "m.json"] {
+        let bytes = client
+            .store
+            .get(&key.into())
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap();
+        std::fs::write(folder.path().join("b").join(key), bytes).unwrap();
+    }
+    client.ok(&copy("m.json", "MANIFEST")).await;
+    client.ok(&copy("d/", "")).await;
+    assert_eq!(client.value("SELECT count(*) FROM t").await, 500);
+    assert!(
+        client
+            .error(&copy("none.json", "MANIFEST"))
+            .await
+            .contains("NoSuchKey")
+    );
+    assert!(
+        client
+            .error(&copy("none/", ""))
+            .await
+            .contains("does not exist")
     );
 }

@@ -200,6 +200,7 @@ async fn what_redshift_lacks_is_refused() {
             "syntax error",
         ),
         ("DO $$ BEGIN END $$", "syntax error"),
+        ("EXPLAIN EXPLAIN SELECT 1", "syntax error"),
         ("SELECT 1 / 0", "Divide by zero"),
         ("SELECT 'unfinished", "syntax error"),
         ("SELECT :: FROM", "does not exist"),
@@ -298,6 +299,18 @@ async fn system_views_show_tables_and_queries() {
     assert_eq!(
         client.value("SELECT character_maximum_length FROM information_schema.columns WHERE column_name = 's' AND table_name = 't'").await,
         30
+    );
+    assert_eq!(
+        client
+            .value("SELECT data_type FROM information_schema.columns WHERE column_name = 'extra'")
+            .await,
+        "super"
+    );
+    assert_eq!(
+        client
+            .value("SELECT isolation_level FROM pg_catalog.stv_db_isolation_level")
+            .await,
+        1
     );
     client.error("SELECT nothing").await;
     let failed = "SELECT count(*) FROM sys_query_history WHERE status = 'failed' AND query_text = 'SELECT nothing'";

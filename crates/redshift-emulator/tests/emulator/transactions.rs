@@ -1,6 +1,6 @@
 //! Batches, what commits, and two transactions at once.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{Client, until};
 
@@ -155,6 +155,13 @@ async fn vacuum_append_and_alter_type_stay_out_of_transactions() {
     );
 }
 
+/// One statement in a session.
+async fn within(client: &Client, session: &Value, sql: &str) -> Value {
+    let call = json!({"SessionId": session, "Sql": sql});
+    let id = client.call("ExecuteStatement", call).await["Id"].clone();
+    client.ended(id.as_str().unwrap()).await
+}
+
 #[tokio::test]
 async fn two_transactions_that_update_one_row_do_not_both_commit() {
     let Some(client) = Client::start().await else {
@@ -164,30 +171,36 @@ async fn two_transactions_that_update_one_row_do_not_both_commit() {
         .ok("CREATE TABLE ledger (name VARCHAR(10), seq BIGINT)")
         .await;
     client.ok("INSERT INTO ledger VALUES ('t', 1)").await;
-    let sqls = [
-        "SELECT seq FROM ledger",
-        "SELECT pg_sleep(0.4)",
-        "UPDATE ledger SET seq = seq + 1 WHERE name = 't'",
-        "SELECT pg_sleep(0.2)",
-    ];
-    let (one, two) = tokio::join!(client.batch(&sqls), client.batch(&sqls));
-    let mut states = [
-        one["Status"].as_str().unwrap(),
-        two["Status"].as_str().unwrap(),
-    ];
-    states.sort_unstable();
-    assert_eq!(states, ["FAILED", "FINISHED"]);
-    let lost = if one["Status"] == "FAILED" {
-        &one
-    } else {
-        &two
-    };
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        let call = json!({"WorkgroupName": "test", "Database": "dev", "Sql": "BEGIN", "SessionKeepAliveSeconds": 60});
+        let answer = client.call("ExecuteStatement", call).await;
+        client.ended(answer["Id"].as_str().unwrap()).await;
+        within(&client, &answer["SessionId"], "SELECT seq FROM ledger").await;
+        sessions.push(answer["SessionId"].clone());
+    }
+    let update = "UPDATE ledger SET seq = seq + 1 WHERE name = 't'";
+    assert_eq!(
+        within(&client, &sessions[0], update).await["Status"],
+        "FINISHED"
+    );
+    assert_eq!(client.value("SELECT seq FROM ledger").await, 1);
+    assert_eq!(
+        within(&client, &sessions[0], "COMMIT").await["Status"],
+        "FINISHED"
+    );
+    let lost = within(&client, &sessions[1], update).await;
     let error = lost["Error"].as_str().unwrap();
     assert!(
         error.starts_with("ERROR: 1023\n  Detail: Serializable isolation violation on table - "),
         "{error}"
     );
-    assert_eq!(client.value("SELECT seq FROM ledger").await, 2);
+    within(&client, &sessions[1], "ROLLBACK").await;
+    assert_eq!(
+        within(&client, &sessions[1], update).await["Status"],
+        "FINISHED"
+    );
+    assert_eq!(client.value("SELECT seq FROM ledger").await, 3);
 }
 
 #[tokio::test]
