@@ -3,6 +3,7 @@
 use std::fs;
 use std::process;
 
+use crate::packages;
 use crate::places::Places;
 use crate::process::{Failure, Step};
 use crate::setup;
@@ -23,6 +24,13 @@ pub(crate) fn test(places: &Places, args: &[String]) -> Result<(), Failure> {
     match setup(places, true) {
         Err(failure) if require_kafka => return Err(failure),
         Err(failure) => eprintln!("The Kafka tests will be skipped: {failure}"),
+        Ok(()) => {}
+    }
+    match packages::install(packages::POSTGRES) {
+        Err(failure) if require_kafka => return Err(failure),
+        Err(failure) => {
+            eprintln!("The tests of the Redshift emulator will be skipped: {failure}");
+        }
         Ok(()) => {}
     }
 

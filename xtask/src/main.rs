@@ -22,7 +22,8 @@ use process::{Failure, Step};
 const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
-  setup [--kafka]       fetch what building needs, and with --kafka what the Kafka tests need
+  setup [--kafka] [--postgres]
+                        fetch what building needs, and what the tests need: Kafka, and PostgreSQL for the Redshift emulator
   demo [ARGS]           set up, build, and run `tidegate demo ARGS`
   test [--long] [ARGS]  set up, and run the whole test suite; ARGS go to `cargo test`
                         --long: more seeds; --require-kafka: fail if a test was skipped
@@ -52,7 +53,14 @@ fn main() -> ExitCode {
 fn run(command: &str, args: &[String]) -> Result<(), Failure> {
     let places = Places::find()?;
     match command {
-        "setup" => setup(&places, args.iter().any(|arg| arg == "--kafka")),
+        "setup" => {
+            let wanted = |name: &str| args.iter().any(|arg| arg == name);
+            setup(&places, wanted("--kafka"))?;
+            if wanted("--postgres") {
+                packages::install(packages::POSTGRES)?;
+            }
+            Ok(())
+        }
         "demo" => demo(&places, args),
         "test" => check::test(&places, args),
         "bench" => bench(&places),

@@ -63,6 +63,13 @@ pub(crate) const MAVEN: &[Need] = &[Need {
     debian: &["maven"],
 }];
 
+/// For the PostgreSQL under the Redshift emulator of the tests.
+pub(crate) const POSTGRES: &[Need] = &[Need {
+    what: "PostgreSQL (15 or later)",
+    there: postgres,
+    debian: &["postgresql"],
+}];
+
 /// Installs what is missing of `needs`, or says precisely what to install.
 pub(crate) fn install(needs: &[Need]) -> Result<(), Failure> {
     let missing: Vec<&Need> = needs.iter().filter(|need| !(need.there)()).collect();
@@ -119,6 +126,17 @@ fn apt_get() -> Option<fn(&[&str]) -> Step> {
 fn on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
+}
+
+/// Debian keeps the server's programs off the path.
+fn postgres() -> bool {
+    let debian = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    on_path("initdb")
+        || debian
+            .flatten()
+            .any(|version| version.path().join("bin/initdb").is_file())
 }
 
 fn pkg_config(library: &str) -> bool {

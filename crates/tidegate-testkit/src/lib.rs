@@ -1,5 +1,5 @@
-//! What tests of several crates need from outside: a real Apache Kafka, a real S3 server, a network that fails.
-//! Tests count themselves as skipped where there is no Kafka.
+//! What tests of several crates need from outside: a real Apache Kafka, a real PostgreSQL, a real S3 server, a network
+//! that fails. Tests count themselves as skipped where there is no Kafka or PostgreSQL.
 //!
 //! ```no_run
 //! use tidegate_testkit::{Compression, Isolation, Kafka, Record};
@@ -28,6 +28,7 @@
 mod broker;
 mod groups;
 mod kafka;
+mod postgres;
 mod produce;
 mod proxy;
 mod read;
@@ -39,6 +40,7 @@ mod topics;
 
 pub use broker::Stop;
 pub use kafka::{Kafka, Sasl};
+pub use postgres::Postgres;
 pub use produce::{Compression, Ending, OpenTransaction, Record};
 pub use proxy::{FaultProxy, ProxyStats, SeenRequest};
 pub use read::{Isolation, ReadRecord};
