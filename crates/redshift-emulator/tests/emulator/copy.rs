@@ -468,29 +468,32 @@ async fn s3_server(folder: &std::path::Path) -> S3 {
 #[tokio::test]
 async fn files_come_from_an_s3_endpoint() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("b")).unwrap();
+    let bucket = folder.path().join("bucket");
+    std::fs::create_dir_all(bucket.join("d")).unwrap();
     let s3 = s3_server(folder.path()).await;
     let Some(client) = Client::start_with(|options| options.objects = Objects::S3(s3)).await else {
         return;
     };
     client.ok("CREATE TABLE t (n BIGINT, s VARCHAR(20))").await;
-    // Written where the server finds them.
+    // Made as for the other tests, and put where the server finds them.
     let size = client.put_parquet("d/1.parquet", &numbered(0, 250)).await;
-    client
-        .put_manifest("m.json", &[("d/1.parquet", size)])
-        .await;
-    std::fs::create_dir(folder.path().join("b/d")).unwrap();
-    for key in ["d/1.parquet", "m.json"] {
-        let bytes = client
-            .store
-            .get(&key.into())
-            .await
-            .unwrap()
-            .bytes()
-            .await
-            .unwrap();
-        std::fs::write(folder.path().join("b").join(key), bytes).unwrap();
-    }
+    let bytes = client
+        .store
+        .get(&"d/1.parquet".into())
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    std::fs::write(bucket.join("d/1.parquet"), bytes).unwrap();
+    let entry = json!({"url": "s3://bucket/d/1.parquet", "mandatory": true, "meta": {"content_length": size}});
+    std::fs::write(
+        bucket.join("m.json"),
+        json!({"entries": [entry]}).to_string(),
+    )
+    .unwrap();
+
+    let copy = |from, options| copy(from, options).replace("s3://b/", "s3://bucket/");
     client.ok(&copy("m.json", "MANIFEST")).await;
     client.ok(&copy("d/", "")).await;
     assert_eq!(client.value("SELECT count(*) FROM t").await, 500);
