@@ -62,7 +62,7 @@ fn whatever_fails_each_event_is_loaded_once() {
 fn disturb(world: &World, job: &Loaded<'_>, seed: u64) -> String {
     let mut random = Random(seed);
     for fault in Fault::ALL {
-        let chance = random.below(4) as f64 / 100.0;
+        let chance = random.below(7) as f64 / 100.0;
         world.proxy.inject(Rule::new(fault).chance(chance));
     }
     let mut chance = |percent: u64| random.below(percent + 1) as f64 / 100.0;
