@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_redshiftdata::Client as Sdk;
+use aws_sdk_redshiftdata::config::Credentials;
 use aws_sdk_redshiftdata::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_redshiftdata::types::{Field, StatementStatusString, StatusString};
 use tokio::runtime::Handle;
@@ -59,6 +60,10 @@ impl Client {
         }
         if let Some(endpoint) = &options.endpoint {
             loader = loader.endpoint_url(endpoint);
+        }
+        if let Some(keys) = &options.keys {
+            let fixed = Credentials::new(&keys.id, &keys.secret, None, None, "fixed");
+            loader = loader.credentials_provider(fixed);
         }
         let config = runtime.block_on(loader.load());
         Client {

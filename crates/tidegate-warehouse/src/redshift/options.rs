@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a Redshift warehouse is told. Credentials for AWS come from the official chain (environment,
-/// profile, web identity, container, instance), never from here.
+use tidegate_log::Keys;
+
+/// What a Redshift warehouse is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedshiftOptions {
     /// What runs the SQL.
@@ -25,6 +26,9 @@ pub struct RedshiftOptions {
     pub layout: Layout,
     /// Longest wait for a statement; then it is cancelled, and the ledger is asked.
     pub timeout: Duration,
+    /// Keys for tests; `None`: the AWS credential chain (environment, profile, web identity, container,
+    /// instance). There is no setting for them in configuration files.
+    pub keys: Option<Keys>,
 }
 
 /// What runs the SQL.

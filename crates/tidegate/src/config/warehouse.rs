@@ -155,6 +155,7 @@ fn redshift(
         timeout: section
             .duration("timeout", Duration::from_secs(1))
             .unwrap_or(Duration::from_secs(600)),
+        keys: None,
     };
     section.finish();
     Some(options)
