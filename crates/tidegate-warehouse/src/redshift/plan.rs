@@ -35,6 +35,17 @@ pub(super) struct SourceFile<'a> {
     pub(super) columns: Vec<String>,
 }
 
+impl SourceFile<'_> {
+    pub(super) fn fault(&self, problem: impl Into<String>) -> LoadFault {
+        LoadFault::File {
+            seq: self.seq,
+            dataset: self.entry.dataset.clone(),
+            path: self.entry.path.clone(),
+            problem: problem.into(),
+        }
+    }
+}
+
 /// A manifest, and where it has to be put before the load runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Manifest {
@@ -202,17 +213,11 @@ impl Request<'_> {
                     .iter()
                     .any(|(known, _)| known.eq_ignore_ascii_case(column))
             }) {
-                let file = group[0];
-                return Err(LoadFault::File {
-                    seq: file.seq,
-                    dataset: file.entry.dataset.clone(),
-                    path: file.entry.path.clone(),
-                    problem: format!(
-                        "has the column `{unknown}`, which the table `{}` lacks. If the column was taken out of the \
-                         configuration, put it back until what was committed with it is loaded",
-                        table.spec.name
-                    ),
-                });
+                return Err(group[0].fault(format!(
+                    "has the column `{unknown}`, which the table `{}` lacks. If the column was taken out of the \
+                     configuration, put it back until what was committed with it is loaded",
+                    table.spec.name
+                )));
             }
             let manifest = self.manifest(table, number, &group);
             plan.statements.push((
