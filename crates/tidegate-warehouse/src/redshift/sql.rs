@@ -1,7 +1,7 @@
 //! Pieces of Redshift's SQL: names, literals, types, and comparisons of rows.
 
 use arrow::datatypes::DataType;
-use chrono::DateTime;
+use chrono::{DateTime, NaiveDateTime};
 
 use super::options::VARCHAR_MAX;
 
@@ -31,6 +31,12 @@ pub(super) fn instant(micros: i64) -> String {
     let clamped = micros.clamp(YEAR_1, YEAR_10000 - 1);
     let time = DateTime::from_timestamp_micros(clamped).unwrap_or_default();
     format!("TIMESTAMP '{}'", time.format("%Y-%m-%d %H:%M:%S%.6f"))
+}
+
+/// The microseconds of a time that was written as `YYYY-MM-DD HH24:MI:SS.US`.
+pub(super) fn micros(text: &str) -> Option<i64> {
+    let time = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok()?;
+    Some(time.and_utc().timestamp_micros())
 }
 
 /// What an Arrow type becomes.

@@ -451,7 +451,7 @@ impl Warehouse for RedshiftWarehouse {
         let rows = self
             .client
             .query(&format!(
-                "SELECT CAST(EXTRACT(EPOCH FROM MAX(done_at)) AS BIGINT) FROM {} WHERE job = {} AND action = {}",
+                "SELECT TO_CHAR(MAX(done_at), 'YYYY-MM-DD HH24:MI:SS.US') FROM {} WHERE job = {} AND action = {}",
                 self.qualified("tidegate_maintenance"),
                 sql::text(&self.job),
                 sql::text(action.name())
@@ -459,9 +459,9 @@ impl Warehouse for RedshiftWarehouse {
             .map_err(|error| failed(error.to_string()))?;
         match rows.into_iter().flatten().next().flatten() {
             None => Ok(None),
-            Some(seconds) => match seconds.parse::<i64>() {
-                Ok(seconds) => Ok(Some(seconds.saturating_mul(1_000_000))),
-                Err(_) => Err(failed(format!("`{seconds}` is not a time"))),
+            Some(text) => match sql::micros(&text) {
+                Some(micros) => Ok(Some(micros)),
+                None => Err(failed(format!("`{text}` is not a time"))),
             },
         }
     }
