@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use tidegate_log::{FileEntry, Record};
 
 use super::options::RedshiftOptions;
-use super::sql::{self, Type};
+use super::sql::{self, Compared, Type};
 use crate::ledger::{self, Ledger};
 use crate::load::LoadFault;
 use crate::table::{Reach, TableKind, TableSpec};
@@ -24,6 +24,17 @@ pub(super) const STATEMENT_BYTES_MAX: usize = 100_000;
 pub(super) struct Table {
     pub(super) spec: TableSpec,
     pub(super) columns: Vec<(String, Type)>,
+}
+
+impl Table {
+    fn compared<'a>(&self, name: &'a str) -> Compared<'a> {
+        let ty = self.spec.column_type(name).and_then(Type::of);
+        Compared {
+            name,
+            nullable: !self.spec.is_required(name),
+            text: ty == Some(Type::Text),
+        }
+    }
 }
 
 /// A data file, with the columns that it has, in its order.
@@ -269,16 +280,12 @@ impl Request<'_> {
     fn apply(&self, index: usize, table: &Table, files: &[&SourceFile<'_>], plan: &mut LoadPlan) {
         let target = self.qualified(&table.spec.name);
         let key = table.spec.key().unwrap_or_default();
-        let nullable = |column| (column, !table.spec.is_required(column));
-        let key: Vec<(&str, bool)> = key.into_iter().map(nullable).collect();
+        let key: Vec<_> = key.into_iter().map(|name| table.compared(name)).collect();
         let mut from = stage(index);
         match &table.spec.kind {
             TableKind::Append => {}
             TableKind::Upsert { order, reach, .. } => {
-                let order: Vec<(&str, bool)> = order
-                    .iter()
-                    .map(|column| nullable(column.as_str()))
-                    .collect();
+                let order: Vec<_> = order.iter().map(|name| table.compared(name)).collect();
                 let within = reach
                     .as_ref()
                     .map_or_else(String::new, |reach| within_reach(&target, reach, files));
@@ -406,15 +413,15 @@ fn latest_of_each_key(
     table: &Table,
     latest: &str,
     from: &str,
-    key: &[(&str, bool)],
-    order: &[(&str, bool)],
+    key: &[Compared<'_>],
+    order: &[Compared<'_>],
 ) -> String {
     let columns = sql::names(table.columns.iter().map(|(column, _)| column.as_str()));
     format!(
         "CREATE TEMP TABLE {latest} AS SELECT {columns} FROM (SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {} \
          ORDER BY {}) AS tidegate_row FROM {from}) AS ranked WHERE tidegate_row = 1",
-        sql::names(key.iter().map(|(column, _)| *column)),
-        sql::descending(order.iter().map(|(column, _)| *column)),
+        sql::distinct(key),
+        sql::descending(order),
     )
 }
 

@@ -100,33 +100,60 @@ impl Type {
     }
 }
 
+/// A column that rows are compared by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Compared<'a> {
+    pub(super) name: &'a str,
+    pub(super) nullable: bool,
+    pub(super) text: bool,
+}
+
 /// A condition that compares two rows' columns for equality. Null equals null; columns that are never
 /// null are compared so that the join can hash.
-pub(super) fn equal(left: &str, right: &str, columns: &[(&str, bool)]) -> String {
-    let pair = |(column, nullable): &(&str, bool)| {
+///
+/// Redshift's `=` does not see blanks at the end of text, so lengths are compared too.
+pub(super) fn equal(left: &str, right: &str, columns: &[Compared<'_>]) -> String {
+    let pair = |column: &Compared<'_>| {
+        let column_name = name(column.name);
         let (l, r) = (
-            format!("{left}.{}", name(column)),
-            format!("{right}.{}", name(column)),
+            format!("{left}.{column_name}"),
+            format!("{right}.{column_name}"),
         );
-        if *nullable {
-            format!("({l} = {r} OR ({l} IS NULL AND {r} IS NULL))")
+        let mut same = format!("{l} = {r}");
+        if column.text {
+            same.push_str(&format!(" AND OCTET_LENGTH({l}) = OCTET_LENGTH({r})"));
+        }
+        if column.nullable {
+            format!("({same} OR ({l} IS NULL AND {r} IS NULL))")
         } else {
-            format!("{l} = {r}")
+            same
         }
     };
     columns.iter().map(pair).collect::<Vec<_>>().join(" AND ")
 }
 
+/// Columns whose values together are the same exactly where [`equal`] says that rows are equal.
+pub(super) fn distinct(columns: &[Compared<'_>]) -> String {
+    let mut all = Vec::new();
+    for column in columns {
+        all.push(name(column.name));
+        if column.text {
+            all.push(format!("OCTET_LENGTH({})", name(column.name)));
+        }
+    }
+    all.join(", ")
+}
+
 /// A condition that says whether the row `left` is greater than the row `right`, comparing columns from
 /// left to right, with null less than any value. Never null.
-pub(super) fn greater(left: &str, right: &str, columns: &[(&str, bool)]) -> String {
+pub(super) fn greater(left: &str, right: &str, columns: &[Compared<'_>]) -> String {
     let mut sql = String::new();
-    for (column, nullable) in columns.iter().rev() {
+    for column in columns.iter().rev() {
         let (l, r) = (
-            format!("{left}.{}", name(column)),
-            format!("{right}.{}", name(column)),
+            format!("{left}.{}", name(column.name)),
+            format!("{right}.{}", name(column.name)),
         );
-        let (above, same) = if *nullable {
+        let (above, same) = if column.nullable {
             (
                 format!("COALESCE({l} > {r}, {l} IS NOT NULL AND {r} IS NULL)"),
                 format!("COALESCE({l} = {r}, {l} IS NULL AND {r} IS NULL)"),
@@ -144,10 +171,10 @@ pub(super) fn greater(left: &str, right: &str, columns: &[(&str, bool)]) -> Stri
 }
 
 /// Columns to sort by, greatest first, nulls last.
-pub(super) fn descending<'a>(columns: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn descending(columns: &[Compared<'_>]) -> String {
     let all: Vec<_> = columns
-        .into_iter()
-        .map(|column| format!("{} DESC NULLS LAST", name(column)))
+        .iter()
+        .map(|column| format!("{} DESC NULLS LAST", name(column.name)))
         .collect();
     all.join(", ")
 }
@@ -169,5 +196,33 @@ mod tests {
             "TIMESTAMP '2026-01-01 00:00:00.123456'"
         );
         assert_eq!(instant(i64::MAX), "TIMESTAMP '9999-12-31 23:59:59.999999'");
+        assert_eq!(
+            micros("2026-01-01 00:00:00.123456"),
+            Some(1_767_225_600_123_456)
+        );
+        assert_eq!(micros("2026-01-01"), None);
+    }
+
+    #[test]
+    fn blanks_at_the_end_of_text_are_compared() {
+        let word = Compared {
+            name: "Word",
+            nullable: true,
+            text: true,
+        };
+        let number = Compared {
+            name: "n",
+            nullable: false,
+            text: false,
+        };
+        assert_eq!(
+            equal("a", "b", &[word, number]),
+            "(a.\"word\" = b.\"word\" AND OCTET_LENGTH(a.\"word\") = OCTET_LENGTH(b.\"word\") OR \
+             (a.\"word\" IS NULL AND b.\"word\" IS NULL)) AND a.\"n\" = b.\"n\""
+        );
+        assert_eq!(
+            distinct(&[word, number]),
+            "\"word\", OCTET_LENGTH(\"word\"), \"n\""
+        );
     }
 }
