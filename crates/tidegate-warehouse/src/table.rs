@@ -47,8 +47,13 @@ pub enum TableKind {
     },
     /// Every row is kept.
     Append,
-    /// Parts of windowed aggregates, one row for each (window, group, lane), the last one written.
-    /// A view merges the parts of all lanes, and shows a window once every lane has passed its end.
+    /// Parts of windowed aggregates, one row for each (window, group, lane). A view merges the parts of
+    /// all lanes, and shows a window once every lane has passed its end.
+    ///
+    /// A part replaces the one that an earlier load has left. Those of one load are all kept: a lane
+    /// closes a window once and writes all its groups into one record, since its watermark never goes
+    /// back, so parts that look the same are of groups that only the warehouse holds equal (0 and -0;
+    /// in Redshift's views also text that differs in blanks at its end). The view adds them up.
     WindowParts {
         /// Name of the view.
         view: String,

@@ -86,30 +86,43 @@ impl<'a> Apply<'a> {
             }
             TableKind::Upsert { order, reach, .. } => {
                 let order: Vec<&str> = order.iter().map(String::as_str).collect();
-                self.replace(Some(&order), reach.as_ref())
+                self.upsert(&order, reach.as_ref())
             }
-            TableKind::WindowParts { .. } => {
-                let load = self.replace(None, None)?;
-                Ok(TableLoad {
-                    updates: 0,
-                    superseded: 0,
-                    ..load
-                })
-            }
+            TableKind::WindowParts { .. } => self.replace_parts(),
         }
     }
 
-    /// Rows replace those of the same key: the greatest in `order` wins; without one, the last.
-    fn replace(
-        &self,
-        order: Option<&[&str]>,
-        reach: Option<&Reach>,
-    ) -> Result<TableLoad, LoadFault> {
+    /// All rows replace those of the same key that the table has.
+    fn replace_parts(&self) -> Result<TableLoad, LoadFault> {
         let key = self.table.spec.key().unwrap_or_default();
-        let rows = self.stage_keys(&key, order.unwrap_or_default(), reach)?;
+        let rows = self.stage_keys(&key, &[], None)?;
         self.check_rows(rows)?;
         let nullable = self.has_null(&key)?;
-        let overtaken = self.find_overtaken(&key, order.unwrap_or_default(), nullable)?;
+        let target = sql::name(&self.table.spec.name);
+        let deleted = self.execute(
+            "delete parts that are replaced",
+            &format!(
+                "DELETE FROM {target} WHERE rowid IN (SELECT target.rowid FROM {target} AS target SEMI JOIN \
+                 temp.tidegate_stage AS stage ON {})",
+                sql::equal("stage", "target", &key, nullable)
+            ),
+        )?;
+        let inserted = self.insert("")?;
+        self.drop_stage("tidegate_stage")?;
+        Ok(TableLoad {
+            rows,
+            inserted: inserted.saturating_sub(deleted),
+            ..TableLoad::default()
+        })
+    }
+
+    /// Rows replace those of the same key: the greatest in `order` wins.
+    fn upsert(&self, order: &[&str], reach: Option<&Reach>) -> Result<TableLoad, LoadFault> {
+        let key = self.table.spec.key().unwrap_or_default();
+        let rows = self.stage_keys(&key, order, reach)?;
+        self.check_rows(rows)?;
+        let nullable = self.has_null(&key)?;
+        let overtaken = self.find_overtaken(&key, order, nullable)?;
         self.find_met(&key, order, reach, nullable, overtaken > 0)?;
         let older = self.execute(
             "set aside rows that are older than the table's",
@@ -139,10 +152,7 @@ impl<'a> Apply<'a> {
             });
         }
         for stage in ["tidegate_stage", "tidegate_losers", "tidegate_met"] {
-            self.execute(
-                "remove a temporary table",
-                &format!("DROP TABLE temp.{stage}"),
-            )?;
+            self.drop_stage(stage)?;
         }
         let net = inserted - deleted;
         Ok(TableLoad {
@@ -151,6 +161,11 @@ impl<'a> Apply<'a> {
             updates: rows - net,
             superseded,
         })
+    }
+
+    fn drop_stage(&self, stage: &str) -> Result<(), LoadFault> {
+        let sql = format!("DROP TABLE temp.{stage}");
+        self.execute("remove a temporary table", &sql).map(drop)
     }
 
     /// Key and order of each row, and where it is.
@@ -229,15 +244,12 @@ impl<'a> Apply<'a> {
     fn find_met(
         &self,
         key: &[&str],
-        order: Option<&[&str]>,
+        order: &[&str],
         reach: Option<&Reach>,
         nullable: bool,
         overtaken: bool,
     ) -> Result<(), LoadFault> {
-        let wins = order.map_or_else(
-            || "true".to_owned(),
-            |order| sql::greater("stage", "target", order),
-        );
+        let wins = sql::greater("stage", "target", order);
         let mut conditions = String::new();
         if overtaken {
             conditions.push_str(
