@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::compute::kernels::aggregate;
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -19,8 +20,8 @@ use tidegate_log::{
     WriterId, read_records,
 };
 use tidegate_warehouse::{
-    DuckDbOptions, DuckDbWarehouse, Loader, LoaderOptions, QueryLimits, TableKind, TableSpec,
-    WarehouseReader,
+    DuckDbOptions, DuckDbWarehouse, Loader, LoaderOptions, OpenError, QueryLimits, TableKind,
+    TableSpec, WarehouseReader,
 };
 use tokio::runtime::Runtime;
 
@@ -95,7 +96,7 @@ impl Job {
             rows: batch.num_rows() as u64,
             bytes: bytes.len() as u64,
             crc32c: crc32c::crc32c(&bytes),
-            event_time: Some((NEW_YEAR, NEW_YEAR)),
+            event_time: event_time(batch),
         };
         self.runtime
             .block_on(self.storage.put(&path, Bytes::from(bytes)))
@@ -166,20 +167,18 @@ impl Job {
             .unwrap()
     }
 
-    pub(crate) fn open(&self, tables: Vec<TableSpec>) -> DuckDbWarehouse {
+    pub(crate) fn try_open(&self, tables: Vec<TableSpec>) -> Result<DuckDbWarehouse, OpenError> {
         let job = self.log.state().job.to_string();
         let options = DuckDbOptions {
             threads: Some(2),
             memory_limit_bytes: Some(512 << 20),
         };
-        DuckDbWarehouse::open(
-            &self.database(),
-            &job,
-            tables,
-            &options,
-            self.clock.now_micros(),
-        )
-        .unwrap()
+        let now = self.clock.now_micros();
+        DuckDbWarehouse::open(&self.database(), &job, tables, &options, now)
+    }
+
+    pub(crate) fn open(&self, tables: Vec<TableSpec>) -> DuckDbWarehouse {
+        self.try_open(tables).unwrap()
     }
 
     pub(crate) fn loader(&self, tables: Vec<TableSpec>, options: LoaderOptions) -> Loader {
@@ -196,6 +195,15 @@ impl Job {
     pub(crate) fn last_seq(&self) -> u64 {
         self.log.state().last_seq
     }
+}
+
+/// The range of a batch's event time; any for one that has none.
+fn event_time(batch: &RecordBatch) -> Option<(i64, i64)> {
+    let Some(column) = batch.column_by_name("event_timestamp") else {
+        return Some((NEW_YEAR, NEW_YEAR));
+    };
+    let times = column.as_primitive::<TimestampMicrosecondType>();
+    aggregate::min(times).zip(aggregate::max(times))
 }
 
 pub(crate) fn events_batch(events: &[Event]) -> RecordBatch {

@@ -3,11 +3,11 @@
 // A test's helpers fail as its tests do.
 #![allow(clippy::unwrap_used)]
 
+mod contract;
 mod crash;
 mod job;
 mod ledger;
 mod loader;
 mod query;
+mod redshift;
 mod tables;
-mod upsert;
-mod windows;
