@@ -211,15 +211,15 @@ impl RedshiftWarehouse {
         failpoint("load.after_commit");
         self.ledger = after;
         let mut report = self.report(request.records, &plan, done.as_deref());
-        report.first_seq = before.seq + 1;
         report.elapsed = started.elapsed();
         Ok(report)
     }
 
     /// What a load did. If its answer was lost, what it replaced is not known, and counts as nothing.
     fn report(&self, records: &[Record], plan: &LoadPlan, done: Option<&[Done]>) -> LoadReport {
-        let mut report = LoadReport::new(0, self.ledger.seq);
+        let mut report = LoadReport::new(records);
         report.files = plan.files;
+        report.bytes = plan.bytes;
         report.without_table =
             ledger::rows_without_table(self.tables.iter().map(|table| &table.spec), records);
         let count = |wanted: Role| -> u64 {

@@ -152,6 +152,7 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
     if let Some(warehouse) = &warehouse {
         let windows: Vec<&str> = spec.windows.iter().map(|w| w.name.as_str()).collect();
         warehouse::table_names(root, warehouse, &windows);
+        warehouse::window_count(root, warehouse, windows.len());
     }
     let upsert = root.section("upsert");
     let upsert_key = upsert.strings("key").unwrap_or_default();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate_engine::WarehouseKind;
+use tidegate_warehouse::redshift::WINDOWS_MAX;
 use tidegate_warehouse::redshift::options::{Distribution, Identity, Layout, Target, VARCHAR_MAX};
 use tidegate_warehouse::{DuckDbOptions, RedshiftOptions};
 
@@ -195,6 +196,21 @@ fn layout(section: &Section<'_>) -> Layout {
         dist: dist.unwrap_or_default(),
         sort_key: section.strings("sort-key").unwrap_or_default(),
         varchar,
+    }
+}
+
+/// A load into Redshift is one batch of the Data API, whose statements are limited.
+pub fn window_count(root: &Section<'_>, warehouse: &WarehouseConfig, windows: usize) {
+    if matches!(warehouse.kind, WarehouseKind::Redshift(_)) && windows > WINDOWS_MAX {
+        let message = format!(
+            "there are {windows} of [[windows]], and a load into Redshift can take {WINDOWS_MAX}"
+        );
+        let section = root.sections("windows").into_iter().nth(WINDOWS_MAX);
+        let origin = section.map_or(Origin::Nowhere, |section| section.origin().clone());
+        let hint =
+            "group them into fewer windows, or compute some in another job over the same topic";
+        root.context()
+            .report(Diagnostic::error(origin, message).hint(hint));
     }
 }
 

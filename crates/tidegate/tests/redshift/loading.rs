@@ -38,10 +38,11 @@ fn a_loader_of_its_own_loads_what_a_pipeline_commits() {
 #[test]
 fn analyze_and_vacuum_happen_on_schedule() {
     let Some(world) = World::new(12) else { return };
-    let job = world
+    let mut job = world
         .job("kept")
         .set("load.analyze-every", "1s")
         .set("load.vacuum-every", "1s");
+    job.job = job.job.with_the_machines_clock();
     write_input(&job.job, 1_000, 1, 12);
     job.done(&["run", "--until-caught-up"]);
     let done = |action: &str| {
