@@ -86,7 +86,7 @@ pub enum WarehouseKind {
         bounds: DuckDbOptions,
     },
     /// Amazon Redshift.
-    Redshift(RedshiftOptions),
+    Redshift(Box<RedshiftOptions>),
 }
 
 impl WarehouseKind {

@@ -221,7 +221,7 @@ impl DuckDbWarehouse {
     }
 
     fn rows_without_table(&self, records: &[Record]) -> BTreeMap<String, u64> {
-        ledger::rows_without_table(self.tables.iter().map(|table| &table.spec), records)
+        ledger::rows_without_table(&self.tables.iter().map(|table| &table.spec), records)
     }
 
     fn note_without_table(&mut self, records: &[Record]) {

@@ -121,13 +121,13 @@ impl Request<'_> {
             .iter()
             .find(|(_, statement)| statement.len() > STATEMENT_BYTES_MAX)
         {
-            return Err(too_much(format!(
+            return Err(too_much(&format!(
                 "a statement of {} bytes, and the Data API takes {STATEMENT_BYTES_MAX}",
                 large.len()
             )));
         }
         if plan.statements.len() > STATEMENTS_MAX {
-            return Err(too_much(format!(
+            return Err(too_much(&format!(
                 "{} statements, and a batch of the Data API takes {STATEMENTS_MAX}",
                 plan.statements.len()
             )));
@@ -434,7 +434,7 @@ fn within_reach(target: &str, reach: &Reach, files: &[&SourceFile<'_>]) -> Strin
     )
 }
 
-fn too_much(what: String) -> LoadFault {
+fn too_much(what: &str) -> LoadFault {
     LoadFault::Warehouse {
         doing: "put the load into one transaction".to_owned(),
         message: format!("it has {what}. Fewer windows, or several jobs, make it smaller"),

@@ -34,7 +34,7 @@ pub fn read(root: &Section<'_>, job_name: &str) -> Option<WarehouseConfig> {
         }),
         Some(("redshift", place)) => redshift_place(&section, place)
             .and_then(|place| self::redshift(&redshift, place))
-            .map(WarehouseKind::Redshift),
+            .map(|options| WarehouseKind::Redshift(Box::new(options))),
         _ => {
             if let Some(entry) = section.entry("url") {
                 let diagnostic = section.refuse(entry, format!("`{url}` is not a warehouse URL"));

@@ -122,6 +122,34 @@ fn a_file_that_is_gone_stops_the_load_and_not_the_pipeline() {
     job.done(&["run", "--until-caught-up"]);
 }
 
+#[test]
+fn a_column_of_another_type_stops_the_load_and_names_file_and_column() {
+    let Some(world) = World::new(15) else { return };
+    let job = world.job("retyped").set("load.separate", true);
+    write_input(&job.job, 1_000, 1, 15);
+    job.done(&["run", "--until-caught-up"]);
+    // Nothing is loaded yet, so that the table is made with the new type, and the files have the old one.
+    let config = job.job.path("tidegate.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let retyped = text.replace(
+        "hour_of_day = \"hour_of_day(event_timestamp)\"",
+        "hour_of_day = \"cast(hour_of_day(event_timestamp) AS varchar)\"",
+    );
+    assert_ne!(text, retyped);
+    fs::write(&config, retyped).unwrap();
+    let output = job.output(&["load", "--once"]);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    for piece in [
+        "copy files for the table `transactions`",
+        ".parquet",
+        "hour_of_day",
+    ] {
+        assert!(err.contains(piece), "{piece} is not in:\n{err}");
+    }
+    assert_eq!(job.number("SELECT max(loaded_seq) FROM tidegate_job"), 0);
+}
+
 fn write_more(input: &std::path::Path, name: &str) {
     let line = r#"{"transaction_id":"TXN_910000000_0001","customer_id":"CUST_000001","amount":950.0,"currency":"EUR","status":"PENDING","channel":"web","timestamp":"2026-03-02T11:30:00+00:00"}"#;
     fs::write(input.join(name), line).unwrap();
