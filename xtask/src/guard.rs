@@ -25,6 +25,9 @@ pub(crate) fn guard(places: &Places, update: bool) -> Result<(), Failure> {
     let build = [
         "build",
         "--release",
+        // As the tests are built, so that nothing is compiled twice; failpoints are not on the path of a record.
+        "--features",
+        "failpoints",
         "--bin",
         "tidegate",
         "--example",

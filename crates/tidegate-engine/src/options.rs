@@ -98,6 +98,7 @@ impl WarehouseKind {
             WarehouseKind::Redshift(_) => StoredForm {
                 nested_as_json: true,
                 text_bytes_max: Some(VARCHAR_MAX as usize),
+                plain_encodings: true,
             },
         }
     }

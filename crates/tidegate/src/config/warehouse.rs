@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidegate_core::plan::Plan;
 use tidegate_engine::WarehouseKind;
 use tidegate_warehouse::redshift::WINDOWS_MAX;
 use tidegate_warehouse::redshift::options::{Distribution, Identity, Layout, Target, VARCHAR_MAX};
@@ -211,6 +212,51 @@ pub fn window_count(root: &Section<'_>, warehouse: &WarehouseConfig, windows: us
             "group them into fewer windows, or compute some in another job over the same topic";
         root.context()
             .report(Diagnostic::error(origin, message).hint(hint));
+    }
+}
+
+/// Redshift's COPY reads from S3.
+pub fn storage(root: &Section<'_>, warehouse: &WarehouseConfig, url: &str) {
+    let section = root.section("storage");
+    if matches!(warehouse.kind, WarehouseKind::Redshift(_))
+        && !url.starts_with("s3:")
+        && let Some(entry) = section.entry("url")
+    {
+        let message = "is not in S3, and Redshift loads from there";
+        let diagnostic = section.refuse(entry, message);
+        root.context()
+            .report(diagnostic.hint("write url = \"s3://BUCKET/PREFIX\" in [storage]"));
+    }
+}
+
+/// The columns that `[redshift]` names are columns of an event.
+pub fn layout_columns(root: &Section<'_>, warehouse: &WarehouseConfig, plan: &Plan) {
+    let WarehouseKind::Redshift(options) = &warehouse.kind else {
+        return;
+    };
+    let section = root.section("redshift");
+    let known = |column: &str| plan.event_schema().index_of(column).is_ok();
+    let refuse = |key: &'static str, column: &str| {
+        if let Some(entry) = section.entry(key) {
+            let diagnostic = section.refuse(entry, format!("there is no column `{column}`"));
+            let fields = plan.event_schema().fields();
+            let columns: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+            root.context()
+                .report(diagnostic.hint(format!("there are {}", columns.join(", "))));
+        }
+    };
+    if let Distribution::Key(column) = &options.layout.dist
+        && !known(column)
+    {
+        refuse("dist", column);
+    }
+    for column in options
+        .layout
+        .sort_key
+        .iter()
+        .filter(|column| !known(column))
+    {
+        refuse("sort-key", column);
     }
 }
 
