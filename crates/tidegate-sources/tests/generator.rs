@@ -308,7 +308,13 @@ fn another_seed_makes_other_events() {
 
 #[test]
 fn a_fifth_of_a_hundred_thousand_customers_makes_four_fifths_of_the_traffic() {
-    let generator = Generator::new(&options(0), START).unwrap();
+    // Repeats and updates would be further records of the same draw.
+    let options = GeneratorOptions {
+        duplicates: 0.0,
+        updates: 0.0,
+        ..options(0)
+    };
+    let generator = Generator::new(&options, START).unwrap();
     let mut counts: HashMap<[u8; 11], u64> = HashMap::new();
     for number in 0..2_000_000 {
         *counts
@@ -330,14 +336,12 @@ fn a_fifth_of_a_hundred_thousand_customers_makes_four_fifths_of_the_traffic() {
 
 #[test]
 fn events_are_filled_up_to_a_size_and_say_the_same() {
-    let plain = options(0);
-    let filled = GeneratorOptions {
-        event_bytes: 2048,
-        malformed: 0.0,
-        ..plain.clone()
-    };
     let plain = GeneratorOptions {
         malformed: 0.0,
+        ..options(0)
+    };
+    let filled = GeneratorOptions {
+        event_bytes: 2048,
         ..plain
     };
     let [plain, filled] = [plain, filled].map(|o| Generator::new(&o, START).unwrap());

@@ -54,7 +54,7 @@ pub enum Command {
     /// Asks the warehouse a question in SQL, also while the pipeline runs
     Query(QueryArgs),
     /// Writes synthetic transactions into a Kafka topic
-    Produce(ProduceArgs),
+    Produce(Box<ProduceArgs>),
     /// Shows, checks and cleans the commit log
     #[command(subcommand)]
     Log(LogCommand),
