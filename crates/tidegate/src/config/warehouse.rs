@@ -120,9 +120,9 @@ fn redshift(
         }
     };
     let identity = match (section.string("secret-arn"), section.string("db-user")) {
-        (Some(secret), None) => Identity::Secret(secret),
-        (None, Some(user)) => Identity::DbUser(user),
-        (None, None) => Identity::Iam,
+        (Some(secret), None) => Some(Identity::Secret(secret)),
+        (None, Some(user)) => Some(Identity::DbUser(user)),
+        (None, None) => Some(Identity::Iam),
         (Some(_), Some(_)) => {
             if let Some(entry) = section.entry("db-user") {
                 let diagnostic = section.refuse(entry, "and `secret-arn` exclude each other");
@@ -130,10 +130,10 @@ fn redshift(
                     .context()
                     .report(diagnostic.hint("the secret holds the user: leave one out"));
             }
-            return None;
+            None
         }
     };
-    if let (Some(Target::Workgroup(_)), Identity::DbUser(_)) = (&target, &identity)
+    if let (Some(Target::Workgroup(_)), Some(Identity::DbUser(_))) = (&target, &identity)
         && let Some(entry) = section.entry("db-user")
     {
         let diagnostic = section.refuse(entry, "is for provisioned clusters");
@@ -145,21 +145,23 @@ fn redshift(
         "iam-role",
         "the role with which COPY reads the files: iam-role = \"arn:aws:iam::...\" in [redshift], or \"default\"",
     );
-    let options = RedshiftOptions {
+    let (region, endpoint) = (section.string("region"), section.string("endpoint"));
+    let layout = layout(section);
+    let timeout = section
+        .duration("timeout", Duration::from_secs(1))
+        .unwrap_or(Duration::from_secs(600));
+    section.finish();
+    Some(RedshiftOptions {
         target: target?,
-        identity,
+        identity: identity?,
         database,
         schema,
         iam_role,
-        region: section.string("region"),
-        endpoint: section.string("endpoint"),
-        layout: layout(section),
-        timeout: section
-            .duration("timeout", Duration::from_secs(1))
-            .unwrap_or(Duration::from_secs(600)),
-    };
-    section.finish();
-    Some(options)
+        region,
+        endpoint,
+        layout,
+        timeout,
+    })
 }
 
 fn layout(section: &Section<'_>) -> Layout {
