@@ -27,8 +27,7 @@ COPY --from=build /out/tidegate /usr/local/bin/
 USER tidegate
 WORKDIR /var/lib/tidegate
 VOLUME /var/lib/tidegate
-EXPOSE 8080
-# Ask the configuration for `http.listen = "0.0.0.0:8080"`.
+# Needs `http.listen = "127.0.0.1:8080"` in the configuration.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["curl", "-fsS", "http://127.0.0.1:8080/healthz"]
 # SIGTERM commits and loads what is in flight before it ends.
 STOPSIGNAL SIGTERM

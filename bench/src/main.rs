@@ -1,12 +1,14 @@
 //! Measures the program that is shipped, as a user would run it: `cargo xtask bench`.
 //!
-//! Three measures, each of the whole process: events a second from files to committed Parquet with everything
+//! Each measure is of the whole process: events a second from files to committed Parquet with everything
 //! in the transactions example; bytes of state for each deduplication key; seconds from the start of a
-//! process with millions of keys in its horizon to its first new commit.
+//! process with millions of keys in its horizon to its first new commit; rows a second through the loader
+//! into both warehouses, its memory, and the time from a commit to a row that can be queried.
 
 // A command-line program: printing is what it is for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod loads;
 mod process;
 
 use std::error::Error;
@@ -47,7 +49,14 @@ fn measure() -> Outcome<()> {
     let dir = tempfile::tempdir()?;
     let throughput = throughput(&tidegate, dir.path())?;
     let state = state(&tidegate, dir.path())?;
-    let result = json!({ "machine": process::machine(), "throughput": throughput, "state": state });
+    let loads = loads::measure(&tidegate, dir.path())?;
+    let result = json!({
+        "machine": process::machine(),
+        "date": chrono::Utc::now().format("%Y-%m-%d").to_string(),
+        "throughput": throughput,
+        "state": state,
+        "loads": loads,
+    });
     let out = PathBuf::from("bench/results.json");
     std::fs::write(&out, serde_json::to_string_pretty(&result)? + "\n")?;
     println!("\nwritten to {}", out.display());

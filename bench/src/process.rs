@@ -1,11 +1,13 @@
 //! Runs the program and reads what it cost from `/proc`.
 
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidegate_testkit::S3;
 
 use crate::Outcome;
 
@@ -29,6 +31,7 @@ pub(crate) struct Run {
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_bytes: u64,
     summary: Value,
+    log: String,
 }
 
 impl Tidegate {
@@ -48,20 +51,26 @@ impl Tidegate {
     }
 
     pub(crate) fn start(&self, settings: &[String]) -> Outcome<Running> {
+        let how = "--until-caught-up --summary json --progress none --log-level warn";
+        let how: Vec<&str> = how.split(' ').collect();
+        self.command("run", &how, settings)
+    }
+
+    /// Starts a command over the transactions example.
+    pub(crate) fn command(
+        &self,
+        name: &str,
+        args: &[&str],
+        settings: &[String],
+    ) -> Outcome<Running> {
         let mut command = Command::new(&self.program);
-        command.args([
-            "run",
-            "-c",
-            "examples/transactions.toml",
-            "--until-caught-up",
-            "--summary",
-            "json",
-        ]);
-        command.args(["--progress", "none", "--log-level", "warn"]);
+        command.args([name, "-c", "examples/transactions.toml"]);
+        command.args(args).envs(S3::environment());
         for setting in settings {
             command.args(["--set", setting]);
         }
-        let child = command.stdout(Stdio::piped()).spawn()?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = command.stderr(Stdio::piped()).spawn()?;
         Ok(Running {
             child,
             started: Instant::now(),
@@ -87,35 +96,71 @@ impl Running {
         Ok(peak_bytes)
     }
 
+    /// Asks the process to end, and waits until it has.
+    pub(crate) fn interrupt(self) -> Outcome<Run> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-INT", &pid]).status()?;
+        self.finish()
+    }
+
     /// Waits for the end, reading what the process has used until then.
     pub(crate) fn finish(mut self) -> Outcome<Run> {
         let pid = self.child.id();
-        let (mut cpu_seconds, mut peak_bytes) = (0.0, 0);
-        let status = loop {
-            if let Some(used) = cpu(pid) {
-                cpu_seconds = used;
-            }
-            peak_bytes = peak(pid).unwrap_or(0).max(peak_bytes);
-            if let Some(status) = self.child.try_wait()? {
-                break status;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        // Both are read while it runs, so that a full pipe does not hold it up.
+        let (mut out, mut err) = (self.child.stdout.take(), self.child.stderr.take());
+        let read = |pipe: &mut dyn Read| {
+            let mut text = String::new();
+            pipe.read_to_string(&mut text).map(|_| text)
         };
-        let seconds = self.started.elapsed().as_secs_f64();
-        let output = self.child.wait_with_output()?;
+        let (status, cpu_seconds, peak_bytes, seconds, out, err) = std::thread::scope(|scope| {
+            let out =
+                scope.spawn(move || out.as_mut().map_or(Ok(String::new()), |pipe| read(pipe)));
+            let err =
+                scope.spawn(move || err.as_mut().map_or(Ok(String::new()), |pipe| read(pipe)));
+            let (mut cpu_seconds, mut peak_bytes) = (0.0, 0);
+            let status = loop {
+                if let Some(used) = cpu(pid) {
+                    cpu_seconds = used;
+                }
+                peak_bytes = peak(pid).unwrap_or(0).max(peak_bytes);
+                if let Some(status) = self.child.try_wait()? {
+                    break status;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            };
+            let seconds = self.started.elapsed().as_secs_f64();
+            let texts = (joined(out)?, joined(err)?);
+            Ok::<_, std::io::Error>((status, cpu_seconds, peak_bytes, seconds, texts.0, texts.1))
+        })?;
         if !status.success() {
-            return Err(format!("tidegate ended with {status}").into());
+            return Err(format!("tidegate ended with {status}: {err}").into());
         }
         Ok(Run {
             seconds,
             cpu_seconds,
             peak_bytes,
-            summary: serde_json::from_slice(&output.stdout)?,
+            summary: serde_json::from_str(&out).unwrap_or_default(),
+            log: err,
         })
     }
 }
 
+fn joined(
+    thread: std::thread::ScopedJoinHandle<'_, std::io::Result<String>>,
+) -> std::io::Result<String> {
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(std::io::Error::other("a reader panicked")))
+}
+
 impl Run {
+    /// The lines of its log, where it was told to write JSON.
+    pub(crate) fn log(&self) -> impl Iterator<Item = Value> {
+        self.log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+    }
+
     /// A number of the status at the end of the run.
     pub(crate) fn status(&self, key: &str) -> Outcome<u64> {
         self.summary["summary"]["status"][key]

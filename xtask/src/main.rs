@@ -8,6 +8,7 @@
 mod check;
 mod duckdb;
 mod fetch;
+mod guard;
 mod kafka;
 mod packages;
 mod places;
@@ -28,6 +29,7 @@ Usage: cargo xtask COMMAND
   test [--long] [ARGS]  set up, and run the whole test suite; ARGS go to `cargo test`
                         --long: more seeds; --require-kafka: fail if a test was skipped
   bench                 measure speed, memory and restart; writes bench/results.json
+  guard [--update]      instructions a record of the hot stages, against bench/instructions.txt
   lint                  formatting, clippy with warnings as errors, cargo-deny
   ci                    lint, then test --require-kafka
   kafka                 start a Kafka broker to play with; Ctrl-C stops it
@@ -64,6 +66,11 @@ fn run(command: &str, args: &[String]) -> Result<(), Failure> {
         "demo" => demo(&places, args),
         "test" => check::test(&places, args),
         "bench" => bench(&places),
+        "guard" => {
+            setup(&places, false)?;
+            packages::install(packages::VALGRIND)?;
+            guard::guard(&places, args.iter().any(|arg| arg == "--update"))
+        }
         "lint" => check::lint(&places),
         "ci" => {
             check::lint(&places)?;

@@ -70,6 +70,13 @@ pub(crate) const POSTGRES: &[Need] = &[Need {
     debian: &["postgresql"],
 }];
 
+/// For counting instructions.
+pub(crate) const VALGRIND: &[Need] = &[Need {
+    what: "valgrind",
+    there: || on_path("valgrind"),
+    debian: &["valgrind"],
+}];
+
 /// Installs what is missing of `needs`, or says precisely what to install.
 pub(crate) fn install(needs: &[Need]) -> Result<(), Failure> {
     let missing: Vec<&Need> = needs.iter().filter(|need| !(need.there)()).collect();

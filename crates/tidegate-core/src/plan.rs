@@ -12,7 +12,7 @@ use tidegate_expr::{Expression, Planner, visible_schema};
 
 use crate::decode::arrow_type;
 use crate::lookup::can_look_up;
-use crate::spec::{AggregateFunction, FieldSpec, FieldType, JobSpec, WindowSpec};
+use crate::spec::{AggregateFunction, FieldSpec, FieldType, JobSpec, StoredForm, WindowSpec};
 use crate::stored::stored_schema;
 use crate::window::{self, WindowPlan};
 
@@ -43,7 +43,7 @@ pub struct Plan {
     pub(crate) rules_schema: SchemaRef,
     pub(crate) enrich: Vec<(NamedExpression, SchemaRef)>,
     pub(crate) stored_schema: SchemaRef,
-    pub(crate) text_bytes_max: Option<usize>,
+    pub(crate) stored: StoredForm,
     pub(crate) event_schema: SchemaRef,
     pub(crate) visible_schema: SchemaRef,
     pub(crate) dedup_key: Vec<usize>,
@@ -260,7 +260,7 @@ impl Plan {
         }
         Ok(Plan {
             stored_schema: stored_schema(&event_schema, spec.stored),
-            text_bytes_max: spec.stored.text_bytes_max,
+            stored: spec.stored,
             fields: spec.fields.clone(),
             event_time,
             lookups,
@@ -282,6 +282,11 @@ impl Plan {
     /// The schema of events and late events in the files: [`crate::spec::StoredForm`] says how it differs.
     pub fn stored_schema(&self) -> &SchemaRef {
         &self.stored_schema
+    }
+
+    /// The form in which events are stored.
+    pub fn stored_form(&self) -> StoredForm {
+        self.stored
     }
 
     /// Columns of the event schema that are never null in an accepted event.

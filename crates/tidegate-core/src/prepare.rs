@@ -22,7 +22,7 @@ use crate::lookup::LookupTable;
 use crate::plan::Plan;
 use crate::reject::{Code, Reject, excerpt};
 use crate::rejected::{oversized_batch, rejected_batch};
-use crate::stored::{to_stored, too_long};
+use crate::stored::{Unfit, to_stored, unfit};
 use crate::window::{WindowEncoder, WindowInput, micros};
 
 /// A chunk after all stateless work.
@@ -193,13 +193,26 @@ impl Preparer {
         let fingerprints = fingerprints(&keys, self.fingerprint_seed)?;
 
         let batch = to_stored(batch, &plan.stored_schema)?;
-        for (row, column, length) in plan
+        for (row, column, unfit) in plan
+            .stored
             .text_bytes_max
-            .map_or_else(Vec::new, |max| too_long(&batch, max))
+            .map_or_else(Vec::new, |max| unfit(&batch, max))
         {
-            let detail =
-                format!("column `{column}` has {length} bytes, more than the warehouse can take");
-            bad.add(row, Code::TooLong.as_str().to_owned(), &detail);
+            let (code, detail) = match unfit {
+                Unfit::TooLong(length) => (
+                    Code::TooLong,
+                    format!(
+                        "column `{column}` has {length} bytes, more than the warehouse can take"
+                    ),
+                ),
+                Unfit::Nul => (
+                    Code::Nul,
+                    format!(
+                        "column `{column}` has the character U+0000, which the warehouse cannot take"
+                    ),
+                ),
+            };
+            bad.add(row, code.as_str().to_owned(), &detail);
         }
 
         let (accepted, rejects) = bad.finish(rows);
@@ -223,9 +236,15 @@ impl Preparer {
             rejected: if rejects.is_empty() {
                 None
             } else {
-                Some(rejected_batch(chunk, &rejects, now, plan.text_bytes_max)?)
+                Some(rejected_batch(
+                    chunk,
+                    &rejects,
+                    now,
+                    plan.stored.text_bytes_max,
+                )?)
             },
             oversized: plan
+                .stored
                 .text_bytes_max
                 .map_or(Ok(None), |max| oversized_batch(chunk, &rejects, now, max))?,
             rejected_by,

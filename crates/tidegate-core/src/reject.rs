@@ -31,6 +31,8 @@ pub enum Code {
     Missing,
     /// A text that is longer than the warehouse's columns can be.
     TooLong,
+    /// A text with the character U+0000, which the warehouse cannot take.
+    Nul,
     /// The event time cannot be read.
     EventTime,
     /// The event time is further in the future than allowed.
@@ -53,6 +55,7 @@ impl Code {
             Code::DuplicateKey => "decode.duplicate_key",
             Code::Missing => "decode.missing",
             Code::TooLong => "text.too_long",
+            Code::Nul => "text.nul",
             Code::EventTime => "event_time.invalid",
             Code::EventTimeAhead => "event_time.too_far_ahead",
         }

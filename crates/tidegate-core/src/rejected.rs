@@ -77,13 +77,18 @@ pub(crate) fn oversized_batch(
 /// What the encoding of a payload ends with that was cut.
 const CUT: &str = ",cut";
 
-/// A payload as text of at most `bytes_max` bytes, and how to read it.
+/// A payload as text of at most `bytes_max` bytes, and how to read it. Where there is a limit, there is no
+/// U+0000 in it either.
 fn payload_text(payload: &[u8], bytes_max: Option<usize>) -> (String, &'static str) {
     let max = bytes_max.unwrap_or(usize::MAX);
     match std::str::from_utf8(payload) {
-        Ok(text) if text.len() <= max => (text.to_owned(), "utf8"),
-        Ok(text) => (text[..text.floor_char_boundary(max)].to_owned(), "utf8,cut"),
-        Err(_) => {
+        Ok(text) if text.len() <= max && (bytes_max.is_none() || !text.contains('\0')) => {
+            (text.to_owned(), "utf8")
+        }
+        Ok(text) if !text.contains('\0') => {
+            (text[..text.floor_char_boundary(max)].to_owned(), "utf8,cut")
+        }
+        _ => {
             let engine = base64::engine::general_purpose::STANDARD;
             // Four characters for three bytes.
             let fits = max / 4 * 3;

@@ -31,9 +31,12 @@ pub struct JobSpec {
 pub struct StoredForm {
     /// Lists, structs and maps are stored as JSON text.
     pub nested_as_json: bool,
-    /// An event with a longer text than this, in bytes, is rejected; the payload of a reject is cut to it,
-    /// and kept whole in the dataset `oversized`. None for no limit.
+    /// An event with a longer text than this, in bytes, or with the character U+0000 in a text, is rejected.
+    /// The payload of a reject is cut to it, and kept whole in the dataset `oversized`; one with U+0000 is
+    /// kept in base64. None for no limit.
     pub text_bytes_max: Option<usize>,
+    /// The files keep to compression and encodings that every reader of Parquet knows.
+    pub plain_encodings: bool,
 }
 
 /// A field of the event.

@@ -20,7 +20,8 @@ pub(crate) fn stored_schema(schema: &SchemaRef, form: StoredForm) -> SchemaRef {
         .fields()
         .iter()
         .map(|field| match field.data_type().is_nested() {
-            true => Field::new(field.name(), DataType::Utf8, field.is_nullable()),
+            true => Field::new(field.name(), DataType::Utf8, field.is_nullable())
+                .with_metadata([(JSON.to_owned(), String::new())].into()),
             false => field.as_ref().clone(),
         })
         .collect();
@@ -65,24 +66,60 @@ fn json_text(field: &Arc<Field>, column: &ArrayRef) -> Result<ArrayRef, ArrowErr
     Ok(Arc::new(StringArray::from(texts)))
 }
 
-/// Rows with text that is longer than `bytes_max`: row, column and length in bytes.
-pub(crate) fn too_long(batch: &RecordBatch, bytes_max: usize) -> Vec<(usize, String, usize)> {
+/// What is wrong with a text for the warehouse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// Its length in bytes is more than a column can have.
+    TooLong(usize),
+    /// It has the character U+0000.
+    Nul,
+}
+
+/// Texts that the warehouse cannot take: row, column, and what is wrong.
+pub(crate) fn unfit(batch: &RecordBatch, bytes_max: usize) -> Vec<(usize, String, Unfit)> {
     let mut found = Vec::new();
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let Some(text) = column.as_string_opt::<i32>() else {
             continue;
         };
-        // A whole chunk's text is seldom longer than one value may be.
         let offsets = text.value_offsets();
-        if (offsets[text.len()] - offsets[0]) as usize <= bytes_max {
+        let (start, end) = (offsets[0] as usize, offsets[text.len()] as usize);
+        let bytes = &text.value_data()[start..end];
+        // JSON text has U+0000 as an escape.
+        let json = field.data_type() == &DataType::Utf8 && is_json(field);
+        let nul = memchr::memchr(0, bytes).is_some() || (json && has_nul_escape(bytes));
+        // A whole chunk's text is seldom longer than one value may be.
+        if bytes.len() <= bytes_max && !nul {
             continue;
         }
-        for (row, ends) in offsets.windows(2).enumerate() {
-            let length = (ends[1] - ends[0]) as usize;
-            if length > bytes_max {
-                found.push((row, field.name().clone(), length));
+        for row in (0..text.len()).filter(|row| text.is_valid(*row)) {
+            let value = text.value(row).as_bytes();
+            let name = || field.name().clone();
+            if value.len() > bytes_max {
+                found.push((row, name(), Unfit::TooLong(value.len())));
+            } else if nul && (value.contains(&0) || (json && has_nul_escape(value))) {
+                found.push((row, name(), Unfit::Nul));
             }
         }
     }
     found
+}
+
+/// Marks a field that [`stored_schema`] has turned into JSON text.
+const JSON: &str = "tidegate.json";
+
+fn is_json(field: &Field) -> bool {
+    field.metadata().contains_key(JSON)
+}
+
+/// Whether JSON text has U+0000 in a string: the escape, and not a backslash that is escaped itself.
+fn has_nul_escape(json: &[u8]) -> bool {
+    memchr::memmem::find_iter(json, br"\u0000").any(|at| {
+        let backslashes = json[..at]
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'\\')
+            .count();
+        backslashes.is_multiple_of(2)
+    })
 }

@@ -11,6 +11,7 @@ fn form(text_bytes_max: usize) -> StoredForm {
     StoredForm {
         nested_as_json: true,
         text_bytes_max: Some(text_bytes_max),
+        plain_encodings: true,
     }
 }
 
@@ -72,6 +73,38 @@ fn text_that_is_too_long_is_rejected_and_kept_whole() {
     let whole = oversized.column(0).as_binary::<i64>();
     assert_eq!(whole.value(0), lines[1].as_bytes());
     assert_eq!(whole.value(1), lines[2].as_bytes());
+}
+
+#[test]
+fn text_with_nul_is_rejected_and_its_payload_is_kept_in_base64() {
+    let mut spec = plain_job(&["at!: timestamp", "s: string", "m: map<string,string>"]);
+    spec.stored = form(100);
+    let at = iso(NOW);
+    let lines = [
+        format!(r#"{{"at":"{at}","s":"a\u0000b"}}"#).into_bytes(),
+        format!(r#"{{"at":"{at}","m":{{"k":"\u0000"}}}}"#).into_bytes(),
+        format!(r#"{{"at":"{at}","s":"\\u0000","m":{{"k":"\\u0000"}}}}"#).into_bytes(),
+        b"\0\0\0\0\x07avro".to_vec(),
+    ];
+    let prepared = prepare(&spec, &lines);
+    assert_eq!(prepared.accepted, [false, false, true]);
+    assert_eq!(
+        reasons(&prepared),
+        ["text.nul", "text.nul", "decode.syntax"]
+    );
+    let rejected = prepared.rejected.as_ref().expect("rejects");
+    let text = |name: &str, row: usize| {
+        let column = rejected.column_by_name(name).expect("a column");
+        column.as_string::<i32>().value(row).to_owned()
+    };
+    assert_eq!(
+        (
+            text("payload_encoding", 2).as_str(),
+            text("payload", 2).as_str()
+        ),
+        ("base64", "AAAAAAdhdnJv")
+    );
+    assert!(prepared.oversized.is_none());
 }
 
 #[test]

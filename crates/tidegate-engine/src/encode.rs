@@ -77,9 +77,16 @@ struct Properties {
 
 impl Properties {
     fn new(plan: &Plan) -> Self {
+        let plain = plan.stored_form().plain_encodings;
+        let (compression, numbers) = if plain {
+            (Compression::SNAPPY, Encoding::PLAIN)
+        } else {
+            let zstd = Compression::ZSTD(ZstdLevel::default());
+            (zstd, Encoding::DELTA_BINARY_PACKED)
+        };
         let base = || {
             WriterProperties::builder()
-                .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                .set_compression(compression)
                 .set_statistics_enabled(EnabledStatistics::Chunk)
                 .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
         };
@@ -97,7 +104,7 @@ impl Properties {
                             path.clone(),
                             field.name() == "processing_timestamp",
                         )
-                        .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+                        .set_column_encoding(path, numbers);
                 }
                 DataType::Float64 => events = events.set_column_dictionary_enabled(path, false),
                 DataType::Utf8 if unique => {

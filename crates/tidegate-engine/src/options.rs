@@ -86,7 +86,7 @@ pub enum WarehouseKind {
         bounds: DuckDbOptions,
     },
     /// Amazon Redshift.
-    Redshift(RedshiftOptions),
+    Redshift(Box<RedshiftOptions>),
 }
 
 impl WarehouseKind {
@@ -98,6 +98,7 @@ impl WarehouseKind {
             WarehouseKind::Redshift(_) => StoredForm {
                 nested_as_json: true,
                 text_bytes_max: Some(VARCHAR_MAX as usize),
+                plain_encodings: true,
             },
         }
     }

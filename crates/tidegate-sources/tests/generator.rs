@@ -305,3 +305,66 @@ fn another_seed_makes_other_events() {
     };
     assert_eq!((0..20).map(first).collect::<BTreeSet<_>>().len(), 20);
 }
+
+#[test]
+fn a_fifth_of_a_hundred_thousand_customers_makes_four_fifths_of_the_traffic() {
+    // Repeats and updates would be further records of the same draw.
+    let options = GeneratorOptions {
+        duplicates: 0.0,
+        updates: 0.0,
+        ..options(0)
+    };
+    let generator = Generator::new(&options, START).unwrap();
+    let mut counts: HashMap<[u8; 11], u64> = HashMap::new();
+    for number in 0..2_000_000 {
+        *counts
+            .entry(generator.key(number % 4, i64::from(number / 4)))
+            .or_default() += 1;
+    }
+    // Of 80,000 that have five records on average, some hundred have none.
+    assert!(
+        (99_000..=100_000).contains(&counts.len()),
+        "{}",
+        counts.len()
+    );
+    let mut counts: Vec<u64> = counts.into_values().collect();
+    counts.sort_unstable_by(|a, b| b.cmp(a));
+    let busiest: u64 = counts[..20_000].iter().sum();
+    let share = busiest as f64 / 2_000_000.0;
+    assert!((share - 0.8).abs() < 0.01, "{share}");
+}
+
+#[test]
+fn events_are_filled_up_to_a_size_and_say_the_same() {
+    let plain = GeneratorOptions {
+        malformed: 0.0,
+        ..options(0)
+    };
+    let filled = GeneratorOptions {
+        event_bytes: 2048,
+        ..plain
+    };
+    let [plain, filled] = [plain, filled].map(|o| Generator::new(&o, START).unwrap());
+    for offset in 0..5_000 {
+        let (mut short, mut long) = (Vec::new(), Vec::new());
+        let kind = plain.write_event(1, offset, &mut short);
+        assert_eq!(filled.write_event(1, offset, &mut long), kind);
+        assert_eq!(long.len(), 2048);
+        let short: serde_json::Value = serde_json::from_slice(&short).unwrap();
+        let mut long: serde_json::Value = serde_json::from_slice(&long).unwrap();
+        let note = long["metadata"].as_object_mut().unwrap().remove("note");
+        assert!(note.unwrap().as_str().unwrap().len() > 1500);
+        assert_eq!(long, short);
+    }
+    // Where there is no room for a text there is none.
+    let mut tight = Vec::new();
+    let options = GeneratorOptions {
+        event_bytes: 100,
+        ..options(0)
+    };
+    Generator::new(&options, START)
+        .unwrap()
+        .write_event(0, 0, &mut tight);
+    let tight: serde_json::Value = serde_json::from_slice(&tight).unwrap();
+    assert!(tight["metadata"].get("note").is_none());
+}

@@ -250,7 +250,7 @@ fn what_the_producer_sends_is_what_the_generator_makes() {
     };
     let produce_options = ProduceOptions {
         brokers: kafka.brokers().to_owned(),
-        topic: topic.clone(),
+        topics: vec![topic.clone()],
         generator: generator.clone(),
         ..ProduceOptions::default()
     };

@@ -69,7 +69,7 @@ pub(crate) fn watermarks(records: &[Record]) -> BTreeMap<i32, Option<i64>> {
 
 /// Rows of the datasets that none of the tables takes.
 pub(crate) fn rows_without_table<'a>(
-    tables: impl Iterator<Item = &'a TableSpec> + Clone,
+    tables: &(impl Iterator<Item = &'a TableSpec> + Clone),
     records: &[Record],
 ) -> BTreeMap<String, u64> {
     let mut rows = BTreeMap::new();

@@ -27,8 +27,12 @@ pub struct LoadReport {
     pub first_seq: u64,
     /// Last record that it covered.
     pub last_seq: u64,
+    /// When its first and its last record were committed, in microseconds since the Unix epoch.
+    pub committed_at: (i64, i64),
     /// Files that it read.
     pub files: u64,
+    /// Bytes of these files.
+    pub bytes: u64,
     /// Rows in these files.
     pub rows: u64,
     /// Rows that the tables have more than before.
@@ -176,11 +180,18 @@ impl LoadError {
 }
 
 impl LoadReport {
-    pub(crate) fn new(first_seq: u64, last_seq: u64) -> Self {
+    /// A report on records of which nothing is loaded yet.
+    pub(crate) fn new(records: &[Record]) -> Self {
+        let (first, last) = (records.first(), records.last());
         LoadReport {
-            first_seq,
-            last_seq,
+            first_seq: first.map_or(0, |record| record.seq),
+            last_seq: last.map_or(0, |record| record.seq),
+            committed_at: (
+                first.map_or(0, |record| record.written_at),
+                last.map_or(0, |record| record.written_at),
+            ),
             files: 0,
+            bytes: 0,
             rows: 0,
             inserted: 0,
             updates: 0,

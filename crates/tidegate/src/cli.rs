@@ -8,6 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{time, units};
 use crate::exit;
 
+mod produce;
+
+pub use produce::{CompressionKind, EveryArg, ProduceArgs};
+
 /// Exactly-once streaming from Kafka to a warehouse, in one program.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, after_help = exit::HELP, max_term_width = 100)]
@@ -50,7 +54,7 @@ pub enum Command {
     /// Asks the warehouse a question in SQL, also while the pipeline runs
     Query(QueryArgs),
     /// Writes synthetic transactions into a Kafka topic
-    Produce(ProduceArgs),
+    Produce(Box<ProduceArgs>),
     /// Shows, checks and cleans the commit log
     #[command(subcommand)]
     Log(LogCommand),
@@ -155,49 +159,6 @@ pub struct QueryArgs {
     /// The question; - reads it from standard input
     #[arg(value_name = "SQL")]
     pub sql: String,
-}
-
-/// `tidegate produce`
-#[derive(Debug, Args)]
-pub struct ProduceArgs {
-    /// Brokers, as in localhost:9092
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        default_value = "localhost:9092",
-        env = "KAFKA_BROKERS"
-    )]
-    pub brokers: String,
-    /// Topic; it has to exist unless the brokers create topics
-    #[arg(long, value_name = "TOPIC", default_value = "transactions-raw")]
-    pub topic: String,
-    /// Number of events [default: until Ctrl-C]
-    #[arg(long, value_name = "N")]
-    pub count: Option<u64>,
-    /// Events per second; 0 for as many as possible
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    pub rate: u64,
-    /// Same seed, same events
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Share of exact repeats, from 0 to 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
-    pub duplicates: f64,
-    /// Share of events that change the status of an earlier one
-    #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
-    pub updates: f64,
-    /// Share of events that come late
-    #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
-    pub late: f64,
-    /// Share of records that are not valid
-    #[arg(long, value_name = "SHARE", default_value_t = 0.001)]
-    pub malformed: f64,
-    /// Share of events that break a rule
-    #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
-    pub rule_breaking: f64,
-    /// Setting for librdkafka: -X compression.type=zstd; can be given several times
-    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = property)]
-    pub property: Vec<(String, String)>,
 }
 
 /// `tidegate log`
@@ -315,12 +276,6 @@ pub enum QueryFormat {
     Csv,
     /// An array of objects, one a line.
     Json,
-}
-
-fn property(text: &str) -> Result<(String, String), String> {
-    text.split_once('=')
-        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
-        .ok_or_else(|| format!("`{text}` has no `=`"))
 }
 
 #[cfg(test)]

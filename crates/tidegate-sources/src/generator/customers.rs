@@ -7,6 +7,11 @@ pub(super) const CUSTOMERS: u32 = 100_000;
 const HOT_EVERY: u32 = 5;
 const HOT_TRAFFIC: u64 = (u32::MAX as u64 + 1) / 5 * 4;
 
+/// Whether a customer is one of the fifth that makes four fifths of the traffic.
+pub(super) fn is_hot(customer: u32) -> bool {
+    customer.is_multiple_of(HOT_EVERY)
+}
+
 /// The customers of each partition.
 pub(super) struct Customers {
     partitions: Vec<Residents>,
@@ -31,7 +36,7 @@ impl Customers {
         for customer in 0..CUSTOMERS {
             write_key(customer, &mut key);
             let home = &mut residents[(partition_hash(&key) % count) as usize];
-            let group = if customer.is_multiple_of(HOT_EVERY) {
+            let group = if is_hot(customer) {
                 &mut home.hot
             } else {
                 &mut home.rest
@@ -65,7 +70,7 @@ impl Customers {
 }
 
 /// Bytes of a customer's key.
-pub(super) const KEY_BYTES: usize = 11;
+pub(crate) const KEY_BYTES: usize = 11;
 
 /// Writes `CUST_` and six digits.
 pub(super) fn write_key(customer: u32, key: &mut [u8; KEY_BYTES]) {
@@ -78,7 +83,7 @@ pub(super) fn write_key(customer: u32, key: &mut [u8; KEY_BYTES]) {
 }
 
 /// The hash by which Kafka's Java client chooses a partition: murmur2 without its sign.
-fn partition_hash(key: &[u8]) -> u32 {
+pub(crate) fn partition_hash(key: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     let mut h = 0x9747_b28c ^ key.len() as u32;
     let (words, rest) = key.as_chunks::<4>();

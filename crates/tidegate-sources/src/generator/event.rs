@@ -1,10 +1,11 @@
 //! From an offset to a record.
 
 use super::GeneratorOptions;
-use super::customers::{Customers, KEY_BYTES, write_key};
+use super::customers::{Customers, KEY_BYTES, is_hot, write_key};
 use super::shares::{Shares, Slot};
 use crate::SourceError;
 
+mod padding;
 mod text;
 
 use text::{Fields, Malformation, write_json};
@@ -15,6 +16,9 @@ const UPDATE_LAG: i64 = 97;
 const DUPLICATE_LAG: i64 = 1000;
 /// How far back to look for an original that can be repeated.
 const DUPLICATE_TRIES: i64 = 64;
+
+/// Size to which events can be filled up.
+const EVENT_BYTES_MAX: usize = 16 << 20;
 
 /// What a generated record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +37,19 @@ pub enum EventKind {
     RuleBreaking,
 }
 
+/// What [`Generator::write_record`] wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenRecord {
+    /// What the record is.
+    pub kind: EventKind,
+    /// Its key: the customer.
+    pub key: [u8; KEY_BYTES],
+    /// Whether the customer is one of the fifth that makes four fifths of the traffic.
+    pub is_hot: bool,
+    /// Number in the stream of the event that it is, repeats or updates.
+    pub event: u64,
+}
+
 /// Writes events; see the module.
 pub struct Generator {
     shares: Shares,
@@ -44,6 +61,7 @@ pub struct Generator {
     delay_micros: i64,
     jitter_micros: u64,
     duplicate_lag: i64,
+    event_bytes: usize,
 }
 
 impl Generator {
@@ -67,6 +85,10 @@ impl Generator {
                 "event time needs between 1 and 1,000,000,000 events a second",
             ));
         }
+        if options.event_bytes > EVENT_BYTES_MAX {
+            let message = format!("at most {EVENT_BYTES_MAX}, not {}", options.event_bytes);
+            return Err(SourceError::option("event-bytes", message));
+        }
         let delay_micros = i64::try_from(options.delay.as_micros()).unwrap_or(i64::MAX / 16);
         let events_per_second = events_per_second as i64;
         let partitions = i64::from(options.partitions);
@@ -82,6 +104,7 @@ impl Generator {
             delay_micros: delay_micros.min(i64::MAX / 16),
             jitter_micros: (delay_micros / 10).clamp(0, 2_000_000) as u64,
             duplicate_lag: horizon.clamp(1, DUPLICATE_LAG),
+            event_bytes: options.event_bytes,
         })
     }
 
@@ -91,8 +114,23 @@ impl Generator {
     /// # Panics
     /// If there is no such partition, or `offset` is negative.
     pub fn write_event(&self, partition: i32, offset: i64, out: &mut Vec<u8>) -> EventKind {
+        self.write_record(partition, offset, out).kind
+    }
+
+    /// As [`Generator::write_event`], and says also what belongs to the record's key.
+    ///
+    /// # Panics
+    /// As [`Generator::write_event`].
+    pub fn write_record(&self, partition: i32, offset: i64, out: &mut Vec<u8>) -> WrittenRecord {
         let (kind, target) = self.resolve(partition, offset);
         let mut fields = self.original(partition, target);
+        let mut written = WrittenRecord {
+            kind,
+            key: [0; KEY_BYTES],
+            is_hot: is_hot(fields.customer),
+            event: (target * self.partitions + i64::from(partition)) as u64,
+        };
+        write_key(fields.customer, &mut written.key);
         let mut draw = Draw(self.random(partition, offset) ^ 0x6c62_272e_07bb_0142);
         match kind {
             EventKind::Original | EventKind::Duplicate => {}
@@ -106,13 +144,13 @@ impl Generator {
             }
             EventKind::Malformed => {
                 let how = Malformation::ALL[draw.below(Malformation::ALL.len() as u64) as usize];
-                write_json(&fields, Some(how), draw.next(), out);
-                return kind;
+                write_json(&fields, Some(how), draw.next(), self.event_bytes, out);
+                return written;
             }
             EventKind::RuleBreaking => break_rule(&mut fields, &mut draw),
         }
-        write_json(&fields, None, 0, out);
-        kind
+        write_json(&fields, None, 0, self.event_bytes, out);
+        written
     }
 
     /// Key of the record at `offset` of `partition`: its customer.

@@ -17,7 +17,8 @@ mod source;
 
 use std::time::Duration;
 
-pub use event::{EventKind, Generator};
+pub(crate) use customers::{KEY_BYTES, partition_hash};
+pub use event::{EventKind, Generator, WrittenRecord};
 pub use output::{FileFormat, WrittenFiles, generate_files};
 pub use source::GeneratorSource;
 pub(crate) use source::first_start;
@@ -53,6 +54,9 @@ pub struct GeneratorOptions {
     pub malformed: f64,
     /// Share of events that decode and break a rule: amounts, currencies, status, times.
     pub rule_breaking: f64,
+    /// Bytes that events are filled up to, by text in `metadata`; 0 leaves them as they are, at
+    /// about 300. Those that are longer, and those that are cut off, have their own size.
+    pub event_bytes: usize,
 }
 
 impl Default for GeneratorOptions {
@@ -70,6 +74,7 @@ impl Default for GeneratorOptions {
             late: 0.005,
             malformed: 0.001,
             rule_breaking: 0.002,
+            event_bytes: 0,
         }
     }
 }

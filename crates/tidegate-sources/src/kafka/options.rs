@@ -137,6 +137,15 @@ const RESERVED_PRODUCER: &[(&str, &str)] = &[
         "message.send.max.retries",
         "`message.timeout.ms` is what bounds retries",
     ),
+    ("transactional.id", "set `--transactional-id` instead"),
+    (
+        "transaction.timeout.ms",
+        "set `--transaction-timeout` instead",
+    ),
+    (
+        "statistics.interval.ms",
+        "Tidegate needs the statistics for its report",
+    ),
 ];
 
 impl KafkaOptions {
@@ -177,7 +186,7 @@ impl KafkaOptions {
                 "it has to be more than zero",
             ));
         }
-        check_properties(&self.properties, RESERVED)?;
+        check_properties("source.properties", &self.properties, RESERVED)?;
         let isolation = self.properties.get("isolation.level").map(String::as_str);
         if !matches!(
             isolation,
@@ -241,10 +250,11 @@ impl KafkaOptions {
 pub(crate) fn check_producer_properties(
     properties: &BTreeMap<String, String>,
 ) -> Result<(), SourceError> {
-    check_properties(properties, RESERVED_PRODUCER)
+    check_properties("properties", properties, RESERVED_PRODUCER)
 }
 
 fn check_properties(
+    option: &str,
     properties: &BTreeMap<String, String>,
     reserved: &[(&str, &str)],
 ) -> Result<(), SourceError> {
@@ -253,7 +263,7 @@ fn check_properties(
         .find(|(key, _)| properties.contains_key(*key))
     {
         Some((key, why)) => Err(SourceError::option(
-            format!("source.properties.{key}"),
+            format!("{option}.{key}"),
             format!("refused: {why}"),
         )),
         None => Ok(()),

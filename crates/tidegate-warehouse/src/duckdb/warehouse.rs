@@ -139,8 +139,9 @@ impl DuckDbWarehouse {
         staged: &Staged<'_>,
         next: Ledger,
     ) -> Result<LoadReport, LoadFault> {
-        let mut report = LoadReport::new(self.ledger.seq + 1, next.seq);
+        let mut report = LoadReport::new(request.records);
         report.files = staged.files.len() as u64;
+        report.bytes = staged.files.iter().map(|file| file.entry.bytes).sum();
         report.without_table = self.rows_without_table(request.records);
         failpoint("load.begin");
         self.connection
@@ -220,7 +221,7 @@ impl DuckDbWarehouse {
     }
 
     fn rows_without_table(&self, records: &[Record]) -> BTreeMap<String, u64> {
-        ledger::rows_without_table(self.tables.iter().map(|table| &table.spec), records)
+        ledger::rows_without_table(&self.tables.iter().map(|table| &table.spec), records)
     }
 
     fn note_without_table(&mut self, records: &[Record]) {

@@ -50,19 +50,20 @@ const PASSING: [&str; 14] = [
     "ThrottlingException",
 ];
 
-/// Pieces of Redshift's messages about what passes by itself.
-const PASSING_MESSAGES: [&str; 12] = [
-    "1023",
-    "Serializable isolation violation",
+/// Pieces of messages about what passes by itself, in lower case.
+const PASSING_MESSAGES: [&str; 13] = [
+    "error: 1023",
+    "serializable isolation violation",
     "conflict with concurrent transaction",
     "could not serialize access",
-    "40P01",
+    "40p01",
     "deadlock detected",
-    "Connection",
-    "connection",
-    "session",
-    "SlowDown",
-    "Internal Error",
+    "connection reset",
+    "connection refused",
+    "connection timed out",
+    "closed the connection",
+    "terminating connection",
+    "slowdown",
     "cancelled on user's request",
 ];
 
@@ -81,7 +82,10 @@ impl RedshiftError {
         match self {
             RedshiftError::Failed {
                 aborted, message, ..
-            } => *aborted || PASSING_MESSAGES.iter().any(|piece| message.contains(piece)),
+            } => {
+                let message = message.to_lowercase();
+                *aborted || PASSING_MESSAGES.iter().any(|piece| message.contains(piece))
+            }
             RedshiftError::Call { code, unclear, .. } => {
                 *unclear || code.as_deref().is_none_or(|code| PASSING.contains(&code))
             }
@@ -89,10 +93,11 @@ impl RedshiftError {
         }
     }
 
-    /// Whether text did not fit into a column.
+    /// Whether text did not fit into a column. Redshift says "Value too long for character type", PostgreSQL
+    /// "value too long for type character varying(256)".
     pub(crate) fn is_too_long(&self) -> bool {
         matches!(self, RedshiftError::Failed { message, .. }
-            if message.contains("value too long for type character"))
+            if message.to_lowercase().contains("value too long for"))
     }
 }
 
@@ -125,6 +130,12 @@ mod tests {
     }
 
     #[test]
+    fn text_that_is_too_long_is_known_by_both_wordings() {
+        assert!(failed("ERROR: Value too long for character type").is_too_long());
+        assert!(failed("ERROR: value too long for type character varying(256)").is_too_long());
+    }
+
+    #[test]
     fn conflicts_and_throttling_pass_and_mistakes_do_not() {
         assert!(
             failed("ERROR: 1023\n  Detail: Serializable isolation violation on table - 1")
@@ -132,6 +143,7 @@ mod tests {
         );
         assert!(failed("ERROR: deadlock detected").is_transient());
         assert!(!failed("ERROR: relation \"x\" does not exist").is_transient());
+        assert!(!failed("ERROR: column \"session_connection_1023\" does not exist").is_transient());
         let call = |code: &str| of_call(Some(code.to_owned()), String::new());
         assert!(call("ThrottlingException").is_transient());
         assert!(call("ActiveStatementsExceededException").is_transient());

@@ -15,5 +15,6 @@ mod warehouse;
 
 pub use error::RedshiftError;
 pub use options::RedshiftOptions;
+pub use plan::WINDOWS_MAX;
 pub use schema::SchemaError;
 pub use warehouse::{DryRun, OpenError, RedshiftWarehouse};

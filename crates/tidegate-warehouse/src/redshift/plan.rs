@@ -16,6 +16,9 @@ use crate::table::{Reach, TableKind, TableSpec};
 
 /// Statements that one batch of the Data API can have.
 pub(super) const STATEMENTS_MAX: usize = 40;
+/// Windows whose parts one load can take, beside events and rejects: each takes four statements, the rest of
+/// a load fifteen, and files from before and after a change of the schema one more.
+pub const WINDOWS_MAX: usize = 6;
 /// Bytes that one statement can have.
 pub(super) const STATEMENT_BYTES_MAX: usize = 100_000;
 
@@ -140,13 +143,13 @@ impl Request<'_> {
             .iter()
             .find(|(_, statement)| statement.len() > STATEMENT_BYTES_MAX)
         {
-            return Err(too_much(format!(
+            return Err(too_much(&format!(
                 "a statement of {} bytes, and the Data API takes {STATEMENT_BYTES_MAX}",
                 large.len()
             )));
         }
         if plan.statements.len() > STATEMENTS_MAX {
-            return Err(too_much(format!(
+            return Err(too_much(&format!(
                 "{} statements, and a batch of the Data API takes {STATEMENTS_MAX}",
                 plan.statements.len()
             )));
@@ -443,10 +446,211 @@ fn within_reach(target: &str, reach: &Reach, files: &[&SourceFile<'_>]) -> Strin
     )
 }
 
-fn too_much(what: String) -> LoadFault {
+fn too_much(what: &str) -> LoadFault {
     LoadFault::Warehouse {
         doing: "put the load into one transaction".to_owned(),
         message: format!("it has {what}. Fewer windows, or several jobs, make it smaller"),
         transient: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use arrow::datatypes::{DataType, TimeUnit};
+    use tidegate_log::{Counts, JobId, Span};
+
+    use super::*;
+    use crate::redshift::options::{Identity, Layout, Target};
+    use crate::redshift::schema::typed;
+
+    fn options() -> RedshiftOptions {
+        RedshiftOptions {
+            target: Target::Workgroup("w".to_owned()),
+            identity: Identity::Iam,
+            database: "dev".to_owned(),
+            schema: "public".to_owned(),
+            iam_role: "arn:aws:iam::123456789012:role/copy".to_owned(),
+            region: None,
+            endpoint: None,
+            layout: Layout::default(),
+            timeout: Duration::from_secs(1),
+            keys: None,
+        }
+    }
+
+    fn column(name: &str, ty: DataType) -> (String, DataType) {
+        (name.to_owned(), ty)
+    }
+
+    fn tables(windows: usize) -> Vec<Table> {
+        let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let events = TableSpec {
+            name: "t".to_owned(),
+            datasets: vec!["events".to_owned()],
+            columns: vec![column("id", DataType::Utf8), column("at", at.clone())],
+            required: vec!["id".to_owned(), "at".to_owned()],
+            kind: TableKind::Upsert {
+                key: vec!["id".to_owned()],
+                order: vec!["at".to_owned()],
+                reach: Some(Reach {
+                    column: "at".to_owned(),
+                    within: Duration::from_secs(60),
+                }),
+            },
+        };
+        let rejected = TableSpec {
+            name: "r".to_owned(),
+            datasets: vec!["rejected".to_owned()],
+            columns: vec![column("payload", DataType::Utf8)],
+            required: Vec::new(),
+            kind: TableKind::Append,
+        };
+        let window = |n: usize| {
+            let columns = vec![
+                column("window_start", at.clone()),
+                column("window_end", at.clone()),
+                column("lane", DataType::Int32),
+            ];
+            let dataset = format!("window:w{n}");
+            TableSpec::window_parts(
+                &format!("w{n}"),
+                vec![dataset],
+                columns,
+                Vec::new(),
+                Vec::new(),
+            )
+        };
+        let specs = [events, rejected]
+            .into_iter()
+            .chain((0..windows).map(window));
+        specs
+            .map(|spec| typed(spec).unwrap_or_else(|error| panic!("{error}")))
+            .collect()
+    }
+
+    fn entry(dataset: &str) -> FileEntry {
+        FileEntry {
+            dataset: dataset.to_owned(),
+            path: format!("data/{dataset}.parquet"),
+            rows: 5,
+            bytes: 99,
+            crc32c: 0,
+            event_time: Some((0, 1_000_000)),
+        }
+    }
+
+    /// A load of a file for each table, and of one of events from before a column was added.
+    fn plan(windows: usize) -> Result<LoadPlan, LoadFault> {
+        let tables = tables(windows);
+        let datasets = tables.iter().flat_map(|table| table.spec.datasets.clone());
+        let files: Vec<FileEntry> = datasets.map(|dataset| entry(&dataset)).collect();
+        let record = Record {
+            version: 1,
+            seq: 8,
+            job: JobId("j".to_owned()),
+            writer: String::new(),
+            written_at: 0,
+            prev_crc32c: 0,
+            schema_version: 1,
+            partitions: vec![Span {
+                id: 0,
+                lane: 3,
+                name: String::new(),
+                from: 0,
+                to: 0,
+                gone: 0,
+            }],
+            watermarks: BTreeMap::from([(0, 5_000_000)]),
+            counts: Counts::default(),
+            rejected_by: BTreeMap::new(),
+            files: Vec::new(),
+            complete: false,
+            founding: None,
+            crc32c: 0,
+        };
+        let options = options();
+        let old = entry("events");
+        let source = |entry, columns: Vec<String>| SourceFile {
+            seq: 8,
+            entry,
+            url: "s3://b/f".to_owned(),
+            columns,
+        };
+        let mut sources = vec![source(&old, vec!["id".to_owned()])];
+        for (file, table) in files.iter().zip(&tables) {
+            let columns = table
+                .columns
+                .iter()
+                .map(|(column, _)| column.clone())
+                .collect();
+            sources.push(source(file, columns));
+        }
+        Request {
+            options: &options,
+            job: "j",
+            tables: &tables,
+            records: std::slice::from_ref(&record),
+            files: sources,
+            before: Ledger { seq: 7, crc32c: 1 },
+            after: Ledger { seq: 8, crc32c: 2 },
+            attempt: "a1",
+            now: 0,
+            url: &|path| format!("s3://b/{path}"),
+        }
+        .plan()
+    }
+
+    #[test]
+    fn as_many_windows_as_are_allowed_fit_into_one_batch() {
+        let statements = |windows| plan(windows).map(|plan| plan.statements.len()).ok();
+        assert_eq!(statements(WINDOWS_MAX), Some(STATEMENTS_MAX));
+        assert_eq!(statements(WINDOWS_MAX + 1), None);
+    }
+
+    #[test]
+    fn the_claim_is_first_and_the_ledger_checks_every_count() {
+        let plan = plan(1).unwrap_or_else(|error| panic!("{error}"));
+        let sql: Vec<&str> = plan
+            .statements
+            .iter()
+            .map(|(_, sql)| sql.as_str())
+            .collect();
+        assert!(sql[0].starts_with("UPDATE \"public\".\"tidegate_job\" SET loaded_seq = 8"));
+        assert!(sql[0].ends_with("WHERE job = 'j' AND loaded_seq = 7 AND loaded_crc32c = 1"));
+        let last = sql[sql.len() - 1];
+        for check in [
+            "tidegate_stage_0) = 10",
+            "tidegate_stage_1) = 5",
+            "tidegate_stage_2) = 5",
+            "claimed_by = 'a1'",
+        ] {
+            assert!(last.contains(check), "{check} is not in {last}");
+        }
+        // Columns by position: files with other columns have a COPY of their own.
+        let copies: Vec<&&str> = sql
+            .iter()
+            .filter(|sql| sql.starts_with("COPY tidegate_stage_0"))
+            .collect();
+        assert!(copies[0].contains("(\"id\") FROM") && copies[1].contains("(\"id\", \"at\") FROM"));
+        assert!(
+            plan.manifests[0]
+                .json
+                .contains(r#""meta":{"content_length":99}"#)
+        );
+    }
+
+    #[test]
+    fn a_search_for_rows_of_the_same_key_is_bounded_by_the_reach() {
+        let plan = plan(0).unwrap_or_else(|error| panic!("{error}"));
+        let within = "BETWEEN TIMESTAMP '1969-12-31 23:59:00.000000' AND TIMESTAMP '1970-01-01 00:01:01.000000'";
+        let deletes = plan
+            .statements
+            .iter()
+            .filter(|(_, sql)| sql.starts_with("DELETE") && sql.contains("latest"));
+        assert!(
+            deletes.clone().count() == 2 && deletes.clone().all(|(_, sql)| sql.contains(within))
+        );
     }
 }

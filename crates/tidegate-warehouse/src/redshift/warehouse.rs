@@ -200,7 +200,7 @@ impl RedshiftWarehouse {
                         self.ledger = now;
                         return Err(LoadFault::NotNext { ledger: now.seq });
                     }
-                    Ok(_) => return Err(self.explain(error, &plan)),
+                    Ok(_) => return Err(self.explain(&error, &plan)),
                     Err(unread) => {
                         tracing::warn!(%unread, "cannot read the ledger after a failure");
                         return Err(fault("load", &error));
@@ -211,17 +211,17 @@ impl RedshiftWarehouse {
         failpoint("load.after_commit");
         self.ledger = after;
         let mut report = self.report(request.records, &plan, done.as_deref());
-        report.first_seq = before.seq + 1;
         report.elapsed = started.elapsed();
         Ok(report)
     }
 
     /// What a load did. If its answer was lost, what it replaced is not known, and counts as nothing.
     fn report(&self, records: &[Record], plan: &LoadPlan, done: Option<&[Done]>) -> LoadReport {
-        let mut report = LoadReport::new(0, self.ledger.seq);
+        let mut report = LoadReport::new(records);
         report.files = plan.files;
+        report.bytes = plan.bytes;
         report.without_table =
-            ledger::rows_without_table(self.tables.iter().map(|table| &table.spec), records);
+            ledger::rows_without_table(&self.tables.iter().map(|table| &table.spec), records);
         let count = |wanted: Role| -> u64 {
             let of = plan.statements.iter().zip(done.unwrap_or_default());
             of.filter(|((role, _), _)| *role == wanted)
@@ -255,7 +255,7 @@ impl RedshiftWarehouse {
 
     fn note_without_table(&mut self, records: &[Record]) {
         let specs = self.tables.iter().map(|table| &table.spec);
-        for dataset in ledger::rows_without_table(specs, records).into_keys() {
+        for dataset in ledger::rows_without_table(&specs, records).into_keys() {
             if self.without_table.insert(dataset.clone()) {
                 tracing::warn!(
                     dataset,
@@ -266,7 +266,7 @@ impl RedshiftWarehouse {
     }
 
     /// Makes a failed load's error say what an operator needs, and widens columns that were too narrow.
-    fn explain(&self, error: RedshiftError, plan: &LoadPlan) -> LoadFault {
+    fn explain(&self, error: &RedshiftError, plan: &LoadPlan) -> LoadFault {
         if error.is_too_long() {
             match self.widen(plan) {
                 Ok(0) => {}
@@ -282,7 +282,7 @@ impl RedshiftWarehouse {
                 }
             }
         }
-        let statement = match &error {
+        let statement = match error {
             RedshiftError::Failed {
                 statement: Some(index),
                 ..
@@ -306,10 +306,10 @@ impl RedshiftWarehouse {
             }
             None => "load".to_owned(),
         };
-        let mut fault = fault(&doing, &error);
+        let mut fault = fault(&doing, error);
         if let (LoadFault::Warehouse { message, .. }, Some((Role::Copied(_), _))) =
             (&mut fault, statement)
-            && let Some(detail) = self.copy_errors(&error)
+            && let Some(detail) = self.copy_errors(error)
         {
             message.push_str(&detail);
         }

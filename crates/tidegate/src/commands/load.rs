@@ -51,10 +51,13 @@ pub(super) fn run(args: &LoadArgs) -> Result<Exit, Failure> {
                 first_seq = report.first_seq,
                 last_seq = report.last_seq,
                 files = report.files,
+                bytes = report.bytes,
                 rows = report.rows,
                 inserted = report.inserted,
                 updates = report.updates,
                 seconds = report.elapsed.as_secs_f64(),
+                oldest_commit_us = report.committed_at.0,
+                newest_commit_us = report.committed_at.1,
                 "loaded"
             );
         },

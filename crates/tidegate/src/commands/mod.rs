@@ -28,7 +28,7 @@ pub fn dispatch(command: Command, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Load(args) => load::run(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Query(args) => query::query(&args),
-        Command::Produce(args) => produce::produce(&args),
+        Command::Produce(args) => produce::produce(&args, terminal),
         Command::Log(LogCommand::Inspect(args)) => log::inspect(&args),
         Command::Log(LogCommand::Verify(args)) => log::verify(&args),
         Command::Log(LogCommand::Gc(args)) => log::gc(&args),

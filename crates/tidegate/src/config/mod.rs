@@ -106,16 +106,22 @@ pub fn read(
     let config = read_root(&Section::root(&context, &tree));
     diagnostics.extend(context.into_diagnostics());
 
-    if let Some(config) = config.as_ref().filter(|_| count_errors(&diagnostics) == 0)
-        && let Err(errors) = Plan::compile(&config.spec)
-    {
-        diagnostics.extend(errors.into_iter().map(|error| {
-            let origin = locate::locate(&tree, &error.path);
-            Diagnostic::error(
-                origin,
-                format!("`{}`: {}", error.path.join("."), error.message),
-            )
-        }));
+    if let Some(config) = config.as_ref().filter(|_| count_errors(&diagnostics) == 0) {
+        match (Plan::compile(&config.spec), &config.warehouse) {
+            (Ok(plan), Some(warehouse)) => {
+                let context = Context::new(sets);
+                warehouse::layout_columns(&Section::root(&context, &tree), warehouse, &plan);
+                diagnostics.extend(context.into_diagnostics());
+            }
+            (Ok(_), None) => {}
+            (Err(errors), _) => diagnostics.extend(errors.into_iter().map(|error| {
+                let origin = locate::locate(&tree, &error.path);
+                Diagnostic::error(
+                    origin,
+                    format!("`{}`: {}", error.path.join("."), error.message),
+                )
+            })),
+        }
     }
     match config {
         Some(config) if count_errors(&diagnostics) == 0 => Ok(Loaded {
@@ -152,6 +158,8 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
     if let Some(warehouse) = &warehouse {
         let windows: Vec<&str> = spec.windows.iter().map(|w| w.name.as_str()).collect();
         warehouse::table_names(root, warehouse, &windows);
+        warehouse::window_count(root, warehouse, windows.len());
+        warehouse::storage(root, warehouse, &storage.url);
     }
     let upsert = root.section("upsert");
     let upsert_key = upsert.strings("key").unwrap_or_default();

@@ -328,6 +328,7 @@ fn generator(section: &Section<'_>) -> GeneratorOptions {
         late: share("late", defaults.late),
         malformed: share("malformed", defaults.malformed),
         rule_breaking: share("rule-breaking", defaults.rule_breaking),
+        event_bytes: defaults.event_bytes,
     };
     let sum = options.duplicates
         + options.updates

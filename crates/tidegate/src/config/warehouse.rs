@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidegate_core::plan::Plan;
 use tidegate_engine::WarehouseKind;
+use tidegate_warehouse::redshift::WINDOWS_MAX;
 use tidegate_warehouse::redshift::options::{Distribution, Identity, Layout, Target, VARCHAR_MAX};
 use tidegate_warehouse::{DuckDbOptions, RedshiftOptions};
 
@@ -33,7 +35,7 @@ pub fn read(root: &Section<'_>, job_name: &str) -> Option<WarehouseConfig> {
         }),
         Some(("redshift", place)) => redshift_place(&section, place)
             .and_then(|place| self::redshift(&redshift, place))
-            .map(WarehouseKind::Redshift),
+            .map(|options| WarehouseKind::Redshift(Box::new(options))),
         _ => {
             if let Some(entry) = section.entry("url") {
                 let diagnostic = section.refuse(entry, format!("`{url}` is not a warehouse URL"));
@@ -118,9 +120,9 @@ fn redshift(
         }
     };
     let identity = match (section.string("secret-arn"), section.string("db-user")) {
-        (Some(secret), None) => Identity::Secret(secret),
-        (None, Some(user)) => Identity::DbUser(user),
-        (None, None) => Identity::Iam,
+        (Some(secret), None) => Some(Identity::Secret(secret)),
+        (None, Some(user)) => Some(Identity::DbUser(user)),
+        (None, None) => Some(Identity::Iam),
         (Some(_), Some(_)) => {
             if let Some(entry) = section.entry("db-user") {
                 let diagnostic = section.refuse(entry, "and `secret-arn` exclude each other");
@@ -128,10 +130,10 @@ fn redshift(
                     .context()
                     .report(diagnostic.hint("the secret holds the user: leave one out"));
             }
-            return None;
+            None
         }
     };
-    if let (Some(Target::Workgroup(_)), Identity::DbUser(_)) = (&target, &identity)
+    if let (Some(Target::Workgroup(_)), Some(Identity::DbUser(_))) = (&target, &identity)
         && let Some(entry) = section.entry("db-user")
     {
         let diagnostic = section.refuse(entry, "is for provisioned clusters");
@@ -143,22 +145,24 @@ fn redshift(
         "iam-role",
         "the role with which COPY reads the files: iam-role = \"arn:aws:iam::...\" in [redshift], or \"default\"",
     );
-    let options = RedshiftOptions {
+    let (region, endpoint) = (section.string("region"), section.string("endpoint"));
+    let layout = layout(section);
+    let timeout = section
+        .duration("timeout", Duration::from_secs(1))
+        .unwrap_or(Duration::from_secs(600));
+    section.finish();
+    Some(RedshiftOptions {
         target: target?,
-        identity,
+        identity: identity?,
         database,
         schema,
         iam_role,
-        region: section.string("region"),
-        endpoint: section.string("endpoint"),
-        layout: layout(section),
-        timeout: section
-            .duration("timeout", Duration::from_secs(1))
-            .unwrap_or(Duration::from_secs(600)),
+        region,
+        endpoint,
+        layout,
+        timeout,
         keys: None,
-    };
-    section.finish();
-    Some(options)
+    })
 }
 
 fn layout(section: &Section<'_>) -> Layout {
@@ -196,6 +200,66 @@ fn layout(section: &Section<'_>) -> Layout {
         dist: dist.unwrap_or_default(),
         sort_key: section.strings("sort-key").unwrap_or_default(),
         varchar,
+    }
+}
+
+/// A load into Redshift is one batch of the Data API, whose statements are limited.
+pub fn window_count(root: &Section<'_>, warehouse: &WarehouseConfig, windows: usize) {
+    if matches!(warehouse.kind, WarehouseKind::Redshift(_)) && windows > WINDOWS_MAX {
+        let message = format!(
+            "there are {windows} of [[windows]], and a load into Redshift can take {WINDOWS_MAX}"
+        );
+        let section = root.sections("windows").into_iter().nth(WINDOWS_MAX);
+        let origin = section.map_or(Origin::Nowhere, |section| section.origin().clone());
+        let hint =
+            "group them into fewer windows, or compute some in another job over the same topic";
+        root.context()
+            .report(Diagnostic::error(origin, message).hint(hint));
+    }
+}
+
+/// Redshift's COPY reads from S3.
+pub fn storage(root: &Section<'_>, warehouse: &WarehouseConfig, url: &str) {
+    let section = root.section("storage");
+    if matches!(warehouse.kind, WarehouseKind::Redshift(_))
+        && !url.starts_with("s3:")
+        && let Some(entry) = section.entry("url")
+    {
+        let message = "is not in S3, and Redshift loads from there";
+        let diagnostic = section.refuse(entry, message);
+        root.context()
+            .report(diagnostic.hint("write url = \"s3://BUCKET/PREFIX\" in [storage]"));
+    }
+}
+
+/// The columns that `[redshift]` names are columns of an event.
+pub fn layout_columns(root: &Section<'_>, warehouse: &WarehouseConfig, plan: &Plan) {
+    let WarehouseKind::Redshift(options) = &warehouse.kind else {
+        return;
+    };
+    let section = root.section("redshift");
+    let known = |column: &str| plan.event_schema().index_of(column).is_ok();
+    let refuse = |key: &'static str, column: &str| {
+        if let Some(entry) = section.entry(key) {
+            let diagnostic = section.refuse(entry, format!("there is no column `{column}`"));
+            let fields = plan.event_schema().fields();
+            let columns: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+            root.context()
+                .report(diagnostic.hint(format!("there are {}", columns.join(", "))));
+        }
+    };
+    if let Distribution::Key(column) = &options.layout.dist
+        && !known(column)
+    {
+        refuse("dist", column);
+    }
+    for column in options
+        .layout
+        .sort_key
+        .iter()
+        .filter(|column| !known(column))
+    {
+        refuse("sort-key", column);
     }
 }
 

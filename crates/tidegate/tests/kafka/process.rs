@@ -6,6 +6,8 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// What runs longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -93,11 +95,19 @@ impl Process {
     /// Asks it to end, as a service manager does, and waits until it has ended well.
     #[track_caller]
     pub(crate) fn stop(self) -> Ended {
-        let process = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let ended = self.end();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         ended
+    }
+
+    /// Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Ends it as a crash does.

@@ -1,12 +1,13 @@
 //! From a source to the tables of Redshift.
 
 use std::fs;
+use std::process::Command;
 
 use tidegate_testkit::{Kafka, S3};
 
-use crate::common::{Job, NOW_MICROS};
+use crate::common::{Job, NOW_MICROS, repository_file};
 use crate::compare::Reference;
-use crate::world::{World, write_input};
+use crate::world::{World, from, write_input};
 
 #[test]
 fn files_become_the_rows_that_duckdb_has() {
@@ -42,8 +43,10 @@ fn a_topic_becomes_the_rows_that_duckdb_has() {
         return;
     };
     let topic = kafka.new_topic("redshift", 4, &[]);
-    let produced = Job::new("transactions")
-        .command(&["produce", "--topic", &topic, "--count", "20000"])
+    let produced = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args([
+            "produce", "--topic", &topic, "--count", "20000", "--rate", "0",
+        ])
         .args(["--brokers", kafka.brokers()])
         .output()
         .unwrap();
@@ -52,18 +55,24 @@ fn a_topic_becomes_the_rows_that_duckdb_has() {
         "{}",
         String::from_utf8_lossy(&produced.stderr)
     );
-    let from_kafka = |job: Job, group: &str| {
-        job.set("source.kind", "kafka")
-            .set("source.brokers", format!("{:?}", kafka.brokers()))
-            .set("source.topic", format!("{topic:?}"))
-            .set("source.group", format!("{group:?}"))
+    let source = |group| {
+        [
+            ("brokers", kafka.brokers()),
+            ("topic", topic.as_str()),
+            ("group", group),
+        ]
     };
-    let mut job = world.job("topic");
-    job.job = from_kafka(job.job, "into-redshift").with_now(far_enough());
+    let mut job = world.job_from("topic", &source("into-redshift"));
+    let now = far_enough();
+    job.job = job.job.with_now(now.clone());
     job.done(&["run", "--until-caught-up"]);
     job.check_ledger();
 
-    let duckdb = from_kafka(Job::new("transactions"), "into-duckdb").with_now(far_enough());
+    let example = fs::read_to_string(repository_file("examples/transactions.toml")).unwrap();
+    let duckdb = from(Job::from_text(&example), &source("into-duckdb"))
+        .set("storage.url", "file:data")
+        .set("warehouse.url", "duckdb:warehouse.duckdb")
+        .with_now(now);
     duckdb.catch_up();
     Reference::of(duckdb).check(&world, &job.schema);
 }

@@ -1,6 +1,8 @@
 //! Everything fails by chance, from a seed: S3 and the Data API answer wrongly, late or not at all;
 //! pipelines and loaders are killed, and two of them run at once. Afterwards each event is there once.
 
+use std::io::Write as _;
+use std::ops::Range;
 use std::process::Child;
 use std::thread;
 use std::time::Duration;
@@ -8,14 +10,28 @@ use std::time::Duration;
 use redshift_emulator::RandomFaults;
 use tidegate_testkit::{Fault, Rule};
 
+use crate::common::Job;
 use crate::compare::Reference;
 use crate::world::{Loaded, World, write_input};
 
 const EVENTS: u64 = 3_000;
 
-/// Runs of the default suite, and with `TIDEGATE_TEST_LONG`.
-const SEEDS: u64 = 10;
-const SEEDS_LONG: u64 = 300;
+/// Runs of the default suite, and with `TIDEGATE_TEST_LONG`; `TIDEGATE_TEST_SEEDS=200..320` names others.
+const SEEDS: Range<u64> = 0..10;
+const SEEDS_LONG: Range<u64> = 0..300;
+/// Runs that share a world: the S3 server looks through everything that it has for each listing.
+const SEEDS_OF_WORLD: usize = 20;
+
+fn seeds() -> Vec<u64> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let named = set("TIDEGATE_TEST_SEEDS");
+    let named = named.as_deref().and_then(|text| text.split_once(".."));
+    match named.map(|(from, to)| from.parse().unwrap()..to.parse().unwrap()) {
+        Some(range) => range.collect(),
+        None if set("TIDEGATE_TEST_LONG").is_some() => SEEDS_LONG.collect(),
+        None => SEEDS.collect(),
+    }
+}
 
 /// Numbers from a seed (splitmix64).
 struct Random(u64);
@@ -40,21 +56,24 @@ impl Random {
 
 #[test]
 fn whatever_fails_each_event_is_loaded_once() {
-    let Some(world) = World::new(21) else { return };
-    let long = std::env::var("TIDEGATE_TEST_LONG").is_ok_and(|long| !long.is_empty());
-    let input = world.job("input");
-    write_input(&input.job, EVENTS, 3, 21);
-    let reference = Reference::over(&input.input());
-    for seed in 0..if long { SEEDS_LONG } else { SEEDS } {
-        let schema = format!("run_{seed}");
-        let job = world
-            .job(&schema)
-            .set("source.path", input.input().display());
-        let injected = disturb(&world, &job, seed);
-        finish(&world, &job);
-        job.check_ledger();
-        reference.check(&world, &schema);
-        println!("seed {seed}: {injected}");
+    let input = Job::new("transactions");
+    write_input(&input, EVENTS, 3, 21);
+    let reference = Reference::over(&input.path("in"));
+    for seeds in seeds().chunks(SEEDS_OF_WORLD) {
+        let Some(world) = World::new(seeds[0]) else {
+            return;
+        };
+        for seed in seeds {
+            let schema = format!("run_{seed}");
+            let job = world
+                .job(&schema)
+                .set("source.path", input.path("in").display());
+            let injected = disturb(&world, &job, *seed);
+            finish(&world, &job);
+            job.check_ledger();
+            reference.check(&world, &schema);
+            let _ = writeln!(std::io::stdout(), "seed {seed}: {injected}");
+        }
     }
 }
 

@@ -38,10 +38,11 @@ fn a_loader_of_its_own_loads_what_a_pipeline_commits() {
 #[test]
 fn analyze_and_vacuum_happen_on_schedule() {
     let Some(world) = World::new(12) else { return };
-    let job = world
+    let mut job = world
         .job("kept")
         .set("load.analyze-every", "1s")
         .set("load.vacuum-every", "1s");
+    job.job = job.job.with_the_machines_clock();
     write_input(&job.job, 1_000, 1, 12);
     job.done(&["run", "--until-caught-up"]);
     let done = |action: &str| {
@@ -119,6 +120,34 @@ fn a_file_that_is_gone_stops_the_load_and_not_the_pipeline() {
     let name = file.file_name().unwrap().to_string_lossy().into_owned();
     assert!(err.contains(&name) && err.contains("is missing"), "{err}");
     job.done(&["run", "--until-caught-up"]);
+}
+
+#[test]
+fn a_column_of_another_type_stops_the_load_and_names_file_and_column() {
+    let Some(world) = World::new(15) else { return };
+    let job = world.job("retyped").set("load.separate", true);
+    write_input(&job.job, 1_000, 1, 15);
+    job.done(&["run", "--until-caught-up"]);
+    // Nothing is loaded yet, so that the table is made with the new type, and the files have the old one.
+    let config = job.job.path("tidegate.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let retyped = text.replace(
+        "hour_of_day = \"hour_of_day(event_timestamp)\"",
+        "hour_of_day = \"cast(hour_of_day(event_timestamp) AS varchar)\"",
+    );
+    assert_ne!(text, retyped);
+    fs::write(&config, retyped).unwrap();
+    let output = job.output(&["load", "--once"]);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    for piece in [
+        "copy files for the table `transactions`",
+        ".parquet",
+        "hour_of_day",
+    ] {
+        assert!(err.contains(piece), "{piece} is not in:\n{err}");
+    }
+    assert_eq!(job.number("SELECT max(loaded_seq) FROM tidegate_job"), 0);
 }
 
 fn write_more(input: &std::path::Path, name: &str) {

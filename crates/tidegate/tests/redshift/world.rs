@@ -66,19 +66,17 @@ impl World {
         &self.s3
     }
 
-    /// A job from the transactions example that loads into the schema `name`, with its files under the
-    /// prefix `name`.
+    /// A job from the transactions example that reads files, with its own files under the prefix `name`, and
+    /// loads into the schema `name`.
     pub fn job(&self, name: &str) -> Loaded<'_> {
-        self.job_with(name, &|text| text)
+        self.job_from(name, &[("kind", "files"), ("path", "in")])
     }
 
-    /// The same with a configuration that `change` has made from the example's.
-    pub fn job_with(&self, name: &str, change: &dyn Fn(String) -> String) -> Loaded<'_> {
+    /// The same with another source.
+    pub fn job_from(&self, name: &str, source: &[(&str, &str)]) -> Loaded<'_> {
         self.sql(&format!("CREATE SCHEMA IF NOT EXISTS {name}"));
         let example = std::fs::read_to_string(repository_file("examples/transactions.toml"));
-        let job = Job::from_text(&change(example.unwrap() + REDSHIFT))
-            .set("source.kind", "files")
-            .set("source.path", "in")
+        let job = from(Job::from_text(&(example.unwrap() + REDSHIFT)), source)
             .set("storage.url", format!("s3://{}/{name}", S3::BUCKET))
             .set("storage.endpoint", self.proxy.endpoint())
             .set("storage.allow-http", true)
@@ -226,6 +224,13 @@ impl Loaded<'_> {
         let jobs = self.number("SELECT count(*) FROM tidegate_job");
         assert_eq!(jobs, 1, "founded twice");
     }
+}
+
+/// The job with another source.
+pub fn from(job: Job, source: &[(&str, &str)]) -> Job {
+    source.iter().fold(job, |job, (key, value)| {
+        job.set(&format!("source.{key}"), format!("{value:?}"))
+    })
 }
 
 /// A stream with repeats, updates, late events and rejects, in `files` files in the folder of a job.

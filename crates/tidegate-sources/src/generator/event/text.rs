@@ -2,6 +2,8 @@
 
 use crate::generator::customers::{KEY_BYTES, write_key};
 
+use super::padding::padding;
+
 /// Merchants and their categories.
 pub(super) const MERCHANTS: [(&str, &str); 24] = [
     ("Amazon", "marketplace"),
@@ -84,11 +86,13 @@ impl Malformation {
     ];
 }
 
-/// Appends an event, spoiled by `malformation` if there is one; `random` says where.
+/// Appends an event, spoiled by `malformation` if there is one; `random` says where. It is filled up
+/// to `event_bytes`.
 pub(super) fn write_json(
     fields: &Fields,
     malformation: Option<Malformation>,
     random: u64,
+    event_bytes: usize,
     out: &mut Vec<u8>,
 ) {
     let start = out.len();
@@ -129,6 +133,8 @@ pub(super) fn write_json(
         _ => timestamp(fields.time, out),
     }
     metadata(fields.metadata, out);
+    padding(event_bytes.saturating_sub(out.len() - start), fields, out);
+    out.extend_from_slice(b"}}");
     if malformation == Some(Malformation::Truncated) {
         let len = (out.len() - start) as u64;
         let keep = 1 + (((random >> 32) * (len - 1)) >> 32);
@@ -150,7 +156,7 @@ fn metadata(random: u64, out: &mut Vec<u8>) {
         *digit = HEX[(random >> (16 + 4 * i) & 0xf) as usize];
     }
     out.extend_from_slice(&session);
-    out.extend_from_slice(b"\"}}");
+    out.push(b'"');
 }
 
 fn write_customer(customer: u32, out: &mut Vec<u8>) {

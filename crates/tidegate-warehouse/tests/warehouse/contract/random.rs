@@ -14,6 +14,9 @@ super::on_each_warehouse! {
     the_table_equals_a_map_of_the_latest_with_nulls_anywhere,
 }
 
+/// Key, time and partition of an event.
+type Occurrence = (usize, i64, i32);
+
 /// Key and order of a row.
 type KeyAndOrder = (Option<&'static str>, Option<i64>, Option<i64>, Option<i64>);
 
@@ -44,8 +47,8 @@ fn the_table_equals_a_map_of_the_latest(place: &Place) {
         1u64..40,
         any::<bool>(),
     );
-    let test = |(rows, cuts, rows_max, late): (Vec<(usize, i64, i32)>, Vec<usize>, u64, bool)| {
-        let event = |(offset, (key, at, partition)): (usize, &(usize, i64, i32))| {
+    let test = |(rows, cuts, rows_max, late): (Vec<Occurrence>, Vec<usize>, u64, bool)| {
+        let event = |(offset, (key, at, partition)): (usize, &Occurrence)| {
             Event(KEYS[*key], *at, *partition, offset as i64, offset as f64)
         };
         let events: Vec<Event> = rows.iter().enumerate().map(event).collect();
