@@ -177,9 +177,9 @@ fn one(
 }
 
 fn is_load(line: &Value) -> bool {
-    line["fields"]["message"] == "loaded"
+    line["message"] == "loaded"
 }
 
 fn field(line: &Value, key: &str) -> Option<f64> {
-    line["fields"][key].as_f64()
+    line[key].as_f64()
 }

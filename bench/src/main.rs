@@ -1,4 +1,5 @@
-//! Measures the program that is shipped, as a user would run it: `cargo xtask bench`.
+//! Measures the program that is shipped, as a user would run it: `cargo xtask bench [throughput] [state]
+//! [loads]`.
 //!
 //! Each measure is of the whole process: events a second from files to committed Parquet with everything
 //! in the transactions example; bytes of state for each deduplication key; seconds from the start of a
@@ -44,21 +45,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// All measures, or those that the arguments name; the others keep what was measured before.
 fn measure() -> Outcome<()> {
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     let tidegate = Tidegate::find()?;
     let dir = tempfile::tempdir()?;
-    let throughput = throughput(&tidegate, dir.path())?;
-    let state = state(&tidegate, dir.path())?;
-    let loads = loads::measure(&tidegate, dir.path())?;
-    let result = json!({
-        "machine": process::machine(),
-        "date": chrono::Utc::now().format("%Y-%m-%d").to_string(),
-        "throughput": throughput,
-        "state": state,
-        "loads": loads,
-    });
     let out = PathBuf::from("bench/results.json");
-    std::fs::write(&out, serde_json::to_string_pretty(&result)? + "\n")?;
+    let before = std::fs::read_to_string(&out).unwrap_or_default();
+    let mut results: Value = serde_json::from_str(&before).unwrap_or_else(|_| json!({}));
+    results["machine"] = process::machine().into();
+    results["date"] = chrono::Utc::now().format("%Y-%m-%d").to_string().into();
+    if wanted("throughput") {
+        results["throughput"] = throughput(&tidegate, dir.path())?;
+    }
+    if wanted("state") {
+        results["state"] = state(&tidegate, dir.path())?;
+    }
+    if wanted("loads") {
+        results["loads"] = loads::measure(&tidegate, dir.path())?;
+    }
+    std::fs::write(&out, serde_json::to_string_pretty(&results)? + "\n")?;
     println!("\nwritten to {}", out.display());
     Ok(())
 }

@@ -28,7 +28,7 @@ Usage: cargo xtask COMMAND
   demo [ARGS]           set up, build, and run `tidegate demo ARGS`
   test [--long] [ARGS]  set up, and run the whole test suite; ARGS go to `cargo test`
                         --long: more seeds; --require-kafka: fail if a test was skipped
-  bench                 measure speed, memory and restart; writes bench/results.json
+  bench [MEASURE ...]   measure throughput, state and loads; writes bench/results.json
   guard [--update]      instructions a record of the hot stages, against bench/instructions.txt
   lint                  formatting, clippy with warnings as errors, cargo-deny
   ci                    lint, then test --require-kafka
@@ -65,7 +65,7 @@ fn run(command: &str, args: &[String]) -> Result<(), Failure> {
         }
         "demo" => demo(&places, args),
         "test" => check::test(&places, args),
-        "bench" => bench(&places),
+        "bench" => bench(&places, args),
         "guard" => {
             setup(&places, false)?;
             packages::install(packages::VALGRIND)?;
@@ -105,7 +105,7 @@ fn demo(places: &Places, args: &[String]) -> Result<(), Failure> {
         .become_it()
 }
 
-fn bench(places: &Places) -> Result<(), Failure> {
+fn bench(places: &Places, args: &[String]) -> Result<(), Failure> {
     setup(places, false)?;
     Step::cargo([
         "build",
@@ -117,9 +117,18 @@ fn bench(places: &Places) -> Result<(), Failure> {
     ])
     .within(&places.root)
     .run()?;
-    Step::cargo(["run", "--release", "--quiet", "--bin", "tidegate-bench"])
-        .within(&places.root)
-        .become_it()
+    packages::install(packages::POSTGRES)?;
+    Step::cargo([
+        "run",
+        "--release",
+        "--quiet",
+        "--bin",
+        "tidegate-bench",
+        "--",
+    ])
+    .args(args)
+    .within(&places.root)
+    .become_it()
 }
 
 fn broker(places: &Places) -> Result<(), Failure> {
