@@ -41,6 +41,10 @@ fn a_broker_that_restarts_loses_and_doubles_nothing() {
     kafka.start_again();
     kafka.produce(&topic, Compression::Lz4, events(90_000..91_000, 4));
     run.until("all is read", |_| pipeline.read() == 91_000);
+    // It says so when it next looks, which can be after the last record.
+    run.until("it has said that it is back", |run| {
+        run.log().matches(FOUND).count() == 2
+    });
     let ended = run.stop();
     assert_eq!(ended.err.matches(LOST).count(), 2, "{}", ended.err);
     assert_eq!(ended.err.matches(FOUND).count(), 2, "{}", ended.err);
