@@ -22,8 +22,8 @@ pub struct TableSpec {
     pub name: String,
     /// Datasets (`FileEntry::dataset`) whose files go into it.
     pub datasets: Vec<String>,
-    /// Columns in order, with their types. Files may lack some of them (then they are null) and have
-    /// others (then those are left out).
+    /// Columns in order, with their types. Files may lack some of them (then they are null). Those that
+    /// files have beside them are left out by DuckDB; Redshift, which maps by position, refuses the file.
     pub columns: Vec<(String, DataType)>,
     /// Columns that are never null. A key of such columns is found faster.
     pub required: Vec<String>,

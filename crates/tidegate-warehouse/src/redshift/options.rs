@@ -58,7 +58,7 @@ pub struct Layout {
     pub dist: Distribution,
     /// Columns of a compound sort key; empty for `SORTKEY AUTO`.
     pub sort_key: Vec<String>,
-    /// Bytes of a text column, by its name; others have [`VARCHAR_DEFAULT`] and grow where needed.
+    /// Bytes of a text column, by its name, in whichever table; others have [`VARCHAR_DEFAULT`] and grow where needed.
     pub varchar: BTreeMap<String, u32>,
 }
 
