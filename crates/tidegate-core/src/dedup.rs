@@ -85,6 +85,19 @@ impl Dedup {
         }
     }
 
+    /// Brings the slots of fingerprints that are about to be inserted into the cache. The loads do not depend
+    /// on each other, so that they wait for memory together and not one after the other.
+    pub fn prefetch(&self, fingerprints: &[u128]) {
+        let mut loaded = 0;
+        for key in fingerprints {
+            let slot = self.home(*key);
+            if let (Some(key), Some(age)) = (self.keys.get(slot), self.ages.get(slot)) {
+                loaded ^= *key as u64 ^ u64::from(*age);
+            }
+        }
+        std::hint::black_box(loaded);
+    }
+
     /// Remembers a fingerprint with its event time; says whether it is new.
     ///
     /// The watermark has been advanced for this event before: its time is not behind it, and not
@@ -189,15 +202,17 @@ impl Dedup {
             return;
         };
         let mut live = 0;
-        for step in 1..=slots {
-            let from = (start + step) % slots;
+        for from in (start + 1..slots).chain(0..=start) {
             let key = std::mem::replace(&mut self.keys[from], FREE);
             if key == FREE || self.bucket_of(self.ages[from]) < self.live_from {
                 continue;
             }
             let mut to = self.home(key);
             while self.keys[to] != FREE {
-                to = (to + 1) % slots;
+                to += 1;
+                if to == slots {
+                    to = 0;
+                }
             }
             self.keys[to] = key;
             self.ages[to] = self.ages[from];
@@ -217,7 +232,10 @@ impl Dedup {
             if key != FREE {
                 let mut slot = self.home(key);
                 while self.keys[slot] != FREE {
-                    slot = (slot + 1) % slots;
+                    slot += 1;
+                    if slot == slots {
+                        slot = 0;
+                    }
                 }
                 self.keys[slot] = key;
                 self.ages[slot] = age;

@@ -56,8 +56,8 @@ impl<'a> Text<'a> {
 /// A number token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Number<'a> {
-    /// Its text.
-    pub text: &'a str,
+    /// Its text, which is ASCII.
+    pub text: &'a [u8],
     /// Whether there is a minus sign.
     pub negative: bool,
     /// Its digits without sign, point and exponent, if they fit.
@@ -105,7 +105,8 @@ impl Number<'_> {
             };
             return Some(if self.negative { -value } else { value });
         }
-        self.text.parse::<f64>().ok().filter(|v| v.is_finite())
+        let text = std::str::from_utf8(self.text).ok()?;
+        text.parse::<f64>().ok().filter(|v| v.is_finite())
     }
 
     /// The value times `10^scale` as an integer of at most `precision` digits; `None` where it does
@@ -113,7 +114,8 @@ impl Number<'_> {
     pub fn to_decimal(self, precision: u8, scale: u8) -> Option<i128> {
         let digits = self
             .text
-            .bytes()
+            .iter()
+            .copied()
             .take_while(|b| !matches!(b, b'e' | b'E'))
             .filter(u8::is_ascii_digit);
         let mut shift = i64::from(self.exponent) + i64::from(scale);
@@ -198,25 +200,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Consumes `key:` literally if it is next and written without escapes: the usual case of keys
-    /// in the schema's order.
+    /// Consumes a key and its colon if they are next; `quoted` is the key between its quotes, without
+    /// escapes: the usual case of keys in the schema's order.
     #[inline]
-    pub fn eat_key(&mut self, key: &[u8]) -> bool {
-        let Some(rest) = self.bytes.get(self.pos..) else {
+    pub fn eat_key(&mut self, quoted: &[u8]) -> bool {
+        let rest = self.bytes.get(self.pos..).unwrap_or_default();
+        if !starts_with(rest, quoted) {
             return false;
-        };
-        if rest.len() > key.len() + 2
-            && rest[0] == b'"'
-            && &rest[1..=key.len()] == key
-            && rest[key.len() + 1] == b'"'
-        {
-            let before = self.pos;
-            self.pos += key.len() + 2;
-            if self.eat(b':') {
-                return true;
-            }
-            self.pos = before;
         }
+        let before = self.pos;
+        self.pos += quoted.len();
+        if self.eat(b':') {
+            return true;
+        }
+        self.pos = before;
         false
     }
 
@@ -323,10 +320,8 @@ impl<'a> Reader<'a> {
                 .min(i32::MAX / 2);
             exponent = exponent.saturating_add(if minus { -power } else { power });
         }
-        let text = std::str::from_utf8(&self.bytes[at..self.pos])
-            .map_err(|_| self.syntax("expected a number"))?;
         Ok(Number {
-            text,
+            text: &self.bytes[at..self.pos],
             negative,
             mantissa,
             exponent,
@@ -428,6 +423,21 @@ impl<'a> Reader<'a> {
             Err(self.syntax("expected `,` or the end of the object or array"))
         }
     }
+}
+
+/// Whether `bytes` start with `prefix`. Prefixes are short: eight bytes a step beat a call of `memcmp`.
+#[inline]
+fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
+    let Some(bytes) = bytes.get(..prefix.len()) else {
+        return false;
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let (prefix_words, prefix_rest) = prefix.as_chunks::<8>();
+    words
+        .iter()
+        .zip(prefix_words)
+        .all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
+        && rest.iter().zip(prefix_rest).all(|(a, b)| a == b)
 }
 
 fn hex4(bytes: &[u8], at: usize) -> Option<u32> {

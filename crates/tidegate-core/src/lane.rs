@@ -7,6 +7,9 @@ use crate::plan::Plan;
 use crate::prepare::{Prepared, Restored};
 use crate::window::{ClosedWindows, WindowState, micros};
 
+/// Rows whose slots are brought into the cache together: as many misses as a core has under way at once.
+const PREFETCH_ROWS: usize = 16;
+
 /// Watermark, fingerprints and open windows of one lane.
 #[derive(Debug)]
 pub struct Lane {
@@ -66,6 +69,12 @@ impl Lane {
         };
         let mut watermark = self.watermark.unwrap_or(i64::MIN);
         for row in 0..rows {
+            if row % PREFETCH_ROWS == 0
+                && let Some(dedup) = &self.dedup
+            {
+                let end = rows.min(row + PREFETCH_ROWS);
+                dedup.prefetch(&prepared.fingerprints[row..end]);
+            }
             if !prepared.accepted[row] {
                 continue;
             }

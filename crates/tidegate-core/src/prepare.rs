@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, Int64Array, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, Int32Array, Int64Array, NullBufferBuilder, TimestampMicrosecondArray,
+    new_null_array,
 };
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
@@ -51,7 +52,7 @@ pub struct Prepared {
     /// For each row, the fingerprint of its deduplication key; empty without deduplication.
     pub fingerprints: Vec<u128>,
     /// What each window needs.
-    pub windows: Vec<WindowInput>,
+    pub windows: Vec<Arc<WindowInput>>,
     /// The rejected records, if any.
     pub rejected: Option<RecordBatch>,
     /// Rejected records that are longer than the warehouse can take, whole, if any.
@@ -170,7 +171,8 @@ impl Preparer {
         columns.extend(system_columns(chunk, &decoded.rows, now));
         let batch = RecordBatch::try_new(Arc::clone(&plan.event_schema), columns)?;
 
-        let mut windows = Vec::with_capacity(plan.windows.len());
+        let mut windows: Vec<Arc<WindowInput>> = Vec::with_capacity(plan.windows.len());
+        let mut arrays: Vec<Vec<ArrayRef>> = Vec::with_capacity(plan.windows.len());
         for (window, encoder) in plan.windows.iter().zip(&self.windows) {
             let groups: Vec<ArrayRef> = window
                 .groups
@@ -187,7 +189,17 @@ impl Preparer {
                 }
                 inputs.push(values);
             }
-            windows.push(encoder.encode(&groups, &inputs, rows)?);
+            // Windows of several sizes over the same columns share one.
+            let same = plan.windows.iter().zip(&arrays).position(|(other, known)| {
+                other.groups == window.groups
+                    && known.len() == inputs.len()
+                    && known.iter().zip(&inputs).all(|(a, b)| Arc::ptr_eq(a, b))
+            });
+            windows.push(match same {
+                Some(same) => Arc::clone(&windows[same]),
+                None => Arc::new(encoder.encode(&groups, &inputs, rows)?),
+            });
+            arrays.push(inputs);
         }
         let keys: Vec<&ArrayRef> = plan.dedup_key.iter().map(|c| batch.column(*c)).collect();
         let fingerprints = fingerprints(&keys, self.fingerprint_seed)?;
@@ -283,7 +295,7 @@ impl Preparer {
                 .iter()
                 .map(|expression| evaluate(expression, &visible).map(|(values, _)| values))
                 .collect::<Result<Vec<_>, _>>()?;
-            windows.push(encoder.encode(&groups, &inputs, rows)?);
+            windows.push(Arc::new(encoder.encode(&groups, &inputs, rows)?));
         }
         let keys: Vec<ArrayRef> = plan.dedup_key.iter().map(|c| column(*c)).collect();
         let keys: Vec<&ArrayRef> = keys.iter().collect();
@@ -321,7 +333,7 @@ pub struct Restored {
     /// Fingerprint of each row; empty without deduplication.
     pub fingerprints: Vec<u128>,
     /// What each window needs.
-    pub windows: Vec<WindowInput>,
+    pub windows: Vec<Arc<WindowInput>>,
 }
 
 /// Rejected rows and records, gathered over the steps.
@@ -382,6 +394,7 @@ fn event_times(
     let text = column.as_string_opt::<i32>();
     let instants = column.as_primitive_opt::<TimestampMicrosecondType>();
     let mut out = Vec::with_capacity(column.len());
+    let mut nulls = NullBufferBuilder::new(column.len());
     for row in 0..column.len() {
         let parsed = if column.is_null(row) {
             Err("missing")
@@ -390,7 +403,7 @@ fn event_times(
         } else {
             instants.map(|i| i.value(row)).ok_or("missing")
         };
-        out.push(match parsed {
+        let time = match parsed {
             Ok(micros) if micros <= latest => Some(micros),
             Ok(micros) => {
                 let payload = chunk.payload(bad.rows[row] as usize);
@@ -418,9 +431,11 @@ fn event_times(
                 bad.add(row, Code::EventTime.as_str().to_owned(), &detail);
                 None
             }
-        });
+        };
+        out.push(time.unwrap_or_default());
+        nulls.append(time.is_some());
     }
-    TimestampMicrosecondArray::from(out).with_timezone(UTC)
+    TimestampMicrosecondArray::new(out.into(), nulls.finish()).with_timezone(UTC)
 }
 
 /// Evaluates an expression. A row that fails does not fail the others: its value is null, and its
@@ -472,15 +487,14 @@ fn evaluate_rows(
 /// The columns of [`crate::plan::SYSTEM_COLUMNS`].
 fn system_columns(chunk: &Chunk, rows: &[u32], now: i64) -> [ArrayRef; 4] {
     let offsets = rows.iter().map(|r| chunk.offsets()[*r as usize]);
-    let timestamps = rows.iter().map(|r| chunk.timestamp(*r as usize));
+    let timestamps = || rows.iter().map(|r| chunk.timestamp(*r as usize));
+    let values = timestamps().map(Option::unwrap_or_default).collect();
+    let nulls =
+        (!timestamps().all(|t| t.is_some())).then(|| timestamps().map(|t| t.is_some()).collect());
     [
         Arc::new(TimestampMicrosecondArray::from_value(now, rows.len()).with_timezone(UTC)),
         Arc::new(Int32Array::from_value(chunk.partition, rows.len())),
         Arc::new(Int64Array::from_iter_values(offsets)),
-        Arc::new(
-            timestamps
-                .collect::<TimestampMicrosecondArray>()
-                .with_timezone(UTC),
-        ),
+        Arc::new(TimestampMicrosecondArray::new(values, nulls).with_timezone(UTC)),
     ]
 }

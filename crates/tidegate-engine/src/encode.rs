@@ -46,6 +46,11 @@ pub(crate) struct EncodedBatch {
 /// Microseconds in an hour: events are stored in a folder for each.
 const HOUR: i64 = 3_600_000_000;
 
+/// A dictionary that grows beyond this is given up: it does not fit the cache, and saves little.
+const DICTIONARY_BYTES_MAX: usize = 256 << 10;
+/// Values that Parquet's writer takes at once: as many as a chunk has, so that it rarely starts anew.
+const WRITE_BATCH_ROWS: usize = 8 << 10;
+
 /// Encodes batches until there are no more, each on up to `threads` threads.
 pub(crate) fn encode(
     plan: &Plan,
@@ -78,16 +83,19 @@ struct Properties {
 impl Properties {
     fn new(plan: &Plan) -> Self {
         let plain = plan.stored_form().plain_encodings;
-        let (compression, numbers) = if plain {
-            (Compression::SNAPPY, Encoding::PLAIN)
+        let (compression, numbers, texts) = if plain {
+            (Compression::SNAPPY, Encoding::PLAIN, Encoding::PLAIN)
         } else {
             let zstd = Compression::ZSTD(ZstdLevel::default());
-            (zstd, Encoding::DELTA_BINARY_PACKED)
+            let lengths_apart = Encoding::DELTA_LENGTH_BYTE_ARRAY;
+            (zstd, Encoding::DELTA_BINARY_PACKED, lengths_apart)
         };
         let base = || {
             WriterProperties::builder()
                 .set_compression(compression)
                 .set_statistics_enabled(EnabledStatistics::Chunk)
+                .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+                .set_write_batch_size(WRITE_BATCH_ROWS)
                 .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
         };
         let schema = plan.stored_schema();
@@ -96,8 +104,7 @@ impl Properties {
             let path = ColumnPath::from(field.name().clone());
             let unique = plan.is_key(field.name()) || plan.event_time_field() == field.name();
             match field.data_type() {
-                // Times and offsets ascend, mostly: differences are small. Keys and times as text
-                // hardly repeat: a dictionary would be built for nothing.
+                // Times and offsets ascend, mostly: differences are small.
                 DataType::Timestamp(..) | DataType::Int64 => {
                     events = events
                         .set_column_dictionary_enabled(
@@ -107,9 +114,12 @@ impl Properties {
                         .set_column_encoding(path, numbers);
                 }
                 DataType::Float64 => events = events.set_column_dictionary_enabled(path, false),
-                DataType::Utf8 if unique => {
+                // Keys and times as text hardly repeat: a dictionary would be built for nothing. Nobody
+                // prunes row groups by the least and greatest text.
+                DataType::Utf8 => {
                     events = events
-                        .set_column_dictionary_enabled(path.clone(), false)
+                        .set_column_dictionary_enabled(path.clone(), !unique)
+                        .set_column_encoding(path.clone(), texts)
                         .set_column_statistics_enabled(path, EnabledStatistics::None);
                 }
                 _ => {}

@@ -101,8 +101,11 @@ impl<'a> TextColumn<'a> {
 /// Appends a float as Java's `Double.toString` has it: its shortest digits, with at least one decimal,
 /// and from 10^7 on or below 10^-3 in scientific form.
 fn push_float(value: f64, out: &mut Vec<u8>) {
-    let mut buffer = ryu::Buffer::new();
     let plain = value.abs();
+    if push_cents(value, out) {
+        return;
+    }
+    let mut buffer = ryu::Buffer::new();
     if (1e-3..1e7).contains(&plain) || plain == 0.0 {
         out.extend_from_slice(buffer.format(value).as_bytes());
         return;
@@ -131,6 +134,29 @@ fn push_float(value: f64, out: &mut Vec<u8>) {
     let rest = rest.trim_end_matches('0');
     let rest = if rest.is_empty() { "0" } else { rest };
     out.extend_from_slice(format!("{first}.{rest}E{exponent}").as_bytes());
+}
+
+/// Appends a float that is a whole number of hundredths, as amounts of money are; says whether it is one.
+///
+/// No two decimals of up to 15 digits are the same float (IEEE 754: `DBL_DIG`), so what reads back to
+/// `value` with at most that many digits is its shortest form, once zeros at the end are cut.
+fn push_cents(value: f64, out: &mut Vec<u8>) -> bool {
+    if !(1e-2..1e7).contains(&value) {
+        return false;
+    }
+    let cents = (value * 100.0).round();
+    if cents / 100.0 != value {
+        return false;
+    }
+    // Exact: it is below 10^9.
+    let cents = cents as u32;
+    out.extend_from_slice(itoa::Buffer::new().format(cents / 100).as_bytes());
+    let (tens, ones) = ((cents / 10 % 10) as u8, (cents % 10) as u8);
+    out.extend_from_slice(&[b'.', b'0' + tens, b'0' + ones]);
+    if ones == 0 {
+        out.pop();
+    }
+    true
 }
 
 impl ScalarUDFImpl for RowHash {
@@ -179,10 +205,11 @@ impl ScalarUDFImpl for RowHash {
 }
 
 fn to_hex<'a>(digest: &[u8; 32], out: &'a mut [u8; 64]) -> &'a str {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // Arithmetic instead of a table, so that the compiler makes vectors of it.
+    let digit = |nibble: u8| nibble + b'0' + u8::from(nibble > 9) * (b'a' - b'0' - 10);
     for (pair, byte) in out.chunks_exact_mut(2).zip(digest) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+        pair[0] = digit(byte >> 4);
+        pair[1] = digit(byte & 15);
     }
     std::str::from_utf8(out).unwrap_or_default()
 }
@@ -242,5 +269,40 @@ impl ScalarUDFImpl for TimePart {
             Part::HourOfDay => micros.unary(|t| i32::try_from(time::civil(t).hour).unwrap_or(0)),
         };
         Ok(ColumnarValue::Array(Arc::new(parts)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cents(value: f64) -> Option<String> {
+        let mut out = Vec::new();
+        push_cents(value, &mut out).then(|| String::from_utf8(out).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn hundredths_are_written_as_ryu_writes_them(hundredths in 1_u32..1_000_000_000) {
+            let value = f64::from(hundredths) / 100.0;
+            prop_assert_eq!(cents(value), Some(ryu::Buffer::new().format(value).to_owned()));
+        }
+
+        #[test]
+        fn any_float_is_written_as_ryu_writes_it_or_left_to_ryu(value in prop::num::f64::ANY) {
+            if let Some(text) = cents(value) {
+                prop_assert_eq!(text, ryu::Buffer::new().format(value));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_number_of_hundredths_is_left_to_ryu() {
+        for value in [0.001, 12.345, 1e7, -1.5, 0.0, f64::NAN, 0.1 + 0.2] {
+            assert_eq!(cents(value), None, "{value}");
+        }
+        assert_eq!(cents(100.0).as_deref(), Some("100.0"));
+        assert_eq!(cents(0.01).as_deref(), Some("0.01"));
     }
 }

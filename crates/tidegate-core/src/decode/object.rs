@@ -22,8 +22,8 @@ pub(crate) struct Object {
 #[derive(Debug)]
 struct Member {
     name: Box<str>,
-    /// Whether the name stands in JSON as it is, without escapes.
-    plain: bool,
+    /// The name as it stands in JSON, with its quotes; none where it needs escapes.
+    quoted: Option<Box<[u8]>>,
     required: bool,
     seen: u64,
     column: Column,
@@ -37,7 +37,8 @@ impl Object {
         let members: Vec<Member> = fields
             .map(|(name, ty, required)| Member {
                 name: name.into(),
-                plain: !name.contains(|c: char| matches!(c, '"' | '\\' | '\0'..='\x1f')),
+                quoted: (!name.contains(|c: char| matches!(c, '"' | '\\' | '\0'..='\x1f')))
+                    .then(|| format!("\"{name}\"").into_bytes().into()),
                 required,
                 seen: 0,
                 column: Column::new(ty),
@@ -75,10 +76,9 @@ impl Object {
         let mut more = !reader.eat(b'}');
         while more {
             reader.peek();
-            let found = match self.members.get(guess) {
-                Some(member) if member.plain && reader.eat_key(member.name.as_bytes()) => {
-                    Some(guess)
-                }
+            let guessed = self.members.get(guess).and_then(|m| m.quoted.as_deref());
+            let found = match guessed {
+                Some(quoted) if reader.eat_key(quoted) => Some(guess),
                 _ => self.key(reader).map_err(|fault| (None, fault))?,
             };
             match found {
