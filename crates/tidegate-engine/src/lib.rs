@@ -15,6 +15,7 @@ mod load;
 mod load_alone;
 mod lookups;
 mod options;
+mod outlook;
 mod parquet_file;
 mod read;
 mod restore;

@@ -7,6 +7,7 @@ use crossbeam_channel::Sender;
 use tidegate_core::chunk::Chunk;
 use tidegate_sources::{Source, SourceEvent};
 
+use crate::outlook::Outlook;
 use crate::shared::Shared;
 use crate::state::{Item, Numbered, Signal};
 
@@ -46,6 +47,7 @@ pub(crate) fn read(
 fn poll(source: &mut dyn Source, shared: &Shared, tasks: &Sender<Task>, items: &Sender<Numbered>) {
     let mut number = 0;
     let mut told = Instant::now();
+    let mut outlook = Outlook::default();
     while !shared.stopping() {
         let event = match source.poll(WAIT) {
             Ok(event) => event,
@@ -54,6 +56,7 @@ fn poll(source: &mut dyn Source, shared: &Shared, tasks: &Sender<Task>, items: &
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
             tell(source, shared);
+            look_ahead(&mut outlook, told, shared);
         }
         let signal = match event {
             SourceEvent::Nothing => continue,
@@ -93,6 +96,39 @@ fn poll(source: &mut dyn Source, shared: &Shared, tasks: &Sender<Task>, items: &
             break;
         }
         number += 1;
+    }
+}
+
+/// Shows whether the job keeps up, and says so when that changes.
+fn look_ahead(outlook: &mut Outlook, now: Instant, shared: &Shared) {
+    let read = shared.read_live.load(Ordering::Relaxed);
+    let mut status = shared.update();
+    let lag = status.lag.values().sum();
+    let trend = outlook.update(now, read, lag);
+    let was_behind = std::mem::replace(&mut status.behind, trend.behind);
+    status.catch_up_seconds = trend.caught_up_in.map(|left| left.as_secs_f64());
+    drop(status);
+    let (rate, growth) = (trend.rate.round(), trend.growth.round());
+    match (was_behind, trend.behind) {
+        (false, true) => match trend.caught_up_in {
+            Some(left) => {
+                tracing::warn!(
+                    lag,
+                    rate,
+                    growth,
+                    "behind the source, and catching up in about {} s",
+                    left.as_secs()
+                );
+            }
+            None => tracing::warn!(
+                lag,
+                rate,
+                growth,
+                "falling behind the source; `tidegate bench` tells what holds it up"
+            ),
+        },
+        (true, false) => tracing::info!(lag, rate, "caught up with the source"),
+        _ => {}
     }
 }
 

@@ -62,6 +62,11 @@ pub struct Status {
     pub read_live: u64,
     /// Records that the source holds beyond what was read, per partition.
     pub lag: BTreeMap<i32, u64>,
+    /// Whether the job has been behind its source for a while: it would take longer than ten seconds to
+    /// read what the source holds.
+    pub behind: bool,
+    /// Seconds until it has caught up, if the lag goes on shrinking as it does; none while it grows.
+    pub catch_up_seconds: Option<f64>,
     /// Watermark of each lane, in microseconds since the Unix epoch.
     pub watermarks: BTreeMap<i32, i64>,
     /// The last batch.

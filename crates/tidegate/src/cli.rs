@@ -8,8 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{time, units};
 use crate::exit;
 
+mod bench;
 mod produce;
 
+pub use bench::BenchArgs;
 pub use produce::{CompressionKind, EveryArg, ProduceArgs};
 
 /// Exactly-once streaming from Kafka to a warehouse, in one program.
@@ -53,6 +55,8 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Asks the warehouse a question in SQL, also while the pipeline runs
     Query(QueryArgs),
+    /// Measures how fast this machine takes a configuration, and tells what the bottleneck is
+    Bench(BenchArgs),
     /// Writes synthetic transactions into a Kafka topic
     Produce(Box<ProduceArgs>),
     /// Shows, checks and cleans the commit log

@@ -91,6 +91,7 @@ fn log_line(status: &Status, rate: f64) {
         read = status.read_live,
         rate = rounded(rate),
         lag = lag(status),
+        catch_up_seconds = status.catch_up_seconds.map(f64::round),
         committed = status.read,
         late = status.late,
         rejected = status.rejected,
@@ -136,6 +137,13 @@ fn panel_text(name: &str, status: &Status, rate: f64) -> String {
         load = seconds(status.last_load.seconds),
         behind = show_count(behind(status)),
     );
+    if status.behind {
+        let outlook = status.catch_up_seconds.map_or_else(
+            || "and the lag does not shrink".to_owned(),
+            |left| format!("caught up in about {}", seconds(left.round())),
+        );
+        text.push_str(&format!("\nbehind the source, {outlook}"));
+    }
     for (what, error) in [
         ("commit", &status.commit_error),
         ("load", &status.load_error),

@@ -58,7 +58,7 @@ fn write(dir: &Path, file: &Path) -> Result<(), Failure> {
 
 /// The demo's configuration: its own places, the example's events, and a watermark that a person has
 /// the patience for.
-fn configuration(dir: &Path) -> Result<String, Failure> {
+pub(super) fn configuration(dir: &Path) -> Result<String, Failure> {
     let shown = dir.display().to_string();
     if shown.contains(['"', '\\', '\n', '$']) {
         return Err(Failure::new(

@@ -8,6 +8,7 @@ use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::terminal::Terminal;
 
+mod bench;
 mod demo;
 mod failures;
 mod load;
@@ -28,6 +29,7 @@ pub fn dispatch(command: Command, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Load(args) => load::run(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Query(args) => query::query(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Produce(args) => produce::produce(&args, terminal),
         Command::Log(LogCommand::Inspect(args)) => log::inspect(&args),
         Command::Log(LogCommand::Verify(args)) => log::verify(&args),
