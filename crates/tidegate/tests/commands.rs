@@ -317,3 +317,45 @@ fn the_demo_runs_and_goes_on() {
     check(&output, 0, "true");
     check(&run(folder.path(), &["log", "verify"]), 0, "good: ");
 }
+
+#[test]
+fn bench_measures_the_example_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(
+        folder.path(),
+        &[
+            "bench",
+            "--for",
+            "2s",
+            "--dir",
+            ".",
+            "--format",
+            "json",
+            "--log-level",
+            "warn",
+        ],
+    );
+    check(&output, 0, "The bottleneck is ");
+    let answer: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let number = |key: &str| answer[key].as_f64().unwrap();
+    assert!(number("records_per_second") > 1_000.0, "{answer}");
+    assert!(number("records_per_cpu_second") > 1_000.0, "{answer}");
+    assert!(number("batches") >= 1.0, "{answer}");
+    let shares = answer["cpu_share"].as_object().unwrap();
+    let all: f64 = shares.values().filter_map(serde_json::Value::as_f64).sum();
+    assert!((0.9..1.2).contains(&all), "{answer}");
+    assert!(shares["parquet"].as_f64().unwrap() > 0.01, "{answer}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn bench_measures_all_of_a_source_that_ends_and_leaves_the_job_alone() {
+    let folder = payments();
+    let output = run(
+        folder.path(),
+        &["bench", "-c", "tidegate.toml", "--for", "1s"],
+    );
+    check(&output, 0, "The bottleneck is ");
+    assert!(!folder.path().join("data").exists());
+    assert!(!folder.path().join("payments.duckdb").exists());
+}
