@@ -31,9 +31,17 @@ impl Step {
         Self(Command::new(program))
     }
 
-    /// The cargo that called us.
+    /// The cargo that called us, without what it told us about our own package: build scripts (ring's) watch
+    /// these variables, and everything that depends on them would be compiled anew.
     pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Self {
-        Self::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(args)
+        let mut step = Self::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(args);
+        for (name, _) in env::vars_os() {
+            let ours = |prefix| name.to_string_lossy().starts_with(prefix);
+            if ours("CARGO_PKG_") || ours("CARGO_MANIFEST_") {
+                step.0.env_remove(name);
+            }
+        }
+        step
     }
 
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
