@@ -17,6 +17,7 @@ mod process;
 mod skew;
 mod spark;
 mod spread;
+mod stages;
 mod state;
 mod throughput;
 mod topic;
@@ -65,10 +66,11 @@ impl Bench {
 type Measure = fn(&Bench) -> Outcome<Value>;
 
 /// All measures, in the order in which they run.
-const MEASURES: [(&str, Measure); 10] = [
+const MEASURES: [(&str, Measure); 11] = [
     ("throughput", throughput::measure),
     ("hand-loop", hand_loop::measure),
     ("cores", cores::measure),
+    ("stages", stages::measure),
     ("kafka", spark::measure),
     ("skew", skew::measure),
     ("latency", latency::measure),
@@ -100,6 +102,16 @@ fn measure() -> Outcome<()> {
             hand_loop::run(input, out, decoder, records.parse()?, batch.parse()?)?
         );
         return Ok(());
+    }
+    if let [flag, stage, place, records, passes] = names.as_slice()
+        && flag == "--stage"
+    {
+        return stages::run(
+            stage.parse()?,
+            place.parse()?,
+            records.parse()?,
+            passes.parse()?,
+        );
     }
     let quick = names.iter().any(|name| name == "--quick");
     names.retain(|name| name != "--quick");

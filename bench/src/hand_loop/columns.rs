@@ -21,7 +21,6 @@ use crate::Outcome;
 const ROWS: usize = 4096;
 
 /// The columns of the table of events, in its order.
-#[derive(Default)]
 pub(super) struct Rows {
     rows: usize,
     transaction_id: StringBuilder,
@@ -32,38 +31,60 @@ pub(super) struct Rows {
     category: StringBuilder,
     status: StringBuilder,
     timestamp: StringBuilder,
-    metadata: Map,
-    event_timestamp: Times,
+    metadata: MapBuilder<StringBuilder, StringBuilder>,
+    event_timestamp: TimestampMicrosecondBuilder,
     amount_category: StringBuilder,
     hour_of_day: Int32Builder,
     day_of_week: Int32Builder,
     row_hash: StringBuilder,
-    processing_timestamp: Times,
+    processing_timestamp: TimestampMicrosecondBuilder,
     source_partition: Int32Builder,
     source_offset: Int64Builder,
-    source_timestamp: Times,
+    source_timestamp: TimestampMicrosecondBuilder,
 }
 
-struct Times(TimestampMicrosecondBuilder);
-struct Map(MapBuilder<StringBuilder, StringBuilder>);
-
-impl Default for Times {
-    fn default() -> Self {
-        Times(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
-    }
+/// Instants in UTC.
+fn times() -> TimestampMicrosecondBuilder {
+    TimestampMicrosecondBuilder::with_capacity(ROWS).with_timezone("UTC")
 }
 
-impl Default for Map {
-    fn default() -> Self {
-        Map(MapBuilder::new(
-            None,
-            StringBuilder::new(),
-            StringBuilder::new(),
-        ))
-    }
+/// Texts of about so many bytes.
+fn texts(bytes: usize) -> StringBuilder {
+    StringBuilder::with_capacity(ROWS, ROWS * bytes)
 }
 
 impl Rows {
+    /// None yet, with room for as many as there will be.
+    pub(super) fn new() -> Self {
+        let (pairs, number) = (3 * ROWS, Int32Builder::with_capacity);
+        Rows {
+            rows: 0,
+            transaction_id: texts(32),
+            customer_id: texts(16),
+            amount: Float64Builder::with_capacity(ROWS),
+            currency: texts(4),
+            merchant: texts(24),
+            category: texts(16),
+            status: texts(16),
+            timestamp: texts(40),
+            metadata: MapBuilder::with_capacity(
+                None,
+                StringBuilder::with_capacity(pairs, pairs * 12),
+                StringBuilder::with_capacity(pairs, pairs * 16),
+                ROWS,
+            ),
+            event_timestamp: times(),
+            amount_category: texts(8),
+            hour_of_day: number(ROWS),
+            day_of_week: number(ROWS),
+            row_hash: texts(64),
+            processing_timestamp: times(),
+            source_partition: number(ROWS),
+            source_offset: Int64Builder::with_capacity(ROWS),
+            source_timestamp: times(),
+        }
+    }
+
     /// Appends an event with its enrichments; `true` when it is time to take the rows.
     pub(super) fn push(
         &mut self,
@@ -87,11 +108,11 @@ impl Rows {
         self.status.append_value(&event.status.0);
         self.timestamp.append_value(&event.timestamp.0);
         for (key, value) in event.metadata.iter().flat_map(|pairs| &pairs.0) {
-            self.metadata.0.keys().append_value(&key.0);
-            self.metadata.0.values().append_value(&value.0);
+            self.metadata.keys().append_value(&key.0);
+            self.metadata.values().append_value(&value.0);
         }
-        self.metadata.0.append(event.metadata.is_some())?;
-        self.event_timestamp.0.append_value(time);
+        self.metadata.append(event.metadata.is_some())?;
+        self.event_timestamp.append_value(time);
         self.amount_category.append_value(match event.amount {
             ..100.0 => "small",
             ..1000.0 => "medium",
@@ -103,41 +124,38 @@ impl Rows {
         let day = (time.div_euclid(DAY) + 4).rem_euclid(7) + 1;
         self.day_of_week.append_value(day as i32);
         self.row_hash.append_value(row_hash);
-        self.processing_timestamp.0.append_value(now);
+        self.processing_timestamp.append_value(now);
         self.source_partition.append_value(0);
         self.source_offset.append_value(offset);
-        self.source_timestamp.0.append_null();
+        self.source_timestamp.append_null();
         Ok(self.rows >= ROWS)
     }
 
     /// Takes the rows that have been gathered.
     pub(super) fn take(&mut self) -> Outcome<RecordBatch> {
-        self.rows = 0;
+        let mut rows = std::mem::replace(self, Rows::new());
         let columns: [(&str, ArrayRef); 18] = [
-            ("transaction_id", Arc::new(self.transaction_id.finish())),
-            ("customer_id", Arc::new(self.customer_id.finish())),
-            ("amount", Arc::new(self.amount.finish())),
-            ("currency", Arc::new(self.currency.finish())),
-            ("merchant", Arc::new(self.merchant.finish())),
-            ("category", Arc::new(self.category.finish())),
-            ("status", Arc::new(self.status.finish())),
-            ("timestamp", Arc::new(self.timestamp.finish())),
-            ("metadata", Arc::new(self.metadata.0.finish())),
-            ("event_timestamp", Arc::new(self.event_timestamp.0.finish())),
-            ("amount_category", Arc::new(self.amount_category.finish())),
-            ("hour_of_day", Arc::new(self.hour_of_day.finish())),
-            ("day_of_week", Arc::new(self.day_of_week.finish())),
-            ("row_hash", Arc::new(self.row_hash.finish())),
+            ("transaction_id", Arc::new(rows.transaction_id.finish())),
+            ("customer_id", Arc::new(rows.customer_id.finish())),
+            ("amount", Arc::new(rows.amount.finish())),
+            ("currency", Arc::new(rows.currency.finish())),
+            ("merchant", Arc::new(rows.merchant.finish())),
+            ("category", Arc::new(rows.category.finish())),
+            ("status", Arc::new(rows.status.finish())),
+            ("timestamp", Arc::new(rows.timestamp.finish())),
+            ("metadata", Arc::new(rows.metadata.finish())),
+            ("event_timestamp", Arc::new(rows.event_timestamp.finish())),
+            ("amount_category", Arc::new(rows.amount_category.finish())),
+            ("hour_of_day", Arc::new(rows.hour_of_day.finish())),
+            ("day_of_week", Arc::new(rows.day_of_week.finish())),
+            ("row_hash", Arc::new(rows.row_hash.finish())),
             (
                 "processing_timestamp",
-                Arc::new(self.processing_timestamp.0.finish()),
+                Arc::new(rows.processing_timestamp.finish()),
             ),
-            ("source_partition", Arc::new(self.source_partition.finish())),
-            ("source_offset", Arc::new(self.source_offset.finish())),
-            (
-                "source_timestamp",
-                Arc::new(self.source_timestamp.0.finish()),
-            ),
+            ("source_partition", Arc::new(rows.source_partition.finish())),
+            ("source_offset", Arc::new(rows.source_offset.finish())),
+            ("source_timestamp", Arc::new(rows.source_timestamp.finish())),
         ];
         Ok(RecordBatch::try_from_iter_with_nullable(
             columns.map(|(name, column)| (name, column, true)),
@@ -172,12 +190,12 @@ impl Rejected {
 
 /// Windows that are final.
 pub(super) fn windows(closed: &[Closed]) -> Outcome<RecordBatch> {
-    let [mut start, mut end] = [Times::default(), Times::default()];
+    let [mut start, mut end] = [times(), times()];
     let (mut status, mut count) = (StringBuilder::new(), Int64Builder::new());
     let [mut sum, mut min, mut max] = [(); 3].map(|()| Float64Builder::new());
     for (from, to, group, sums) in closed {
-        start.0.append_value(*from);
-        end.0.append_value(*to);
+        start.append_value(*from);
+        end.append_value(*to);
         status.append_value(STATUSES[*group]);
         count.append_value(sums.count);
         sum.append_value(sums.sum);
@@ -185,8 +203,8 @@ pub(super) fn windows(closed: &[Closed]) -> Outcome<RecordBatch> {
         max.append_value(sums.max);
     }
     let columns: [(&str, ArrayRef); 7] = [
-        ("window_start", Arc::new(start.0.finish())),
-        ("window_end", Arc::new(end.0.finish())),
+        ("window_start", Arc::new(start.finish())),
+        ("window_end", Arc::new(end.finish())),
         ("status", Arc::new(status.finish())),
         ("transaction_count", Arc::new(count.finish())),
         ("total_amount", Arc::new(sum.finish())),
@@ -251,7 +269,7 @@ impl Files {
 }
 
 /// Parquet settings of events: those of `tidegate-engine`'s `encode.rs`.
-pub(super) fn event_properties() -> WriterProperties {
+pub(crate) fn event_properties() -> WriterProperties {
     let mut events = base();
     for (column, dictionary) in [
         ("event_timestamp", false),

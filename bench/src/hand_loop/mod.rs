@@ -18,6 +18,7 @@ use tidegate_core::clock::Clock;
 use tidegate_sources::GeneratorOptions;
 use tidegate_sources::generator::{FileFormat, generate_files};
 
+pub(crate) use columns::event_properties;
 pub(crate) use run::run;
 
 use crate::process::{self, Tidegate};
