@@ -13,6 +13,7 @@ mod hand_loop;
 mod latency;
 mod loads;
 mod log;
+mod picture;
 mod process;
 mod skew;
 mod spark;
@@ -137,15 +138,28 @@ fn measure() -> Outcome<()> {
     let mut results: Value = serde_json::from_str(&before).unwrap_or_else(|_| json!({}));
     results["machine"] = process::machine().into();
     results["date"] = chrono::Utc::now().format("%Y-%m-%d").to_string().into();
+    let mut failed = Vec::new();
     for (name, measure) in MEASURES {
         if names.is_empty() || names.iter().any(|wanted| wanted == name) {
-            results[name] = measure(&bench)?;
-            // A later measure that fails takes none of the earlier ones along.
+            // One that fails takes none of the others along.
+            match measure(&bench) {
+                Ok(figures) => results[name] = figures,
+                Err(error) => {
+                    eprintln!("bench: {name}: {error}");
+                    failed.push(name);
+                }
+            }
             std::fs::write(&out, serde_json::to_string_pretty(&results)? + "\n")?;
         }
     }
-    println!("\nwritten to {}", out.display());
-    Ok(())
+    let picture = out.with_extension("svg");
+    std::fs::write(&picture, picture::draw(&results))?;
+    println!("\nwritten to {} and {}", out.display(), picture.display());
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("not measured: {}", failed.join(", ")).into())
+    }
 }
 
 /// A figure of a run that did something else is worthless.

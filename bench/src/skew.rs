@@ -13,7 +13,7 @@ const LOADS: [(&str, &[&str]); 3] = [
     ("even", &[]),
     (
         "hot-key",
-        &["--hot-key-share", "0.6", "--salt-hot-keys", "16"],
+        &["--hot-key-share", "0.6", "--salt-hot-keys", "256"],
     ),
     ("hot-partition", &["--hot-key-share", "0.6"]),
 ];
