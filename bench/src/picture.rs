@@ -131,7 +131,11 @@ fn panels(results: &Value) -> Vec<Panel> {
     let cores = (0..16).map(|place| {
         let number = results.pointer(&format!("/cores/by_cores/{place}/cores"))?;
         let path = format!("/cores/by_cores/{place}/events_per_second");
-        spread(&format!("{number} cores"), &path, true)
+        spread(
+            &format!("{number} core{}", if number == 1 { "" } else { "s" }),
+            &path,
+            true,
+        )
     });
     let skew = [
         ("even", "spread evenly"),
