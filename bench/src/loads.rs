@@ -15,7 +15,8 @@ use tidegate_testkit::{Postgres, S3};
 use tokio::runtime::Runtime;
 
 use crate::process::Tidegate;
-use crate::{Outcome, median};
+use crate::spread::Spread;
+use crate::{Bench, Outcome};
 
 /// Events that are staged, and then loaded.
 const EVENTS: u64 = 2_000_000;
@@ -24,15 +25,17 @@ const RATE: u64 = 10_000;
 const SECONDS: u64 = 30;
 
 /// Loads into DuckDB and, where there is a PostgreSQL, into Redshift.
-pub(crate) fn measure(tidegate: &Tidegate, dir: &Path) -> Outcome<Value> {
+pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
+    let (tidegate, dir) = (&bench.tidegate, bench.dir());
+    let events = bench.size(EVENTS, EVENTS / 10);
     let input = dir.join("load-input");
     let options = GeneratorOptions {
-        count: Some(EVENTS),
+        count: Some(events),
         partitions: 8,
         ..GeneratorOptions::default()
     };
     generate_files(&input, 4, FileFormat::Plain, &options, &Clock::System)?;
-    println!("\nthe loader: {EVENTS} events that are staged already");
+    println!("\nthe loader: {events} events that are staged already");
     println!(
         "{:<10}  {:>10}  {:>8}  {:>14}  {:>12}  {:>10}  {:>22}",
         "warehouse", "rows/s", "loads", "files/load", "MiB/load", "peak MiB", "commit to queryable"
@@ -46,7 +49,7 @@ pub(crate) fn measure(tidegate: &Tidegate, dir: &Path) -> Outcome<Value> {
             ),
         ]
     };
-    let mut results = json!({ "events": EVENTS });
+    let mut results = json!({ "events": events });
     results["duckdb"] = one(
         tidegate,
         "DuckDB",
@@ -141,7 +144,7 @@ fn one(
     pipeline.finish()?;
     std::thread::sleep(Duration::from_secs(10));
     let loader = loader.interrupt()?;
-    let mut waits = Vec::new();
+    let mut waits = Spread::default();
     for line in loader.log().filter(is_load) {
         let done = line["timestamp"].as_str().unwrap_or_default();
         let done = DateTime::parse_from_rfc3339(done)?.timestamp_micros() as f64;
@@ -154,10 +157,7 @@ fn one(
             waits.push((done - oldest) / 1e6);
         }
     }
-    let (typical, worst) = (
-        median(waits.iter().copied()),
-        waits.iter().copied().fold(f64::NAN, f64::max),
-    );
+    let (typical, worst) = (waits.median(), waits.max());
     let rate = rows / loaded.seconds;
     println!(
         "{name:<10}  {rate:>10.0}  {loads:>8}  {:>14.1}  {:>12.1}  {:>10}  {:>22}",

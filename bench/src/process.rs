@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,18 @@ use crate::Outcome;
 const TICKS: f64 = 100.0;
 
 /// The program under measurement.
+#[derive(Clone)]
 pub(crate) struct Tidegate {
     program: PathBuf,
+    /// The cores that it may use, as `taskset` takes them; all if none.
+    cores: Option<String>,
 }
 
 /// A run under way.
 pub(crate) struct Running {
     child: Child,
+    /// Whether what it costs is that of all processes that it starts.
+    group: bool,
     started: Instant,
 }
 
@@ -39,10 +45,27 @@ impl Tidegate {
     pub(crate) fn find() -> Outcome<Self> {
         let program = std::env::current_exe()?.with_file_name("tidegate");
         if program.exists() {
-            Ok(Tidegate { program })
+            Ok(Tidegate {
+                program,
+                cores: None,
+            })
         } else {
             Err(format!("{} is not built", program.display()).into())
         }
+    }
+
+    /// The same program, kept to these cores.
+    pub(crate) fn on(&self, cores: &[usize]) -> Self {
+        let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
+        Tidegate {
+            program: self.program.clone(),
+            cores: Some(cores.join(",")),
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Runs the transactions example until it is caught up.
@@ -63,25 +86,47 @@ impl Tidegate {
         args: &[&str],
         settings: &[String],
     ) -> Outcome<Running> {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.cores {
+            Some(cores) => {
+                let mut command = Command::new("taskset");
+                // It becomes the program, so that the process is the program's.
+                command.args(["-c", cores]).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command.args([name, "-c", "examples/transactions.toml"]);
         command.args(args).envs(S3::environment());
         for setting in settings {
             command.args(["--set", setting]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let child = command.stderr(Stdio::piped()).spawn()?;
-        Ok(Running {
-            child,
-            started: Instant::now(),
-        })
+        Running::spawn(command, false)
     }
 }
 
 impl Running {
+    /// Starts a command; with `group`, in a process group whose processes are counted together.
+    pub(crate) fn spawn(mut command: Command, group: bool) -> Outcome<Self> {
+        if group {
+            command.process_group(0);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = command.stderr(Stdio::piped()).spawn()?;
+        Ok(Running {
+            child,
+            group,
+            started: Instant::now(),
+        })
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A short pause, after which the process must still run.
-    pub(crate) fn alive(&mut self) -> Outcome<()> {
-        std::thread::sleep(Duration::from_millis(5));
+    pub(crate) fn alive(&mut self, pause: Duration) -> Outcome<()> {
+        std::thread::sleep(pause);
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => Err(format!("tidegate ended too early, with {status}").into()),
@@ -119,10 +164,12 @@ impl Running {
                 scope.spawn(move || err.as_mut().map_or(Ok(String::new()), |pipe| read(pipe)));
             let (mut cpu_seconds, mut peak_bytes) = (0.0, 0);
             let status = loop {
-                if let Some(used) = cpu(pid) {
-                    cpu_seconds = used;
-                }
-                peak_bytes = peak(pid).unwrap_or(0).max(peak_bytes);
+                let processes = if self.group { group(pid) } else { vec![pid] };
+                // What a process has used is lost when it ends before the others.
+                let used: f64 = processes.iter().filter_map(|pid| cpu(*pid)).sum();
+                cpu_seconds = used.max(cpu_seconds);
+                let peaks = processes.iter().filter_map(|pid| peak(*pid)).sum();
+                peak_bytes = peak_bytes.max(peaks);
                 if let Some(status) = self.child.try_wait()? {
                     break status;
                 }
@@ -133,7 +180,7 @@ impl Running {
             Ok::<_, std::io::Error>((status, cpu_seconds, peak_bytes, seconds, texts.0, texts.1))
         })?;
         if !status.success() {
-            return Err(format!("tidegate ended with {status}: {err}").into());
+            return Err(format!("it ended with {status}: {err}").into());
         }
         Ok(Run {
             seconds,
@@ -161,6 +208,11 @@ impl Run {
             .filter_map(|line| serde_json::from_str(line).ok())
     }
 
+    /// What it wrote to standard output, where that is JSON.
+    pub(crate) fn answer(&self) -> &Value {
+        &self.summary
+    }
+
     /// A number of the status at the end of the run.
     pub(crate) fn status(&self, key: &str) -> Outcome<u64> {
         self.summary["summary"]["status"][key]
@@ -170,7 +222,7 @@ impl Run {
 }
 
 /// CPU seconds that a process has used; see proc(5), `/proc/[pid]/stat`, fields 14 and 15.
-fn cpu(pid: u32) -> Option<f64> {
+pub(crate) fn cpu(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;
@@ -178,11 +230,56 @@ fn cpu(pid: u32) -> Option<f64> {
     Some((user + system) / TICKS)
 }
 
+/// The processes of a group.
+fn group(id: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // Behind the name: state, parent, group.
+        let of = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(2)?.parse().ok());
+        if of == Some(id) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
 /// The most memory that a process has had, in bytes.
 fn peak(pid: u32) -> Option<u64> {
+    memory(pid, "VmHWM:")
+}
+
+/// The memory that a process has now, in bytes.
+pub(crate) fn resident(pid: u32) -> Option<u64> {
+    memory(pid, "VmRSS:")
+}
+
+fn memory(pid: u32, what: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let line = status.lines().find(|line| line.starts_with(what))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
+}
+
+/// The cores that this process may use, as the system numbers them.
+pub(crate) fn cores() -> Vec<usize> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap_or("0");
+    let mut cores = Vec::new();
+    for range in list.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        if let (Ok(first), Ok(last)) = (first.parse(), last.parse::<usize>()) {
+            cores.extend(first..=last);
+        }
+    }
+    cores
 }
 
 /// What the figures were measured on.
@@ -194,4 +291,28 @@ pub(crate) fn machine() -> String {
         .map_or("?", |l| l.trim_start_matches([':', '\t', ' ']));
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     format!("{model}, {cores} cores")
+}
+
+/// Instructions that a command takes, as callgrind counts them; none where there is no valgrind.
+pub(crate) fn instructions(command: &[PathBuf]) -> Outcome<Option<u64>> {
+    let log = tempfile::NamedTempFile::new()?;
+    let started = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(format!("--log-file={}", log.path().display()))
+        .args(command)
+        .stdin(Stdio::null())
+        .output();
+    let output = match started {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        output => output?,
+    };
+    let text = fs::read_to_string(log.path())?;
+    let count = text
+        .lines()
+        .find_map(|line| line.split_once("Collected : "))
+        .and_then(|(_, count)| count.trim().parse().ok());
+    match count.filter(|_| output.status.success()) {
+        Some(count) => Ok(Some(count)),
+        None => Err(format!("valgrind counted nothing: {text}").into()),
+    }
 }

@@ -13,6 +13,7 @@ mod kafka;
 mod packages;
 mod places;
 mod process;
+mod spark;
 
 use std::env;
 use std::process::ExitCode;
@@ -28,7 +29,9 @@ Usage: cargo xtask COMMAND
   demo [ARGS]           set up, build, and run `tidegate demo ARGS`
   test [--long] [ARGS]  set up, and run the whole test suite; ARGS go to `cargo test`
                         --long: more seeds; --require-kafka: fail if a test was skipped
-  bench [MEASURE ...]   measure throughput, state and loads; writes bench/results.json
+  bench [--quick] [MEASURE ...]
+                        measure everything, or what is named; writes bench/results.json and bench/results.svg
+                        --quick: small sizes, which show that it works, and nothing is written there
   guard [--update]      instructions a record of the hot stages, against bench/instructions.txt
   lint                  formatting, clippy with warnings as errors, cargo-deny
   ci                    lint, then test --require-kafka
@@ -106,7 +109,23 @@ fn demo(places: &Places, args: &[String]) -> Result<(), Failure> {
 }
 
 fn bench(places: &Places, args: &[String]) -> Result<(), Failure> {
-    setup(places, false)?;
+    let measures: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let any = |names: &[&str]| {
+        measures.is_empty()
+            || measures
+                .iter()
+                .any(|measure| names.contains(&measure.as_str()))
+    };
+    setup(places, any(&["kafka", "skew", "latency", "backlog"]))?;
+    if any(&["kafka"]) {
+        spark::fetch(places)?;
+    }
+    if any(&["loads"]) {
+        packages::install(packages::POSTGRES)?;
+    }
+    if any(&["hand-loop", "stages"]) {
+        packages::install(packages::VALGRIND)?;
+    }
     Step::cargo([
         "build",
         "--release",
@@ -117,7 +136,6 @@ fn bench(places: &Places, args: &[String]) -> Result<(), Failure> {
     ])
     .within(&places.root)
     .run()?;
-    packages::install(packages::POSTGRES)?;
     Step::cargo([
         "run",
         "--release",

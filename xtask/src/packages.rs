@@ -63,6 +63,17 @@ pub(crate) const MAVEN: &[Need] = &[Need {
     debian: &["maven"],
 }];
 
+/// For fetching and running PySpark.
+pub(crate) const SPARK: &[Need] = &[Need {
+    what: "Python 3 with pip",
+    there: || {
+        Step::new("python3")
+            .args(["-m", "pip", "--version"])
+            .succeeds()
+    },
+    debian: &["python3-pip"],
+}];
+
 /// For the PostgreSQL under the Redshift emulator of the tests.
 pub(crate) const POSTGRES: &[Need] = &[Need {
     what: "PostgreSQL (15 or later)",

@@ -55,6 +55,26 @@ fn reading_on_from_anywhere_gives_the_rest() {
 }
 
 #[test]
+fn one_customer_has_the_share_that_it_is_given() {
+    let hot_key_share = 0.6;
+    let hot = GeneratorOptions {
+        hot_key_share,
+        ..options(0)
+    };
+    let generator = Generator::new(&hot, START).unwrap();
+    let count = (0..20_000)
+        .filter(|offset| generator.key(1, *offset) == *b"CUST_000000")
+        .count();
+    assert!((11_600..12_400).contains(&count), "{count} of 20,000");
+    let impossible = GeneratorOptions {
+        hot_key_share: 1.5,
+        ..options(0)
+    };
+    let error = Generator::new(&impossible, START).err().unwrap();
+    assert!(error.to_string().contains("hot-key-share"), "{error}");
+}
+
+#[test]
 fn every_kind_is_what_it_says_in_its_share() {
     let generator = Generator::new(&options(0), START).unwrap();
     let delay = 600_000_000;

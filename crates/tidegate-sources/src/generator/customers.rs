@@ -3,6 +3,9 @@
 /// Customers there are: `CUST_000000` to `CUST_099999`.
 pub(super) const CUSTOMERS: u32 = 100_000;
 
+/// The customer of `GeneratorOptions::hot_key_share`.
+pub(super) const HOT_CUSTOMER: u32 = 0;
+
 /// One customer in five is hot, and four events in five are theirs.
 const HOT_EVERY: u32 = 5;
 const HOT_TRAFFIC: u64 = (u32::MAX as u64 + 1) / 5 * 4;

@@ -1,8 +1,8 @@
 //! From an offset to a record.
 
 use super::GeneratorOptions;
-use super::customers::{Customers, KEY_BYTES, is_hot, write_key};
-use super::shares::{Shares, Slot};
+use super::customers::{Customers, HOT_CUSTOMER, KEY_BYTES, is_hot, write_key};
+use super::shares::{RANDOM_END, Shares, Slot, checked_share};
 use crate::SourceError;
 
 mod padding;
@@ -61,6 +61,8 @@ pub struct Generator {
     delay_micros: i64,
     jitter_micros: u64,
     duplicate_lag: i64,
+    /// The hot customer has an event whose 32 random bits are below this.
+    hot_key_bound: u64,
     event_bytes: usize,
 }
 
@@ -104,6 +106,8 @@ impl Generator {
             delay_micros: delay_micros.min(i64::MAX / 16),
             jitter_micros: (delay_micros / 10).clamp(0, 2_000_000) as u64,
             duplicate_lag: horizon.clamp(1, DUPLICATE_LAG),
+            hot_key_bound: (checked_share("hot-key-share", options.hot_key_share)? * RANDOM_END)
+                as u64,
             event_bytes: options.event_bytes,
         })
     }
@@ -191,6 +195,11 @@ impl Generator {
             .unwrap_or(u64::MAX)
     }
 
+    /// Whether one customer has more events than their partition's equal part could hold.
+    pub(crate) fn has_hot_key(&self) -> bool {
+        self.hot_key_bound > 0
+    }
+
     /// Number of partitions.
     pub fn partitions(&self) -> i32 {
         self.partitions as i32
@@ -233,7 +242,10 @@ impl Generator {
     /// The valid event that belongs to an offset.
     fn original(&self, partition: i32, offset: i64) -> Fields {
         let mut draw = Draw(self.random(partition, offset));
-        let customer = self.customers.draw(partition, draw.next());
+        let mut customer = self.customers.draw(partition, draw.next());
+        if self.hot_key_bound > 0 && draw.next() >> 32 < self.hot_key_bound {
+            customer = HOT_CUSTOMER;
+        }
         let time = self.event_time(partition, offset);
         let jitter = if self.jitter_micros == 0 {
             0

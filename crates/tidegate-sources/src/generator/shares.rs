@@ -21,6 +21,21 @@ pub(super) struct Shares {
     bounds: [u64; 5],
 }
 
+/// One more than the greatest of the random numbers that bounds are compared with.
+pub(super) const RANDOM_END: f64 = u32::MAX as f64 + 1.0;
+
+/// The share, if it is one.
+pub(super) fn checked_share(name: &str, share: f64) -> Result<f64, SourceError> {
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err(SourceError::option(
+            format!("source.{name}"),
+            format!("a share is between 0 and 1, not {share}"),
+        ))
+    }
+}
+
 impl Shares {
     pub(super) fn new(options: &GeneratorOptions) -> Result<Self, SourceError> {
         let GeneratorOptions {
@@ -38,12 +53,7 @@ impl Shares {
             ("malformed", malformed),
             ("rule-breaking", rule_breaking),
         ] {
-            if !(0.0..=1.0).contains(&share) {
-                return Err(SourceError::option(
-                    format!("source.{name}"),
-                    format!("a share is between 0 and 1, not {share}"),
-                ));
-            }
+            checked_share(name, share)?;
         }
         let sum = duplicates + updates + late + malformed + rule_breaking;
         if sum > 1.0 {
@@ -59,7 +69,7 @@ impl Shares {
         let mut below = 0.0;
         let bounds = [duplicates, slots, late, malformed, rule_breaking].map(|share| {
             below += share;
-            (below * (u32::MAX as f64 + 1.0)) as u64
+            (below * RANDOM_END) as u64
         });
         Ok(Shares { bounds })
     }

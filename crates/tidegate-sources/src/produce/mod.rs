@@ -158,7 +158,11 @@ impl<F: FnMut(&ProduceReport)> Run<'_, F> {
             None => Key::plain(&written.key),
         };
         for (i, &(topic, partitions)) in self.topics.iter().enumerate() {
-            let partition = if salts.is_none() && partitions == self.generator.partitions() {
+            // Where the generator has it, unless the key belongs elsewhere.
+            let partition = if salts.is_none()
+                && !self.generator.has_hot_key()
+                && partitions == self.generator.partitions()
+            {
                 partition
             } else {
                 (partition_hash(key.as_bytes()) % partitions.unsigned_abs()) as i32

@@ -68,6 +68,10 @@ pub struct EventArgs {
     /// Share of events that break a rule
     #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
     pub rule_breaking: f64,
+    /// Share of events that one customer makes, CUST_000000; as events are keyed by customer, one
+    /// partition has as much of the traffic
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub hot_key_share: f64,
     /// Spreads each of the busiest customers (one in five) over N keys, CUSTOMER:0 to CUSTOMER:N-1;
     /// gives up the order of a customer's events
     #[arg(long, value_name = "N")]

@@ -64,6 +64,7 @@ impl Kind {
                 "late",
                 "malformed",
                 "rule-breaking",
+                "hot-key-share",
                 "event-rate",
             ],
         }
@@ -328,6 +329,7 @@ fn generator(section: &Section<'_>) -> GeneratorOptions {
         late: share("late", defaults.late),
         malformed: share("malformed", defaults.malformed),
         rule_breaking: share("rule-breaking", defaults.rule_breaking),
+        hot_key_share: share("hot-key-share", defaults.hot_key_share),
         event_bytes: defaults.event_bytes,
     };
     let sum = options.duplicates

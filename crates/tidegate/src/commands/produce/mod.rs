@@ -114,6 +114,7 @@ fn options(args: &ProduceArgs) -> ProduceOptions {
             late: events.late,
             malformed: events.malformed,
             rule_breaking: events.rule_breaking,
+            hot_key_share: events.hot_key_share,
             event_bytes: events.event_bytes.unwrap_or(0),
             ..GeneratorOptions::default()
         },

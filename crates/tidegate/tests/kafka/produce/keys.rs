@@ -77,6 +77,27 @@ fn salted_keys_spread_hot_customers_and_it_says_what_that_costs() {
 }
 
 #[test]
+fn a_hot_key_makes_a_hot_partition() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("hot", 4, &[]);
+    Produce::new(kafka, &[&topic])
+        .with(&["--count", "20000", "--rate", "0", "--hot-key-share", "0.6"])
+        .run();
+    let records = kafka.read_all(&topic, Isolation::Committed);
+    let mut partition_of: BTreeMap<String, i32> = BTreeMap::new();
+    for record in &records {
+        let partition = *partition_of.entry(key(record)).or_insert(record.partition);
+        assert_eq!(partition, record.partition);
+    }
+    let hot = records.iter().filter(|r| key(r) == "CUST_000000").count();
+    assert!((11_600..12_400).contains(&hot), "{hot} of 20,000");
+    // Those, and a quarter of the rest.
+    let home = partition_of["CUST_000000"];
+    let there = records.iter().filter(|r| r.partition == home).count();
+    assert!((13_600..14_400).contains(&there), "{there} of 20,000");
+}
+
+#[test]
 fn every_topic_gets_every_event_whatever_its_partitions() {
     let Some(kafka) = Kafka::shared() else { return };
     let three = kafka.new_topic("three", 3, &[]);
