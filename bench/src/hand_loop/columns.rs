@@ -282,9 +282,14 @@ pub(crate) fn event_properties() -> WriterProperties {
             .set_column_encoding(ColumnPath::from(column), Encoding::DELTA_BINARY_PACKED);
     }
     events = events.set_column_dictionary_enabled(ColumnPath::from("amount"), false);
-    for column in ["transaction_id", "row_hash", "timestamp"] {
+    let (unique, repeating) = (
+        ["transaction_id", "row_hash", "timestamp"],
+        ["customer_id", "currency", "merchant", "category", "status", "amount_category"],
+    );
+    for column in unique.into_iter().chain(repeating) {
         events = events
-            .set_column_dictionary_enabled(ColumnPath::from(column), false)
+            .set_column_dictionary_enabled(ColumnPath::from(column), !unique.contains(&column))
+            .set_column_encoding(ColumnPath::from(column), Encoding::DELTA_LENGTH_BYTE_ARRAY)
             .set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::None);
     }
     events.build()
@@ -299,4 +304,6 @@ fn base() -> parquet::file::properties::WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_dictionary_page_size_limit(256 << 10)
+        .set_write_batch_size(8 << 10)
 }
