@@ -31,9 +31,17 @@ impl Step {
         Self(Command::new(program))
     }
 
-    /// The cargo that called us.
+    /// The cargo that called us, without what that one has said of this package: build scripts that look at it (ring's) would run
+    /// again, and with them half of the workspace be compiled again, each time that somebody calls cargo directly.
     pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Self {
-        Self::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(args)
+        let mut step = Self::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(args);
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                step.0.env_remove(&name);
+            }
+        }
+        step
     }
 
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
