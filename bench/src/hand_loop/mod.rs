@@ -101,7 +101,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
         "Tidegate has {:.0} % of the rows per CPU-second",
         100.0 * ratio
     );
-    let instructions = instructions(&bench.tidegate, &file, dir)?;
+    let instructions = instructions(&bench.tidegate, &file, dir, decoder)?;
     Ok(json!({
         "records": records,
         "bytes_per_record": written.bytes / written.events,
@@ -172,14 +172,14 @@ fn own_arguments(
 }
 
 /// Instructions of each further record, as callgrind counts them; null where there is no valgrind.
-fn instructions(tidegate: &Tidegate, file: &Path, dir: &Path) -> Outcome<Value> {
+fn instructions(tidegate: &Tidegate, file: &Path, dir: &Path, decoder: &str) -> Outcome<Value> {
     let mut found = json!({});
     for name in ["by_hand", "tidegate"] {
         let mut counts = Vec::new();
         for records in [COUNTED, 2 * COUNTED] {
             let out = dir.join("counted");
             let arguments = if name == "by_hand" {
-                own_arguments(file, &out, "sonic-rs", records, COUNTED / 2)?
+                own_arguments(file, &out, decoder, records, COUNTED / 2)?
             } else {
                 let input = dir.join("counted-input");
                 std::fs::create_dir_all(&input)?;
