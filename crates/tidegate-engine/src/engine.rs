@@ -35,6 +35,8 @@ pub struct Handle {
     /// Threads with their names, in the order in which they end.
     threads: Vec<(&'static str, JoinHandle<()>)>,
     reader: Option<WarehouseReader>,
+    plan: Arc<Plan>,
+    storage: Storage,
     started: Instant,
     read_before: u64,
 }
@@ -137,6 +139,8 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         shared,
         threads: Vec::new(),
         reader,
+        plan: Arc::clone(&plan),
+        storage,
         started,
         read_before,
     };
@@ -270,6 +274,16 @@ impl Handle {
         self.reader.clone()
     }
 
+    /// What the job does to an event.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Where the job's files are.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// Waits until the job has ended.
     ///
     /// # Errors
@@ -280,7 +294,7 @@ impl Handle {
             threads,
             started,
             read_before,
-            reader: _,
+            ..
         } = self;
         let joined = tokio::task::spawn_blocking(move || {
             for (_, thread) in threads {
