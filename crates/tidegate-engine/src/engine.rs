@@ -15,6 +15,7 @@ use tidegate_warehouse::WarehouseReader;
 use tokio::runtime;
 
 use crate::error::EngineError;
+use crate::live::Live;
 use crate::options::EngineOptions;
 use crate::shared::Shared;
 use crate::state::{EndsAt, State};
@@ -37,6 +38,7 @@ pub struct Handle {
     reader: Option<WarehouseReader>,
     plan: Arc<Plan>,
     storage: Storage,
+    live: Option<Live>,
     started: Instant,
     read_before: u64,
 }
@@ -126,6 +128,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
     } else {
         EndsAt::SourceEnd
     };
+    let live = options.live.then(|| Live::new(&plan, lanes.values()));
     let state = State::new(
         Arc::clone(&plan),
         Arc::clone(&shared),
@@ -133,6 +136,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         ends_at,
         log.state(),
         lanes,
+        live.clone(),
     );
     let read_before = log.state().totals.read;
     let mut handle = Handle {
@@ -141,6 +145,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         reader,
         plan: Arc::clone(&plan),
         storage,
+        live,
         started,
         read_before,
     };
@@ -277,6 +282,11 @@ impl Handle {
     /// What the job does to an event.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// Live values of the windows, if they were asked for.
+    pub fn live(&self) -> Option<Live> {
+        self.live.clone()
     }
 
     /// Where the job's files are.

@@ -11,6 +11,7 @@ mod encode;
 mod engine;
 mod error;
 mod gather;
+mod live;
 mod load;
 mod load_alone;
 mod lookups;
@@ -25,6 +26,7 @@ mod work;
 
 pub use engine::{Engine, Handle};
 pub use error::EngineError;
+pub use live::{Live, ViewChanges};
 pub use load_alone::LoadAlone;
 pub use options::{
     BatchOptions, EngineOptions, LoadOptions, LookupSource, WarehouseKind, WarehouseOptions,

@@ -13,6 +13,7 @@ use tidegate_log::{JobState, PartitionState};
 
 use crate::error::EngineError;
 use crate::gather::Batch;
+use crate::live::Live;
 use crate::options::BatchOptions;
 use crate::shared::Shared;
 
@@ -79,6 +80,8 @@ pub(crate) struct State {
     batch: Batch,
     due: Instant,
     ended: bool,
+    /// Who shows live values, if anybody does.
+    live: Option<Live>,
 }
 
 impl State {
@@ -90,6 +93,7 @@ impl State {
         ends_at: EndsAt,
         log: &JobState,
         lanes: BTreeMap<i32, Lane>,
+        live: Option<Live>,
     ) -> Self {
         let lanes = lanes
             .into_iter()
@@ -114,6 +118,7 @@ impl State {
             options,
             ends_at,
             lanes,
+            live,
         }
     }
 
@@ -298,6 +303,9 @@ impl State {
     /// Takes the batch with the windows that have closed and the watermarks that have moved.
     fn close_batch(&mut self) -> Option<Batch> {
         self.due = Instant::now() + self.options.interval;
+        if let Some(live) = &self.live {
+            live.put(self.lanes.values_mut().map(|watched| &mut watched.lane));
+        }
         for (id, watched) in &mut self.lanes {
             watched.lane.close_windows(&mut self.batch.closed);
             let watermark = watched.lane.watermark();

@@ -237,6 +237,7 @@ pub(super) fn engine_options(
             })
             .collect(),
         until_caught_up,
+        live: config.http_listen.is_some(),
         clock: now.map_or(Clock::System, Clock::manual),
     }
 }
