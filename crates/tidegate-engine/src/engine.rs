@@ -11,10 +11,11 @@ use tidegate_core::plan::Plan;
 use tidegate_core::prepare::Preparer;
 use tidegate_log::{CommitLog, JobState, OpenOptions, Storage, WriterId};
 use tidegate_sources::{ChunkLimits, Resume, ResumePartition, SourceOptions};
-use tidegate_warehouse::WarehouseReader;
+use tidegate_warehouse::{TableSpec, WarehouseReader};
 use tokio::runtime;
 
 use crate::error::EngineError;
+use crate::latency::Latency;
 use crate::live::Live;
 use crate::options::EngineOptions;
 use crate::shared::Shared;
@@ -39,6 +40,7 @@ pub struct Handle {
     plan: Arc<Plan>,
     storage: Storage,
     live: Option<Live>,
+    tables: Vec<TableSpec>,
     started: Instant,
     read_before: u64,
 }
@@ -95,6 +97,8 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         "job recovered"
     );
 
+    let names = options.warehouse.as_ref().map(load::TableNames::of);
+    let table_specs = load::tables(&names.unwrap_or_default(), &plan);
     let place = load::Place {
         plan: &plan,
         log: log.state(),
@@ -146,6 +150,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         plan: Arc::clone(&plan),
         storage,
         live,
+        tables: table_specs,
         started,
         read_before,
     };
@@ -259,6 +264,12 @@ impl Handle {
         move || shared.status()
     }
 
+    /// Something that shows how long events are under way, for another task.
+    pub fn watch_latency(&self) -> impl Fn() -> Latency + Send + Sync + Clone + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.measured().latency()
+    }
+
     /// Asks the job to end: what is in flight is committed and loaded.
     pub fn stop(&self) {
         shared_phase(&self.shared, Phase::Stopping);
@@ -287,6 +298,12 @@ impl Handle {
     /// Live values of the windows, if they were asked for.
     pub fn live(&self) -> Option<Live> {
         self.live.clone()
+    }
+
+    /// The tables of the job, as a warehouse has them. Where there is no warehouse they have the names
+    /// `events` and `rejected`.
+    pub fn tables(&self) -> &[TableSpec] {
+        &self.tables
     }
 
     /// Where the job's files are.

@@ -13,6 +13,7 @@ use tidegate_log::{JobState, PartitionState};
 
 use crate::error::EngineError;
 use crate::gather::Batch;
+use crate::latency::Samples;
 use crate::live::Live;
 use crate::options::BatchOptions;
 use crate::shared::Shared;
@@ -32,6 +33,8 @@ pub(crate) enum Item {
         prepared: Box<Prepared>,
         /// Bytes of the budget that it holds.
         cost: usize,
+        /// When it was read, in microseconds since the Unix epoch.
+        read_at: i64,
     },
     /// Something that the source said.
     Signal(Signal),
@@ -165,7 +168,16 @@ impl State {
 
     fn take(&mut self, item: Item) -> Result<(), EngineError> {
         match item {
-            Item::Prepared { prepared, cost } => self.absorb(*prepared, cost),
+            Item::Prepared {
+                prepared,
+                cost,
+                read_at,
+            } => {
+                let samples = Samples::of(&prepared.times, &prepared.accepted);
+                self.shared.measured().read(&samples, read_at);
+                self.batch.samples.extend(samples);
+                self.absorb(*prepared, cost)
+            }
             Item::Signal(Signal::Partition { id, lane, name }) => {
                 self.lane(lane);
                 self.partitions.entry(id).or_insert(PartitionState {

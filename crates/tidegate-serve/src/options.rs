@@ -1,5 +1,6 @@
 //! What the server is told.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -20,8 +21,42 @@ pub struct ServeOptions {
     pub load_interval: Duration,
     /// Where rows go, if anywhere.
     pub warehouse: Option<WarehouseInfo>,
+    /// Where live values are kept.
+    pub hot: HotOptions,
     /// Charts that the configuration asks for.
     pub charts: Vec<Chart>,
+}
+
+/// Where live values are kept, and how long.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HotOptions {
+    /// URL of a Redis, `redis://` or `rediss://`; none to keep them in this process.
+    pub url: Option<String>,
+    /// Whether the Redis is a cluster.
+    pub is_cluster: bool,
+    /// How long a window is kept after its last change.
+    pub keep: Duration,
+}
+
+impl Default for HotOptions {
+    fn default() -> Self {
+        HotOptions {
+            url: None,
+            is_cluster: false,
+            keep: Duration::from_secs(7_200),
+        }
+    }
+}
+
+impl fmt::Debug for HotOptions {
+    /// Without the URL, which may have a password in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HotOptions")
+            .field("is_redis", &self.url.is_some())
+            .field("is_cluster", &self.is_cluster)
+            .field("keep", &self.keep)
+            .finish()
+    }
 }
 
 /// A warehouse, as far as readers need to know it.

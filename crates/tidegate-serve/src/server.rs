@@ -4,13 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::Uri;
-use axum::routing::get;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::Response;
+use axum::routing::{any, get, post};
 use tokio::net::TcpListener;
 
 use crate::app::{App, Job};
 use crate::error::ApiError;
-use crate::handlers::{health, job, status};
+use crate::handlers::{
+    aggregates, events, health, history, job, late, live, log, query, rejected, status,
+};
+use crate::index;
 use crate::options::ServeOptions;
 
 /// Why the server cannot listen.
@@ -62,9 +67,29 @@ impl Server {
 
     /// Answers until the future is dropped.
     pub async fn serve(self, job: Job) {
-        let app = Arc::new(App::new(&self.options, job));
-        if let Err(error) = axum::serve(self.listener, router(app)).await {
-            tracing::error!(%error, "the HTTP server stopped");
+        let (app, background) = match App::new(&self.options, job) {
+            Ok(made) => made,
+            Err(error) => return tracing::error!("HTTP is not served: {error}"),
+        };
+        let app = Arc::new(app);
+        let storage = app.job.storage.clone();
+        let changed = background.changed.subscribe();
+        let hub = Arc::clone(&app);
+        let writer = async move {
+            match background.writer {
+                Some(writer) => writer.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            served = axum::serve(self.listener, router(app)).into_future() => {
+                if let Err(error) = served {
+                    tracing::error!(%error, "the HTTP server stopped");
+                }
+            }
+            () = writer => {}
+            () = hub.hub.run(&hub, changed) => {}
+            () = index::follow(storage, background.index) => {}
         }
     }
 }
@@ -75,6 +100,28 @@ fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/v1/job", get(job::job))
         .route("/v1/status", get(status::status))
-        .fallback(async |uri: Uri| ApiError::NotFound(format!("there is no `{}` here", uri.path())))
+        .route("/v1/aggregates", get(aggregates::aggregates))
+        .route("/v1/events/{key}", get(events::events))
+        .route("/v1/rejected", get(rejected::rejected))
+        .route("/v1/late", get(late::late))
+        .route("/v1/history", get(history::history))
+        .route("/v1/live", any(live::live))
+        .route("/v1/log", get(log::log))
+        .route("/v1/query", post(query::query))
+        .fallback(file)
         .with_state(app)
+}
+
+/// A file of the dashboard.
+async fn file(
+    State(app): State<Arc<App>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let found = match method {
+        Method::GET | Method::HEAD => app.assets.get(uri.path(), &headers),
+        _ => None,
+    };
+    found.ok_or_else(|| ApiError::NotFound(format!("there is no `{}` here", uri.path())))
 }

@@ -12,14 +12,26 @@ pub(crate) fn show(micros: i64) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
+/// Reads a time with an offset, in microseconds since the Unix epoch.
+pub(crate) fn read(text: &str) -> Result<i64, String> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|at| at.timestamp_micros())
+        .map_err(|_| {
+            format!("`{text}` is not a time; write it as in 2026-11-25T18:00:00Z, with an offset or Z (a + in a URL is %2B)")
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_whole() {
+    fn times_come_back_as_they_were() {
         let micros = 1_795_629_600_123_456;
         assert_eq!(show(micros), "2026-11-25T18:00:00.123456Z");
+        assert_eq!(read(&show(micros)), Ok(micros));
+        assert_eq!(read("2026-11-25T19:00:00.123456+01:00"), Ok(micros));
+        assert!(read("2026-11-25 18:00:00").unwrap_err().contains("offset"));
         assert!(show(i64::MAX).ends_with('Z'));
     }
 }

@@ -10,7 +10,7 @@ use tidegate_engine::{
     BatchOptions, Engine, EngineOptions, Handle, LoadOptions, LookupSource, WarehouseKind,
     WarehouseOptions,
 };
-use tidegate_serve::{Job, ServeOptions, Server, WarehouseInfo};
+use tidegate_serve::{HotOptions, Job, ServeOptions, Server, WarehouseInfo};
 
 use super::{failures, load_config, query, runtime};
 use crate::cli::{ProgressArgs, RunArgs};
@@ -144,6 +144,7 @@ fn serve_options(config: &Config, listen: SocketAddr) -> ServeOptions {
             rejected_table: warehouse.rejected_table.clone(),
             upsert_key: config.upsert_key.clone(),
         }),
+        hot: HotOptions::default(),
         charts: Vec::new(),
     }
 }
@@ -152,9 +153,12 @@ fn serve_options(config: &Config, listen: SocketAddr) -> ServeOptions {
 fn served(handle: &Handle, now: Option<i64>) -> Job {
     Job {
         status: Arc::new(handle.watch()),
+        latency: Arc::new(handle.watch_latency()),
         plan: Arc::clone(handle.plan()),
         storage: handle.storage().clone(),
         warehouse: handle.warehouse(),
+        tables: handle.tables().to_vec(),
+        live: handle.live(),
         clock: now.map_or(Clock::System, Clock::manual),
     }
 }
