@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::dedup::Dedup;
 use crate::plan::Plan;
 use crate::prepare::{Prepared, Restored};
+use crate::window::live::LiveWindows;
 use crate::window::{ClosedWindows, WindowState, micros};
 
 /// Rows whose slots are brought into the cache together: as many misses as a core has under way at once.
@@ -151,6 +152,19 @@ impl Lane {
             window.close(self.id, self.closed_at, watermark, closed);
         }
         self.closed_at = Some(watermark);
+    }
+
+    /// Puts the live values that have changed since the last call; `out` has an element for each window of
+    /// the plan. Called before [`Lane::close_windows`], so that the last value is the final one.
+    pub fn changed_windows(&mut self, out: &mut [LiveWindows]) {
+        for (window, live) in self.windows.iter_mut().zip(out) {
+            window.changed(self.id, self.closed_at, live);
+        }
+    }
+
+    /// Has all live values handed out again, changed or not.
+    pub fn show_windows_again(&mut self) {
+        self.windows.iter_mut().for_each(WindowState::show_again);
     }
 
     /// Fingerprints and window groups in memory.

@@ -11,6 +11,8 @@ mod encode;
 mod engine;
 mod error;
 mod gather;
+mod latency;
+mod live;
 mod load;
 mod load_alone;
 mod lookups;
@@ -26,6 +28,8 @@ mod work;
 
 pub use engine::{Engine, Handle};
 pub use error::EngineError;
+pub use latency::{Histogram, Latency};
+pub use live::{Changes, Live, ViewChanges, Whole};
 pub use load_alone::LoadAlone;
 pub use options::{
     BatchOptions, EngineOptions, LoadOptions, LookupSource, WarehouseKind, WarehouseOptions,
