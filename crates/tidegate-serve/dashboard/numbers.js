@@ -29,7 +29,7 @@ export function inUnit(value, unit, short = true) {
   const key = `${unit} ${short}`;
   if (!currencyFormats.has(key)) {
     const digits = short ? { notation: "compact", maximumSignificantDigits: 3 } : {};
-    currencyFormats.set(key, new Intl.NumberFormat(undefined, { style: "currency", currency: unit, ...digits }));
+    currencyFormats.set(key, new Intl.NumberFormat(undefined, { style: "currency", currency: unit, currencyDisplay: "narrowSymbol", ...digits }));
   }
   return currencyFormats.get(key).format(value);
 }
@@ -62,7 +62,7 @@ export function duration(seconds) {
   if (size === 0) return "0 s";
   if (size < 0.0995) return `${(seconds * 1000).toLocaleString(undefined, { maximumSignificantDigits: 2 })} ms`;
   if (size < 0.9995) return `${Math.round(seconds * 1000)} ms`;
-  if (size < 99.95) return `${seconds.toLocaleString(undefined, { maximumFractionDigits: size < 9.95 ? 1 : 0 })} s`;
+  if (size < 59.95) return `${seconds.toLocaleString(undefined, { maximumFractionDigits: size < 9.95 ? 1 : 0 })} s`;
   if (size < 3599.5) return pair(Math.round(seconds), 60, "min", "s");
   if (size < 86370) return pair(Math.round(seconds / 60), 60, "h", "min");
   return pair(Math.round(seconds / 3600), 24, "d", "h");

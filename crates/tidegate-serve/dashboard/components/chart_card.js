@@ -6,7 +6,7 @@ import * as time from "../time.js";
 import { filling, isAdditive, ranking, seriesOf, total } from "../windows.js";
 import { card } from "./card.js";
 import { freshness } from "./freshness.js";
-import { emptyState, note } from "./notice.js";
+import { emptyState } from "./notice.js";
 import { plot } from "./plot.js";
 import { ranked } from "./ranked.js";
 
@@ -17,12 +17,13 @@ const EMPTY = { title: "No window in this range", detail: "Windows appear when e
 export function chartCard(chart) {
   const { view, value, by } = chart;
   const format = (amount) => numbers.inUnit(amount, chart.unit);
-  const sum = h("span.card-figure");
+  const sum = h("p.card-figure");
+  const now = h("p.card-sub");
   const fresh = freshness();
   const loading = h("p.quiet.plot-loading", {}, "Asking for the windows …");
   const failed = h("div", { hidden: true });
   const body = chart.kind === "top" ? topList(chart, format) : overTime(chart, format);
-  const element = card({ title: chart.title, sub: subtitle(view, by, chart.kind), aside: sum }, loading, failed, body.element, fresh.element);
+  const element = card({ title: chart.title, sub: subtitle(view, by, chart.kind), aside: [sum, now] }, loading, failed, body.element, fresh.element);
   body.element.hidden = true;
 
   return {
@@ -38,6 +39,8 @@ export function chartCard(chart) {
       body.update(all, query);
       const whole = isAdditive(view, value) ? total(all, query) : null;
       setText(sum, whole === null ? "" : `${format(whole)} in all`);
+      const fills = filling(all, query);
+      setText(now, fills === null || fills.value === null ? "" : `${format(fills.value)} so far since ${time.minute(fills.start)}`);
       fresh.update(rows);
     },
     stop: () => body.stop?.(),
@@ -47,27 +50,15 @@ export function chartCard(chart) {
 function subtitle(view, by, kind) {
   const size = numbers.duration(view.size_seconds);
   const slides = view.slide_seconds < view.size_seconds ? `, one every ${numbers.duration(view.slide_seconds)}` : "";
-  const windows = kind === "top" ? `over the shown range` : `windows of ${size}${slides}`;
+  const windows = kind === "top" ? "over the shown range" : `windows of ${size}${slides}`;
   return `${view.name} · ${windows}${by ? ` · by ${numbers.words(by).toLowerCase()}` : ""}`;
 }
 
 function overTime(chart, format) {
   const drawn = plot({ label: chart.title, kind: chart.kind, format, empty: EMPTY, sync: "business" });
-  const open = note("info", "");
-  open.hidden = true;
-  const element = h("div", {}, drawn.element, open);
   return {
-    element,
-    update(rows, query) {
-      const series = seriesOf(rows, query);
-      drawn.update({ ...series, from: query.from, to: query.to });
-      const now = filling(rows, query);
-      const parts = [];
-      if (now) parts.push(`${time.minute(now.start)} – ${time.minute(now.end)} so far: ${format(now.value)}.`);
-      if (series.openFrom !== null) parts.push(`Shaded windows are still open for events on their way.`);
-      open.hidden = parts.length === 0;
-      setText(open.lastChild, parts.join(" "));
-    },
+    element: drawn.element,
+    update: (rows, query) => drawn.update({ ...seriesOf(rows, query), from: query.from, to: query.to }),
     stop: drawn.stop,
   };
 }

@@ -24,8 +24,8 @@ export function freshness() {
       before = now;
       fill(element,
         h("ul.tiers", { "aria-label": "Served by" },
-          rows.pushedAt === null ? null : h("li.tier", { "data-tier": "live", title: "Pushed as it changes" }, h("b", {}, "live"), ` as of ${time.clock(rows.pushedAt)}`),
-          parts.map((part) => h("li.tier", { "data-tier": part.tier, title: TIERS[part.tier] }, h("b", {}, part.tier), ` ${part.text}`))),
+          rows.pushedAt === null ? null : h("li.tier", { "data-tier": "live", title: "Pushed as it changes" }, h("b", {}, "live"), `as of ${time.clock(rows.pushedAt)}`),
+          parts.map((part) => h("li.tier", { "data-tier": part.tier, title: TIERS[part.tier] }, h("b", {}, part.tier), part.text))),
         rows.fallbacks.map((fallback) => note("warn", `The ${fallback.tier} tier could not answer: ${fallback.reason}`)),
         rows.cut ? note("warn", "There are more rows than can be shown. Choose a shorter range.") : null,
         rows.error ? note("bad", rows.error) : null);

@@ -11,9 +11,10 @@ import { optionsOf, stack } from "./plot_options.js";
 
 const TABLE_ROWS = 500;
 
-/// `label` says what it shows; `format` writes a value; `kind` is line or stacked; `log` makes the axis logarithmic;
-/// `lines()` gives `[{value, label}]`, drawn across; charts of one `sync` share their cursor; `empty` is `{title,
-/// detail}` for when there is nothing. `update` takes `{times, series: [{name, values}], from, to, openFrom}`.
+/// `label` says what it shows; `format` writes a value; `kind` is line or stacked; `log` makes an axis of seconds
+/// logarithmic, `binary` is for bytes; `lines()` gives `[{value, label}]`, drawn across; charts of one `sync` share
+/// their cursor; `empty` is `{title, detail}` for when there is nothing; `height` is the least one, in pixels.
+/// `update` takes `{times, series: [{name, values}], from, to, openFrom}`.
 export function plot(options) {
   const { label, format, kind = "line", height = 220, empty } = options;
   const canvas = h("div.plot-canvas", { role: "img", style: { "--plot-height": `${height}px` } });
@@ -38,7 +39,7 @@ export function plot(options) {
     chart?.destroy();
     chart = null;
     if (canvas.clientWidth > 0 && data.times.length > 0) {
-      const built = optionsOf({ ...options, kind, height, all: data.series, shown: shown(), width: canvas.clientWidth, data: () => data, onCursor });
+      const built = optionsOf({ ...options, kind, all: data.series, shown: shown(), width: canvas.clientWidth, height: canvas.clientHeight, data: () => data, onCursor });
       chart = new uPlot(built, values(), canvas);
     }
     keys.update(data, hidden, null);
@@ -68,7 +69,7 @@ export function plot(options) {
 
   const resized = new ResizeObserver(() => {
     if (canvas.clientWidth === 0) return;
-    if (chart) chart.setSize({ width: canvas.clientWidth, height });
+    if (chart) chart.setSize({ width: canvas.clientWidth, height: canvas.clientHeight });
     else build();
   });
   resized.observe(canvas);

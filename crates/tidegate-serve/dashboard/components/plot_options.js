@@ -5,8 +5,13 @@ import { color } from "../theme.js";
 import * as time from "../time.js";
 
 const COLORS = 8;
+// What stands over windows that are not final.
+const OPEN = "still open";
 const FONT = "12px system-ui, sans-serif";
-const Y_AXIS_WIDTH = 58;
+const DIGIT_WIDTH = 7;
+// Where a logarithmic axis of seconds is labelled, and steps of an axis of bytes.
+const SECONDS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36_000];
+const POWERS_OF_TWO = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 /// The style sheet's colour of the series at a position.
 export function colorName(series, position) {
@@ -24,7 +29,7 @@ export function stack(series) {
 }
 
 /// What `new uPlot` takes. `data()` is what is drawn at the moment; `onCursor(index or null)` follows the cursor.
-export function optionsOf({ width, height, kind, log, lines = () => [], sync, format, all, shown, data, onCursor }) {
+export function optionsOf({ width, height, kind, log, lines = () => [], sync, binary, format, all, shown, data, onCursor }) {
   const stacked = kind === "stacked";
   const paints = shown.map((series) => colorName(series, all.indexOf(series)));
   return {
@@ -37,7 +42,7 @@ export function optionsOf({ width, height, kind, log, lines = () => [], sync, fo
       x: { time: true, range: () => [data().from, data().to] },
       y: log ? { distr: 3, range: (_, low, high) => logRange(low, high, lines()) } : { range: (_, low, high) => linearRange(low, high, lines()) },
     },
-    axes: [xAxis(), yAxis(format, log)],
+    axes: [xAxis(), yAxis(format, log, binary)],
     series: [{}, ...paints.map((name, index) => seriesOf(name, stacked, stacked && index === 0, shown.length === 1))],
     bands: stacked ? paints.slice(1).map((name, index) => ({ series: [index + 2, index + 1], fill: () => color(name, 0.28) })) : [],
     hooks: {
@@ -71,13 +76,16 @@ function xAxis() {
   };
 }
 
-function yAxis(format, log) {
+function yAxis(format, log, binary) {
   return {
     stroke: () => color("--ink-3"),
     font: FONT,
-    size: Y_AXIS_WIDTH,
+    // As wide as the widest label.
+    size: (_, labels) => 14 + DIGIT_WIDTH * Math.max(2, ...(labels ?? []).map((label) => label.length)),
     gap: 6,
-    space: log ? 28 : 36,
+    space: log ? 20 : 36,
+    ...(binary ? { incrs: POWERS_OF_TWO } : {}),
+    ...(log ? { splits: (_, __, low, high) => SECONDS.filter((value) => value >= low && value <= high), filter: (_, splits) => splits } : {}),
     grid: { width: 1, stroke: () => color("--line") },
     ticks: { show: false },
     values: (_, splits) => splits.map((value) => (value === null ? "" : format(value))),
@@ -104,6 +112,12 @@ function shade(chart, from) {
   ctx.save();
   ctx.fillStyle = color("--ink", 0.045);
   ctx.fillRect(left, bbox.top, bbox.left + bbox.width - left, bbox.height);
+  const ratio = uPlot.pxRatio;
+  ctx.fillStyle = color("--ink-3");
+  ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+  ctx.textBaseline = "top";
+  ctx.textAlign = "left";
+  if (ctx.measureText(OPEN).width + 8 * ratio < bbox.left + bbox.width - left) ctx.fillText(OPEN, left + 4 * ratio, bbox.top + 3 * ratio);
   ctx.restore();
 }
 

@@ -7,7 +7,8 @@ import { fill, h, setAttribute, setText } from "../dom.js";
 export function table({ caption, captionShown = false, columns, empty = "Nothing yet." }) {
   const head = h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.number ? "number" : null }, column.title)));
   const body = h("tbody");
-  const element = h("div.table-wrap", { tabindex: "0", role: "region", "aria-label": caption },
+  // What scrolls has to be reachable by the keyboard.
+  const element = h("div.table-wrap", { tabindex: "0", role: "group", "aria-label": caption },
     h("table", {}, h("caption", { class: captionShown ? null : "unseen" }, caption), h("thead", {}, head), body));
   const nothing = h("tr", {}, h("td.quiet", { colspan: columns.length }, empty));
 

@@ -6,7 +6,7 @@ import { emptyState, note } from "../components/notice.js";
 import { rangePicker } from "../components/range.js";
 import { tiles } from "../components/tiles.js";
 import { chartsOf } from "../charts.js";
-import { fill, h } from "../dom.js";
+import { fill, h, setText } from "../dom.js";
 import * as numbers from "../numbers.js";
 import { listen, read } from "../store.js";
 import * as time from "../time.js";
@@ -45,9 +45,9 @@ function draw(content) {
     return { stop() {} };
   }
   const numbersOf = charts.filter((chart) => chart.kind === "number");
-  const figures = numbersOf.length > 0 ? tiles("Figures", numbersOf.map((chart) => ({ label: chart.title, hint: chart.view.name }))) : null;
+  const figures = numbersOf.length > 0 ? tiles("Figures", numbersOf.map((chart) => ({ label: chart.title, hint: chart.view.name, course: true }))) : null;
   const cards = charts.filter((chart) => chart.kind !== "number").map((chart) => ({ chart, card: chartCard(chart) }));
-  const anchored = h("div");
+  const anchored = note("info", "");
   fill(content, anchored, figures?.element, h("div.grid", {}, cards.map(({ card }) => card.element)));
 
   let scheduled = false;
@@ -55,7 +55,8 @@ function draw(content) {
   const update = () => {
     scheduled = false;
     const range = shownRange();
-    fill(anchored, range.anchored ? note("info", `The newest event is of ${time.full(range.newest)}; the charts end there.`) : null);
+    anchored.hidden = !range.anchored;
+    setText(anchored.lastChild, `The newest event is of ${time.full(range.newest)}; the charts end there.`);
     figures?.update(numbersOf.map((chart) => figure(chart, sources.get(chart.view.name), range)));
     for (const { chart, card } of cards) card.update(sources.get(chart.view.name), range);
   };
@@ -91,5 +92,5 @@ function figure(chart, rows, range) {
   const notes = [];
   if (times.length > 0) notes.push(`in ${size} from ${time.minute(times.at(-1))}`);
   if (now && now.value !== null) notes.push(`${format(now.value)} so far since ${time.minute(now.start)}`);
-  return { value: format(last), note: notes.join(" · ") };
+  return { value: format(last), note: notes.join(" · "), points: { times, values: series[0]?.values ?? [], from: range.from, to: range.to } };
 }

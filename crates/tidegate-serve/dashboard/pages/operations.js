@@ -29,7 +29,7 @@ function plots(job) {
     { title: "Batch duration", sub: "Encoding and committing; beyond the trigger, batches grow", format: numbers.duration, lines: () => trigger, series: { "batch": "batch_seconds" } },
     { title: "End-to-end latency, p99", sub: "From the event’s own time, on a logarithmic axis", format: numbers.duration, log: true, lines: () => contract, series: { "read": "latency_read_p99", "committed": "latency_commit_p99", "queryable": "latency_queryable_p99" } },
     { title: "Loads", sub: "Seconds for one load into the warehouse", format: numbers.duration, series: { "load": "load_seconds" } },
-    { title: "Memory", sub: "Of the process, and of the fingerprints in it", format: numbers.bytes, series: { "process": "memory_bytes", "state": "state_bytes" } },
+    { title: "Memory", sub: "Of the process, and of the fingerprints in it", format: numbers.bytes, binary: true, series: { "process": "memory_bytes", "state": "state_bytes" } },
   ];
 }
 

@@ -32,12 +32,12 @@ function mount(root) {
   const reasons = ranked({
     label: "Rejects by reason",
     format: numbers.plain,
-    shareText: (entry) => `${numbers.percent(entry.share)} of the rejected`,
+    shareText: (entry) => numbers.percent(entry.share),
     onOpen: (entry) => drawer.open(entry.name),
     empty: { title: "Nothing has been rejected", detail: "Every record fits the schema and passes every rule." },
   });
   const any = h("button.button", { type: "button", "aria-haspopup": "dialog", onclick: () => drawer.open(null) }, "Newest of all");
-  const counts = tiles("Since the start", [{ label: "Late" }, { label: "Duplicates" }, { label: "Updates" }, { label: "Expired at the source" }]);
+  const counts = tiles("Since the start", [{ label: "Late" }, { label: "Duplicates" }, { label: "Updates" }, { label: "Expired", hint: "Records that expired at the source before they could be read" }]);
   const course = plot({ label: "Shares of the records", format: numbers.percent, empty: EMPTY, height: 200 });
   const late = lateEvents();
 
@@ -46,7 +46,7 @@ function mount(root) {
       card({ title: "Rates and thresholds", sub: "Over the last 5 minutes, with the course over the shown range" }, withThreshold.element),
       card({ title: "Where every record went", sub: "Over the whole life of the job" }, where.element),
       h("div.grid", {},
-        card({ title: "Rejects by reason", sub: "A record can have several reasons. Open one to see its records.", aside: any }, reasons.element),
+        card({ title: "Rejects by reason", sub: "Records, and their share of all rejected; one can have several reasons. Open a reason to see them.", aside: any }, reasons.element),
         card({ title: "Late, duplicates, updates", sub: "Shares of the records, over 5 minutes each" }, counts.element, course.element)),
       card({ title: "Late events", sub: "Behind the watermark when they were read: kept, and loaded, but not in the windows" }, late.element)),
     drawer.element));
@@ -70,7 +70,7 @@ function mount(root) {
       { value: numbers.compact(status.late), note: `${numbers.percent(status.quality?.late_rate)} now` },
       { value: numbers.compact(status.duplicates), note: `${numbers.percent(status.quality?.duplicate_rate)} now` },
       { value: numbers.compact(status.updates), note: `${numbers.percent(status.quality?.update_rate)} now` },
-      { value: numbers.compact(status.gone), note: status.gone > 0 ? "lost at the source" : "none", level: status.gone > 0 ? "warn" : null },
+      { value: numbers.compact(status.gone), note: status.gone > 0 ? "before they were read" : "none", level: status.gone > 0 ? "warn" : null },
     ]);
   };
   const off = listen(["status"], update);
