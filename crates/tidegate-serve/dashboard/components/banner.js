@@ -10,7 +10,7 @@ export function banner(root) {
   const sentence = h("span", { role: "status" });
   const countdown = h("span.banner-count");
   const button = h("button.button", { type: "button", onclick: retryNow }, "Try now");
-  const bar = h("div.banner", { hidden: true, id: "offline" }, icon("warn"), sentence, countdown, button);
+  const bar = h("section.banner", { hidden: true, id: "offline", "aria-label": "Connection" }, icon("warn"), sentence, countdown, button);
   fill(root, bar);
   let timer = null;
 

@@ -32,7 +32,7 @@ export function legend(format, onToggle) {
       series.forEach(({ values }, position) => {
         const entry = entries[position];
         setText(entry.value, format(index === null ? values.findLast(isNumber) : values[index]));
-        if (!entry.alone) setAttribute(entry.inner, "aria-pressed", !hidden.has(entry.name));
+        if (!entry.alone) setAttribute(entry.inner, "aria-pressed", String(!hidden.has(entry.name)));
       });
     },
   };

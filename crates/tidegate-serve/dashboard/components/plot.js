@@ -46,7 +46,7 @@ export function plot(options) {
   };
   const onCursor = (index) => keys.update(data, hidden, index);
   const showTable = (on) => {
-    setAttribute(toggle, "aria-pressed", on);
+    setAttribute(toggle, "aria-pressed", String(on));
     fill(toggle, icon(on ? "chart" : "table", 14), h("span", {}, on ? "Chart" : "Table"));
     tableRoot.hidden = !on;
     canvas.parentNode.hidden = on;

@@ -4,6 +4,7 @@
 //   offline         refuses and cuts every connection         silent   keeps sockets open and sends nothing
 //   token           the token that it asks for                bye      sends this reason and closes, once
 //   failing         answers 500 to paths that start with it   empty    a job that has seen no record
+//   old             how many seconds ago the newest event was
 //   noViews, charts: false, behind, slow, clean, gone, phase, commit_error, load_error, fallbacks, limit: see mock_data.mjs
 //
 // `node mock.mjs [PORT]` serves it for development, with the dashboard's files as they are on disk.

@@ -44,7 +44,8 @@ export function job(mode) {
   };
 }
 
-export function rows(name, from, to, now, mode) {
+export function rows(name, from, to, clock, mode) {
+  const now = clock - (mode.old ?? 0);
   const found = VIEWS.find((one) => one.name === name);
   if (!found || mode.empty) return [];
   const group = found.groups[0].name;
@@ -77,7 +78,7 @@ export function status(at, mode) {
     rejected_by: mode.empty ? {} : Object.fromEntries(Object.entries(REASONS).map(([name, share]) => [name, Math.round(rejected * share)])),
     updates: Math.round(read * 0.02), commits: seq, last_seq: seq, complete: false, loaded_seq: mode.load_error ? Math.max(0, seq - 214) : Math.max(0, seq - 1),
     loads: Math.floor(seq / 2), rows_loaded: read, load_error: mode.load_error ?? null, commit_error: mode.commit_error ?? null, read_live: read, lag,
-    watermarks: mode.empty ? {} : Object.fromEntries([0, 1, 2, 3].map((id) => [id, Math.round((at - 600 - 0.3 * id) * 1e6)])),
+    watermarks: mode.empty ? {} : Object.fromEntries([0, 1, 2, 3].map((id) => [id, Math.round((at - (mode.old ?? 0) - 600 - 0.3 * id) * 1e6)])),
     last_batch: { records: Math.round(rate(at)), files: 8, bytes: 2_400_000, encode_seconds: 0.14 + 0.03 * noise("e", Math.floor(at)), commit_seconds: 0.05 },
     last_load: { rows: mode.empty ? 0 : Math.round(2 * rate(at)), seconds: 0.62 + 0.2 * noise("l", Math.floor(at / 2)) },
     uptime_seconds: at - STARTED, state_keys: mode.empty ? 0 : 12_100_000, state_bytes: mode.empty ? 0 : 312_000_000, in_flight_bytes: 9_400_000,
