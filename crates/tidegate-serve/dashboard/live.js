@@ -16,6 +16,7 @@ let retryTimer = null;
 let silenceTimer = null;
 // Counts attempts, so that what an earlier one still answers is not listened to.
 let attempt = 0;
+let subscribing = false;
 
 /// Connects, and stays connected.
 export function start() {
@@ -31,12 +32,12 @@ export function watchView(name, handler) {
   const handlers = topics.get(name) ?? new Set();
   handlers.add(handler);
   topics.set(name, handlers);
-  if (handlers.size === 1) subscribe();
+  if (handlers.size === 1) subscribeSoon();
   return () => {
     handlers.delete(handler);
     if (handlers.size > 0) return;
     topics.delete(name);
-    subscribe();
+    subscribeSoon();
   };
 }
 
@@ -117,6 +118,16 @@ function takeStatus(status) {
   time.setServerNow(at);
   write("status", status);
   write("asOf", at ?? time.now());
+}
+
+// A page takes and leaves several views at once; the server hears of it once.
+function subscribeSoon() {
+  if (subscribing) return;
+  subscribing = true;
+  queueMicrotask(() => {
+    subscribing = false;
+    subscribe();
+  });
 }
 
 function subscribe() {

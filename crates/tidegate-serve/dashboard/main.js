@@ -59,7 +59,7 @@ function showConnection() {
   else if (state !== "connecting") main.dataset.stale = "";
   setAttribute(main, "aria-busy", read("job") === null ? "true" : null);
   if (state === "token") dialog.open(token() ? reason : null);
-  else dialog.close();
+  else if (state !== "connecting") dialog.close();
   const boot = document.getElementById("boot");
   if (boot && state === "waiting") setText(boot, reason);
 }

@@ -82,6 +82,7 @@ export function plot(options) {
       const hasData = data.series.some((series) => series.values.some(isNumber));
       nothing.hidden = hasData;
       toggle.hidden = !hasData;
+      keys.element.hidden = !hasData;
       setAttribute(canvas, "aria-label", describe(label, data, format));
       const newShape = JSON.stringify(data.series.map((series) => series.name));
       if (newShape !== shape || !chart) {

@@ -34,7 +34,7 @@ function mount(root) {
     format: numbers.plain,
     shareText: (entry) => numbers.percent(entry.share),
     onOpen: (entry) => drawer.open(entry.name),
-    empty: { title: "Nothing has been rejected", detail: "Every record fits the schema and passes every rule." },
+    empty: { title: "Nothing has been rejected", detail: "Records that do not fit the schema, or break a rule, are listed here by reason." },
   });
   const any = h("button.button", { type: "button", "aria-haspopup": "dialog", onclick: () => drawer.open(null) }, "Newest of all");
   const counts = tiles("Since the start", [{ label: "Late" }, { label: "Duplicates" }, { label: "Updates" }, { label: "Expired", hint: "Records that expired at the source before they could be read" }]);
@@ -67,9 +67,9 @@ function mount(root) {
     reasons.update(reasonsOf(status));
     any.hidden = status.rejected === 0;
     counts.update([
-      { value: numbers.compact(status.late), note: `${numbers.percent(status.quality?.late_rate)} now` },
-      { value: numbers.compact(status.duplicates), note: `${numbers.percent(status.quality?.duplicate_rate)} now` },
-      { value: numbers.compact(status.updates), note: `${numbers.percent(status.quality?.update_rate)} now` },
+      { value: numbers.compact(status.late), note: current(status.quality?.late_rate) },
+      { value: numbers.compact(status.duplicates), note: current(status.quality?.duplicate_rate) },
+      { value: numbers.compact(status.updates), note: current(status.quality?.update_rate) },
       { value: numbers.compact(status.gone), note: status.gone > 0 ? "before they were read" : "none", level: status.gone > 0 ? "warn" : null },
     ]);
   };
@@ -81,6 +81,10 @@ function mount(root) {
     history.stop();
     course.stop();
   };
+}
+
+function current(rate) {
+  return numbers.isNumber(rate) ? `${numbers.percent(rate)} now` : "";
 }
 
 function reasonsOf({ rejected_by: by, rejected }) {
