@@ -35,7 +35,8 @@ export function optionsOf({ width, height, kind, log, lines = () => [], sync, bi
   return {
     width,
     height,
-    padding: [8, 4, 0, 0],
+    // Half of a label of the time axis fits on the right.
+    padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false, setScale: false }, points: { size: 7 }, ...(sync ? { sync: { key: sync } } : {}) },
     scales: {
