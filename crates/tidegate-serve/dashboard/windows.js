@@ -21,7 +21,8 @@ export function groupName(value) {
 }
 
 /// One series for each value of the column `by` (or one in all), over the windows that start in [from, to) and have
-/// ended by `newest`, the time of the newest event. `openFrom` is the start of the first window that can still change.
+/// ended by `newest`, the time of the newest event. `openFrom` is the start of the first window that can still change,
+/// `left` how many groups have no series, because their values cannot be added up to one of others.
 export function seriesOf(rows, { view, value, by, from, to, newest }) {
   const merge = mergeOf(view, value);
   const names = new Map();
@@ -41,7 +42,8 @@ export function seriesOf(rows, { view, value, by, from, to, newest }) {
     name: name || value,
     values: starts.map((start) => (times.has(start) ? (names.get(name).get(start) ?? missing) : null)),
   }));
-  return { times: starts, series: merge === ADD ? withOthers(series) : series.slice(0, SHOWN_SERIES), openFrom };
+  const shown = merge === ADD ? withOthers(series) : series.slice(0, SHOWN_SERIES);
+  return { times: starts, series: shown, openFrom, left: merge === ADD ? 0 : series.length - shown.length };
 }
 
 /// Values of each group of `by` over the whole range, greatest first, with their share of the sum when there is one.

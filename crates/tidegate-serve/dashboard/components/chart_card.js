@@ -6,7 +6,7 @@ import * as time from "../time.js";
 import { filling, isAdditive, ranking, seriesOf, total } from "../windows.js";
 import { card } from "./card.js";
 import { freshness } from "./freshness.js";
-import { emptyState } from "./notice.js";
+import { emptyState, note } from "./notice.js";
 import { plot } from "./plot.js";
 import { ranked } from "./ranked.js";
 
@@ -56,9 +56,15 @@ function subtitle(view, by, kind) {
 
 function overTime(chart, format) {
   const drawn = plot({ label: chart.title, kind: chart.kind, format, empty: EMPTY, sync: "business" });
+  const more = note("info", "");
   return {
-    element: drawn.element,
-    update: (rows, query) => drawn.update({ ...seriesOf(rows, query), from: query.from, to: query.to }),
+    element: h("div", {}, drawn.element, more),
+    update(rows, query) {
+      const series = seriesOf(rows, query);
+      drawn.update({ ...series, from: query.from, to: query.to });
+      more.hidden = series.left === 0;
+      setText(more.lastChild, `${numbers.plain(series.left)} more groups are not shown.`);
+    },
     stop: drawn.stop,
   };
 }

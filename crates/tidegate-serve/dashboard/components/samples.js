@@ -57,11 +57,12 @@ export function samples() {
   };
 }
 
-function sample({ reasons, payload, payload_encoding: encoding, partition, offset, timestamp, rejected_at: at }) {
+function sample({ reasons, detail, payload, payload_encoding: encoding, partition, offset, timestamp, rejected_at: at }) {
   const source = `partition ${partition}, offset ${numbers.plain(offset)}`;
   const times = [`rejected ${time.clock(time.parse(at))}`, timestamp ? `record of ${time.clock(time.parse(timestamp))}` : null];
   return h("li.sample", {},
     h("p.sample-head", {}, reasons.map((one) => h("span.chip", {}, one))),
+    detail ? h("p.sample-detail", {}, detail) : null,
     h("p.quiet", {}, [source, ...times].filter(Boolean).join(" · ")),
     h("pre", { tabindex: "0", "aria-label": `Payload of ${source}` }, encoding === "base64" ? `base64: ${payload}` : pretty(payload)));
 }

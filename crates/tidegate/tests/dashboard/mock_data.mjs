@@ -22,7 +22,7 @@ const CHARTS = [
   { title: "Top merchants", view: "merchants_5m", value: "total_amount", by: "merchant", kind: "top", unit: "USD" },
   { title: "Currencies", view: "currencies_5m", value: "total_amount", by: "currency", kind: "stacked", unit: "USD" },
 ];
-const REASONS = { "schema.malformed_json": 0.31, "rule.amount_in_range": 0.34, "rule.currency_known": 0.2, "rule.status_known": 0.15 };
+const REASONS = { "decode.syntax": 0.31, "rule.amount_in_range": 0.34, "rule.currency_known": 0.2, "rule.status_known": 0.15 };
 const STARTED = Date.now() / 1000 - 26 * 3600;
 
 export const iso = (seconds) => new Date(seconds * 1000).toISOString().replace("Z", "000Z");
@@ -125,7 +125,7 @@ export function rejected(reason, before, limit, now, mode) {
     ["3q2+7wBm/w==", "base64"],
   ];
   const all = Array.from({ length: limit }, (_, index) => ({
-    reasons: [reason ?? Object.keys(REASONS)[index % 4]], payload: payloads[index % 3][0], payload_encoding: payloads[index % 3][1],
+    reasons: [reason ?? Object.keys(REASONS)[index % 4]], detail: index % 3 === 0 ? "rule `amount_in_range` is not true" : undefined, payload: payloads[index % 3][0], payload_encoding: payloads[index % 3][1],
     partition: index % 4, offset: 81_000_000 - index * 37, timestamp: iso(end - index - 1.4), rejected_at: iso(end - index - 1),
   }));
   return { rejected: all, served_by: [] };

@@ -65,6 +65,12 @@ test("many groups become the greatest and the others, with nothing lost", async 
   assert.equal(series.reduce((sum, one) => sum + one.values[0], 0), 210);
 });
 
+test("of many averages some are shown, and how many are not", async () => {
+  const rows = Array.from({ length: 9 }, (_, index) => row(0, 60, `g${index}`, 1, index + 1));
+  const { series, left } = await call("windows.js", "seriesOf", rows, query(view(60, 60, "avg")));
+  assert.deepEqual([series.length, left], [7, 2]);
+});
+
 test("a ranking of maxima takes the greatest, one of averages the newest window", async () => {
   const rows = [row(0, 60, "p", 1, 9), row(60, 60, "p", 1, 4), row(60, 60, "q", 1, 5)];
   assert.deepEqual((await call("windows.js", "ranking", rows, query(view(60, 60, "max")))).map((one) => one.value), [9, 5]);
