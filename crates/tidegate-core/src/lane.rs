@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::dedup::Dedup;
 use crate::plan::Plan;
 use crate::prepare::{Prepared, Restored};
+use crate::window::live::LiveWindows;
 use crate::window::{ClosedWindows, WindowState, micros};
 
 /// Watermark, fingerprints and open windows of one lane.
@@ -142,6 +143,14 @@ impl Lane {
             window.close(self.id, self.closed_at, watermark, closed);
         }
         self.closed_at = Some(watermark);
+    }
+
+    /// Puts the live values that have changed since the last call; `out` has an element for each window of
+    /// the plan. Called before [`Lane::close_windows`], so that the last value is the final one.
+    pub fn changed_windows(&mut self, out: &mut [LiveWindows]) {
+        for (window, live) in self.windows.iter_mut().zip(out) {
+            window.changed(self.id, self.closed_at, live);
+        }
     }
 
     /// Fingerprints and window groups in memory.

@@ -1,7 +1,10 @@
 //! Windowed aggregates: pane sums for each lane, merged into windows when the watermark passes.
 //!
 //! Time is cut into panes as long as the slide; an event is added to one pane, however many windows
-//! it is in. A window is closed once, when its lane's watermark reaches its end.
+//! it is in. A window is closed once, when its lane's watermark reaches its end. What open windows hold so
+//! far is handed out by [`live`].
+
+pub mod live;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -445,6 +448,13 @@ impl Cell {
             inputs: plan.inputs.iter().map(Accumulator::new).collect(),
         }
     }
+
+    fn merge(&mut self, other: &Cell) {
+        self.rows += other.rows;
+        for (a, b) in self.inputs.iter_mut().zip(&other.inputs) {
+            a.merge(b);
+        }
+    }
 }
 
 type GroupKey = Box<[u8]>;
@@ -453,6 +463,10 @@ type GroupKey = Box<[u8]>;
 struct Pane {
     by_group: HashMap<GroupKey, u32>,
     cells: Vec<Cell>,
+    /// Rows were added since live values were last taken.
+    is_changed: bool,
+    /// For each cell, how many rows it had when its live value was last taken; empty while nobody takes any.
+    shown: Vec<i64>,
 }
 
 impl Pane {
@@ -501,6 +515,7 @@ impl WindowState {
             let start = times[first].div_euclid(plan.slide) * plan.slide;
             let end = start + plan.slide;
             let pane = self.panes.entry(start).or_default();
+            pane.is_changed = true;
             visit += 1;
             while let Some(row) = rows.next_if(|row| (start..end).contains(&times[*row])) {
                 let code = input.codes[row] as usize;
@@ -561,12 +576,7 @@ impl WindowState {
                     let cell = &pane.cells[*slot as usize];
                     merged
                         .entry(group)
-                        .and_modify(|sum| {
-                            sum.rows += cell.rows;
-                            for (a, b) in sum.inputs.iter_mut().zip(&cell.inputs) {
-                                a.merge(b);
-                            }
-                        })
+                        .and_modify(|sum| sum.merge(cell))
                         .or_insert_with(|| cell.clone());
                 }
             }

@@ -17,6 +17,7 @@ use tidegate_core::plan::Plan;
 use tidegate_core::prepare::{Prepared, Preparer};
 use tidegate_core::spec::JobSpec;
 use tidegate_core::window::ClosedWindows;
+use tidegate_core::window::live::LiveWindows;
 
 use common::{NOW, Rng, chunk_at, named, names, plain_job, plan, preparer, window};
 
@@ -215,6 +216,10 @@ struct Run {
     fates: Vec<Fate>,
     kept: Vec<RecordBatch>,
     closed: Vec<Vec<RecordBatch>>,
+    /// The last live value of each window and group.
+    live: Vec<BTreeMap<WindowKey, Totals>>,
+    /// Values that are handed out at a time.
+    live_max: usize,
     /// How often windows are closed: after each chunk, or once in so many.
     close_every: usize,
     absorbed: usize,
@@ -229,6 +234,8 @@ impl Run {
             fates: Vec::new(),
             kept: Vec::new(),
             closed: vec![Vec::new(); plan.windows().len()],
+            live: vec![BTreeMap::new(); plan.windows().len()],
+            live_max: usize::MAX,
             close_every,
             absorbed: 0,
         }
@@ -249,7 +256,30 @@ impl Run {
         }
     }
 
+    /// Takes live values until there are no more, and closes windows.
     fn close(&mut self) {
+        loop {
+            let mut changed: Vec<LiveWindows> = self
+                .live
+                .iter()
+                .map(|_| LiveWindows::new(self.live_max))
+                .collect();
+            self.lane.changed_windows(&mut changed);
+            let mut left = 0;
+            for ((changed, window), live) in changed
+                .into_iter()
+                .zip(self.plan.windows())
+                .zip(&mut self.live)
+            {
+                let (batch, left_out) = changed.into_parts(window).expect("a batch");
+                assert!(batch.num_rows() <= self.live_max);
+                live.extend(emitted(window.size, &[batch]));
+                left += left_out.iter().map(|l| l.groups).sum::<u64>();
+            }
+            if left == 0 {
+                break;
+            }
+        }
         let mut out: Vec<ClosedWindows> = self
             .closed
             .iter()
@@ -529,12 +559,14 @@ proptest! {
         longest in 1_usize..600,
         close_every in 1_usize..6,
         restart_one_in in 1_usize..20,
+        live_max in 10_usize..1000,
     ) {
         let mut rng = Rng(seed);
         let events = stream(&mut rng, len);
         let (expected, watermark) = model(&events);
         let plan = plan(&job());
         let mut run = Run::new(&plan, close_every);
+        run.live_max = live_max;
         for range in chunks(&mut rng, &events, longest) {
             run.absorb(range.start, &events[range]);
             if rng.one_in(restart_one_in) {
@@ -557,6 +589,10 @@ proptest! {
                     wanted.retain(|key, _| watermark.is_some_and(|w| key.0 + window.size <= w));
                 }
                 prop_assert_eq!(emitted(window.size, batches), wanted, "{} {}", window.name, ended);
+            }
+            // Those that are not closed yet are live already.
+            for ((window, spec), live) in plan.windows().zip(&specs).zip(&run.live) {
+                prop_assert_eq!(live, &windows_of(window.size, window.slide, &spec.group_by, &kept), "{} live", window.name);
             }
             if !ended {
                 run.end();

@@ -83,6 +83,8 @@ fn commit_batch(
             }
         }
     })?;
+    let now = shared.clock.now_micros();
+    shared.measured().committed(record.seq, batch.samples, now);
     shared.budget.give(batch.cost);
     let mut now = shared.update();
     now.last_batch = BatchStatus {

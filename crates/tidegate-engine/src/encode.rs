@@ -19,6 +19,7 @@ use tidegate_log::Draft;
 
 use crate::error::EngineError;
 use crate::gather::{Batch, Judged};
+use crate::latency::Samples;
 use crate::parquet_file::{self, Part};
 use crate::shared::Shared;
 
@@ -40,6 +41,7 @@ pub(crate) struct EncodedBatch {
     pub(crate) draft: Draft,
     pub(crate) files: Vec<Encoded>,
     pub(crate) cost: usize,
+    pub(crate) samples: Samples,
     pub(crate) encode_seconds: f64,
 }
 
@@ -166,6 +168,7 @@ fn encode_batch(
         draft,
         files: encode_files(files, threads)?,
         cost: batch.cost,
+        samples: batch.samples,
         encode_seconds: 0.0,
     })
 }

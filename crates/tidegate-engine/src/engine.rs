@@ -11,10 +11,12 @@ use tidegate_core::plan::Plan;
 use tidegate_core::prepare::Preparer;
 use tidegate_log::{CommitLog, JobState, OpenOptions, Storage, WriterId};
 use tidegate_sources::{ChunkLimits, Resume, ResumePartition, SourceOptions};
-use tidegate_warehouse::WarehouseReader;
+use tidegate_warehouse::{TableSpec, WarehouseReader};
 use tokio::runtime;
 
 use crate::error::EngineError;
+use crate::latency::Latency;
+use crate::live::Live;
 use crate::options::EngineOptions;
 use crate::shared::Shared;
 use crate::state::{EndsAt, State};
@@ -35,6 +37,10 @@ pub struct Handle {
     /// Threads with their names, in the order in which they end.
     threads: Vec<(&'static str, JoinHandle<()>)>,
     reader: Option<WarehouseReader>,
+    plan: Arc<Plan>,
+    storage: Storage,
+    live: Option<Live>,
+    tables: Vec<TableSpec>,
     started: Instant,
     read_before: u64,
 }
@@ -91,6 +97,8 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         "job recovered"
     );
 
+    let names = options.warehouse.as_ref().map(load::TableNames::of);
+    let table_specs = load::tables(&names.unwrap_or_default(), &plan);
     let place = load::Place {
         plan: &plan,
         log: log.state(),
@@ -124,6 +132,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
     } else {
         EndsAt::SourceEnd
     };
+    let live = options.live.then(|| Live::new(&plan, lanes.values()));
     let state = State::new(
         Arc::clone(&plan),
         Arc::clone(&shared),
@@ -131,12 +140,17 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         ends_at,
         log.state(),
         lanes,
+        live.clone(),
     );
     let read_before = log.state().totals.read;
     let mut handle = Handle {
         shared,
         threads: Vec::new(),
         reader,
+        plan: Arc::clone(&plan),
+        storage,
+        live,
+        tables: table_specs,
         started,
         read_before,
     };
@@ -250,6 +264,12 @@ impl Handle {
         move || shared.status()
     }
 
+    /// Something that shows how long events are under way, for another task.
+    pub fn watch_latency(&self) -> impl Fn() -> Latency + Send + Sync + Clone + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.measured().latency()
+    }
+
     /// Asks the job to end: what is in flight is committed and loaded.
     pub fn stop(&self) {
         shared_phase(&self.shared, Phase::Stopping);
@@ -270,6 +290,27 @@ impl Handle {
         self.reader.clone()
     }
 
+    /// What the job does to an event.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Live values of the windows, if they were asked for.
+    pub fn live(&self) -> Option<Live> {
+        self.live.clone()
+    }
+
+    /// The tables of the job, as a warehouse has them. Where there is no warehouse they have the names
+    /// `events` and `rejected`.
+    pub fn tables(&self) -> &[TableSpec] {
+        &self.tables
+    }
+
+    /// Where the job's files are.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// Waits until the job has ended.
     ///
     /// # Errors
@@ -280,7 +321,7 @@ impl Handle {
             threads,
             started,
             read_before,
-            reader: _,
+            ..
         } = self;
         let joined = tokio::task::spawn_blocking(move || {
             for (_, thread) in threads {

@@ -9,6 +9,8 @@ use tidegate_core::prepare::Prepared;
 use tidegate_core::window::ClosedWindows;
 use tidegate_log::{Counts, Span};
 
+use crate::latency::Samples;
+
 /// Rows of a chunk with what became of them.
 #[derive(Debug)]
 pub(crate) struct Judged {
@@ -30,6 +32,8 @@ pub(crate) struct Batch {
     pub(crate) rejected: Vec<RecordBatch>,
     pub(crate) oversized: Vec<RecordBatch>,
     pub(crate) closed: Vec<ClosedWindows>,
+    /// Event times that stand for the rows.
+    pub(crate) samples: Samples,
     /// The bounded source has ended with this batch.
     pub(crate) complete: bool,
     /// Bytes of payload.
@@ -49,6 +53,7 @@ impl Batch {
             rejected: Vec::new(),
             oversized: Vec::new(),
             closed: plan.windows().map(|_| ClosedWindows::default()).collect(),
+            samples: Samples::default(),
             complete: false,
             bytes: 0,
             cost: 0,

@@ -11,6 +11,8 @@ mod encode;
 mod engine;
 mod error;
 mod gather;
+mod latency;
+mod live;
 mod load;
 mod load_alone;
 mod lookups;
@@ -25,6 +27,8 @@ mod work;
 
 pub use engine::{Engine, Handle};
 pub use error::EngineError;
+pub use latency::{Histogram, Latency};
+pub use live::{Live, ViewChanges};
 pub use load_alone::LoadAlone;
 pub use options::{
     BatchOptions, EngineOptions, LoadOptions, LookupSource, WarehouseKind, WarehouseOptions,

@@ -51,7 +51,7 @@ pub(crate) fn open(
         WarehouseKind::DuckDb { path, bounds } => Box::new(DuckDbWarehouse::open(
             path,
             place.log.job.as_str(),
-            tables(options, place.plan),
+            tables(&TableNames::of(options), place.plan),
             bounds,
             place.clock.now_micros(),
         )?),
@@ -90,7 +90,7 @@ pub(crate) fn open_redshift(
     Ok(RedshiftWarehouse::open(
         redshift,
         place.log.job.as_str(),
-        tables(options, place.plan),
+        tables(&TableNames::of(options), place.plan),
         place.storage,
         place.runtime,
         place.clock.now_micros(),
@@ -198,6 +198,8 @@ impl JobLoader {
     }
 
     fn show(&self, shared: &Shared, report: &LoadReport) {
+        let now = shared.clock.now_micros();
+        shared.measured().loaded(report.last_seq, now);
         let mut status = shared.update();
         if status.load_error.take().is_some() {
             tracing::info!("loading works again");
@@ -213,24 +215,55 @@ impl JobLoader {
     }
 }
 
+/// How the tables of a job are called, and how rows get into that of events.
+#[derive(Debug)]
+pub(crate) struct TableNames<'a> {
+    table: &'a str,
+    rejected: &'a str,
+    upsert_key: &'a [String],
+    reach: Option<Duration>,
+}
+
+impl Default for TableNames<'_> {
+    fn default() -> Self {
+        TableNames {
+            table: "events",
+            rejected: "rejected",
+            upsert_key: &[],
+            reach: None,
+        }
+    }
+}
+
+impl<'a> TableNames<'a> {
+    pub(crate) fn of(options: &'a WarehouseOptions) -> Self {
+        TableNames {
+            table: &options.table,
+            rejected: &options.rejected_table,
+            upsert_key: &options.upsert_key,
+            reach: options.reach,
+        }
+    }
+}
+
 /// The tables of a job.
-fn tables(options: &WarehouseOptions, plan: &Plan) -> Vec<TableSpec> {
+pub(crate) fn tables(names: &TableNames<'_>, plan: &Plan) -> Vec<TableSpec> {
     let events = TableSpec {
-        name: options.table.clone(),
+        name: names.table.to_owned(),
         datasets: vec!["events".to_owned(), "late".to_owned()],
         columns: columns(plan.event_schema()),
         required: plan.required_columns(),
-        kind: if options.upsert_key.is_empty() {
+        kind: if names.upsert_key.is_empty() {
             TableKind::Append
         } else {
             TableKind::Upsert {
-                key: options.upsert_key.clone(),
+                key: names.upsert_key.to_vec(),
                 order: vec![
                     plan.event_time_column().to_owned(),
                     SYSTEM_COLUMNS[1].to_owned(),
                     SYSTEM_COLUMNS[2].to_owned(),
                 ],
-                reach: options.reach.map(|within| Reach {
+                reach: names.reach.map(|within| Reach {
                     column: plan.event_time_column().to_owned(),
                     within,
                 }),
@@ -238,7 +271,7 @@ fn tables(options: &WarehouseOptions, plan: &Plan) -> Vec<TableSpec> {
         },
     };
     let rejected = TableSpec {
-        name: options.rejected_table.clone(),
+        name: names.rejected.to_owned(),
         datasets: vec!["rejected".to_owned()],
         columns: columns(&rejected_schema()),
         required: required(&rejected_schema()),

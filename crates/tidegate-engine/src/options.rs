@@ -35,6 +35,8 @@ pub struct EngineOptions {
     pub lookups: Vec<LookupSource>,
     /// End when everything that the source held at the start is loaded.
     pub until_caught_up: bool,
+    /// Hand out live values of windows.
+    pub live: bool,
     /// Where "now" comes from.
     pub clock: Clock,
 }

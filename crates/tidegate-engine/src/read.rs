@@ -17,6 +17,8 @@ pub(crate) struct Task {
     pub(crate) chunk: Chunk,
     /// Bytes of the budget that it holds.
     pub(crate) cost: usize,
+    /// When it was read, in microseconds since the Unix epoch.
+    pub(crate) read_at: i64,
 }
 
 /// Bytes that a record costs beyond its payload: offsets, marks, and a row of columns.
@@ -70,6 +72,7 @@ fn poll(source: &mut dyn Source, shared: &Shared, tasks: &Sender<Task>, items: &
                         number,
                         chunk,
                         cost,
+                        read_at: shared.clock.now_micros(),
                     })
                     .is_err()
                 {

@@ -10,6 +10,7 @@ use tidegate_log::JobState;
 
 use crate::budget::Budget;
 use crate::error::EngineError;
+use crate::latency::Measured;
 use crate::status::Status;
 
 /// Shared by all threads of a job.
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     drained: AtomicBool,
     error: Mutex<Option<EngineError>>,
     status: Mutex<Status>,
+    measured: Mutex<Measured>,
     /// Offsets up to which partitions are committed, for the source to pass on.
     committed: Mutex<BTreeMap<i32, i64>>,
     started: Instant,
@@ -41,6 +43,7 @@ impl Shared {
             drained: AtomicBool::new(false),
             error: Mutex::new(None),
             status: Mutex::new(Status::default()),
+            measured: Mutex::default(),
             committed: Mutex::new(BTreeMap::new()),
             started: Instant::now(),
         }
@@ -101,6 +104,11 @@ impl Shared {
     /// The status, to change it.
     pub(crate) fn update(&self) -> MutexGuard<'_, Status> {
         lock(&self.status)
+    }
+
+    /// How long events are under way, to add to it or to show it.
+    pub(crate) fn measured(&self) -> MutexGuard<'_, Measured> {
+        lock(&self.measured)
     }
 
     /// The status, to show it.

@@ -13,6 +13,8 @@ use tidegate_log::{JobState, PartitionState};
 
 use crate::error::EngineError;
 use crate::gather::Batch;
+use crate::latency::Samples;
+use crate::live::Live;
 use crate::options::BatchOptions;
 use crate::shared::Shared;
 
@@ -31,6 +33,8 @@ pub(crate) enum Item {
         prepared: Box<Prepared>,
         /// Bytes of the budget that it holds.
         cost: usize,
+        /// When it was read, in microseconds since the Unix epoch.
+        read_at: i64,
     },
     /// Something that the source said.
     Signal(Signal),
@@ -79,6 +83,8 @@ pub(crate) struct State {
     batch: Batch,
     due: Instant,
     ended: bool,
+    /// Who shows live values, if anybody does.
+    live: Option<Live>,
 }
 
 impl State {
@@ -90,6 +96,7 @@ impl State {
         ends_at: EndsAt,
         log: &JobState,
         lanes: BTreeMap<i32, Lane>,
+        live: Option<Live>,
     ) -> Self {
         let lanes = lanes
             .into_iter()
@@ -114,6 +121,7 @@ impl State {
             options,
             ends_at,
             lanes,
+            live,
         }
     }
 
@@ -160,7 +168,16 @@ impl State {
 
     fn take(&mut self, item: Item) -> Result<(), EngineError> {
         match item {
-            Item::Prepared { prepared, cost } => self.absorb(*prepared, cost),
+            Item::Prepared {
+                prepared,
+                cost,
+                read_at,
+            } => {
+                let samples = Samples::of(&prepared.times, &prepared.accepted);
+                self.shared.measured().read(&samples, read_at);
+                self.batch.samples.extend(samples);
+                self.absorb(*prepared, cost)
+            }
             Item::Signal(Signal::Partition { id, lane, name }) => {
                 self.lane(lane);
                 self.partitions.entry(id).or_insert(PartitionState {
@@ -298,6 +315,9 @@ impl State {
     /// Takes the batch with the windows that have closed and the watermarks that have moved.
     fn close_batch(&mut self) -> Option<Batch> {
         self.due = Instant::now() + self.options.interval;
+        if let Some(live) = &self.live {
+            live.put(self.lanes.values_mut().map(|watched| &mut watched.lane));
+        }
         for (id, watched) in &mut self.lanes {
             watched.lane.close_windows(&mut self.batch.closed);
             let watermark = watched.lane.watermark();

@@ -19,6 +19,18 @@ pub enum Phase {
     Stopped,
 }
 
+impl Phase {
+    /// Its name in messages and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Running => "running",
+            Phase::Stopping => "stopping",
+            Phase::Stopped => "stopped",
+        }
+    }
+}
+
 /// A job at one moment. Counts are of the whole life of the job, from the commit log, except where
 /// they say otherwise.
 #[derive(Debug, Clone, Default, Serialize)]

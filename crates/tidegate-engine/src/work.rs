@@ -31,6 +31,7 @@ pub(crate) fn work(
                 let item = Item::Prepared {
                     prepared: Box::new(prepared),
                     cost: task.cost,
+                    read_at: task.read_at,
                 };
                 if items
                     .send(Numbered {

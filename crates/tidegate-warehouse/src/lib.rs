@@ -12,12 +12,14 @@
 //! - `stage`: the files of a load, where the warehouse can read them;
 //! - `duckdb`: the embedded warehouse: [`DuckDbWarehouse`];
 //! - [`redshift`]: Amazon Redshift: [`RedshiftWarehouse`];
-//! - [`reader`]: read-only queries while loads go on; [`format`]: their answers as text.
+//! - [`reader`]: read-only queries while loads go on, and over files without a warehouse ([`open_archive`]);
+//!   [`guard`]: which of them a stranger may run; [`format`]: their answers as text.
 //!
 //! This crate never decides what is to be loaded in which order: the log does.
 
 mod duckdb;
 pub mod format;
+pub mod guard;
 mod ledger;
 pub mod load;
 pub mod loader;
@@ -28,8 +30,12 @@ mod statement;
 pub mod table;
 pub mod warehouse;
 
-pub use self::duckdb::{DatabaseError, DuckDbOptions, DuckDbWarehouse, OpenError, SchemaError};
+pub use self::duckdb::{
+    ArchiveError, ArchiveFiles, DatabaseError, DuckDbOptions, DuckDbWarehouse, OpenError,
+    SchemaError, open_archive,
+};
 pub use format::Format;
+pub use guard::QueryGuard;
 pub use load::{LoadError, LoadFault, LoadReport, LoadRequest, TableLoad};
 pub use loader::{CaughtUp, Loader, LoaderError, LoaderOptions, LoaderStop, RetryOptions, Tick};
 pub use reader::{QueryError, QueryLimits, QueryResult, WarehouseReader};

@@ -7,7 +7,6 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod exit;
-pub mod http;
 pub mod output;
 pub mod progress;
 pub mod signals;

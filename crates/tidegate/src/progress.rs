@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tidegate_engine::{Phase, Status};
+use tidegate_engine::Status;
 
 use crate::cli::{ProgressArgs, ProgressKind};
 use crate::config::units::{show_count, show_duration, show_size};
@@ -87,7 +87,7 @@ impl Progress {
 /// One line about progress.
 fn log_line(status: &Status, rate: f64) {
     tracing::info!(
-        phase = phase_name(status.phase),
+        phase = status.phase.name(),
         read = status.read_live,
         rate = rounded(rate),
         lag = lag(status),
@@ -115,7 +115,7 @@ fn panel_text(name: &str, status: &Status, rate: f64) -> String {
          committed  {committed:>15}   late {late}, rejected {rejected}, duplicates {duplicates}; {keys} keys in {bytes}\n\
          batches    {commits:>15}   last: {batch_records} records, encoded in {encode}, committed in {commit}\n\
          loaded     {loaded:>15}   last: {load_rows} rows in {load}; {behind} commits behind",
-        phase = phase_name(status.phase),
+        phase = status.phase.name(),
         uptime = seconds(status.uptime_seconds),
         read = show_count(status.read_live),
         rate = show_count(rounded(rate)),
@@ -145,16 +145,6 @@ fn panel_text(name: &str, status: &Status, rate: f64) -> String {
         }
     }
     text
-}
-
-/// Name of a phase.
-pub fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Starting => "starting",
-        Phase::Running => "running",
-        Phase::Stopping => "stopping",
-        Phase::Stopped => "stopped",
-    }
 }
 
 fn behind(status: &Status) -> u64 {

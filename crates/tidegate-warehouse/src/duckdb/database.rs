@@ -110,7 +110,8 @@ pub(crate) struct Database {
     /// Held for reading by whoever uses a connection, and for writing to open the file again, which
     /// can be done only when the last connection is closed.
     in_use: RwLock<()>,
-    _claim: Claim,
+    /// None in memory.
+    _claim: Option<Claim>,
 }
 
 /// What a database is opened for.
@@ -145,7 +146,21 @@ impl Database {
             options: options.clone(),
             base: Mutex::new(Some(connection)),
             in_use: RwLock::new(()),
-            _claim: claim,
+            _claim: Some(claim),
+        }))
+    }
+
+    /// A new and empty database in memory. It cannot be opened again.
+    pub(crate) fn in_memory(options: &DuckDbOptions) -> Result<Arc<Self>, DatabaseError> {
+        let path = PathBuf::from(":memory:");
+        let connection = connect(&path, Access::Write, options)?;
+        Ok(Arc::new(Database {
+            path,
+            access: Access::Write,
+            options: options.clone(),
+            base: Mutex::new(Some(connection)),
+            in_use: RwLock::new(()),
+            _claim: None,
         }))
     }
 

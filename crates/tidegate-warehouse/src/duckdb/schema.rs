@@ -105,7 +105,7 @@ pub enum SchemaError {
     },
 }
 
-fn doing<E: Into<String>>(what: E) -> impl FnOnce(duckdb::Error) -> SchemaError {
+pub(crate) fn doing<E: Into<String>>(what: E) -> impl FnOnce(duckdb::Error) -> SchemaError {
     move |source| SchemaError::Sql {
         doing: what.into(),
         source,
@@ -277,7 +277,7 @@ fn prepare_table(connection: &Connection, table: &TableSpec) -> Result<(), Schem
 
 /// The view over the parts of a window: lanes merged, and only windows that every known lane has
 /// passed. A lane without a watermark could still have any event, so it holds all windows back.
-fn window_view(
+pub(crate) fn window_view(
     job: &str,
     table: &TableSpec,
     view: &str,

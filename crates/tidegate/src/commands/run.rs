@@ -1,19 +1,21 @@
 //! `tidegate run`: a pipeline, from start to clean end.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::clock::Clock;
 use tidegate_engine::{
-    BatchOptions, Engine, EngineOptions, Handle, LoadOptions, LookupSource, WarehouseOptions,
+    BatchOptions, Engine, EngineOptions, Handle, LoadOptions, LookupSource, WarehouseKind,
+    WarehouseOptions,
 };
+use tidegate_serve::{HotOptions, Job, ServeOptions, Server, WarehouseInfo};
 
 use super::{failures, load_config, query, runtime};
 use crate::cli::{ProgressArgs, RunArgs};
 use crate::config::options::Config;
 use crate::exit::{Exit, Failure};
-use crate::http;
 use crate::output;
 use crate::progress::Progress;
 use crate::signals::Signals;
@@ -65,7 +67,7 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
     let mut signals = Signals::new()?;
     // Before anything is opened, so that a port that is taken costs nothing.
     let http = match config.http_listen {
-        Some(address) => Some(http::Server::bind(address).await?),
+        Some(address) => Some(listen(config, address).await?),
         None => None,
     };
     let handle = tokio::select! {
@@ -76,8 +78,8 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
     };
     let mut tasks = Tasks::default();
     if let Some(server) = http {
-        tracing::info!(address = %server.address(), "HTTP: /healthz, /readyz and /v1/status");
-        tasks.spawn(server.serve(Arc::new(handle.watch())));
+        tracing::info!(address = %server.address(), "HTTP: /v1/status and what docs/api.md lists");
+        tasks.spawn(server.serve(served(&handle, how.now)));
     }
     serve_queries(config, &handle, &mut tasks);
     let stop = handle.stopper();
@@ -113,6 +115,52 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
     outcome
         .map(|summary| Report::new(&config.name, summary))
         .map_err(|error| failures::engine(&error))
+}
+
+async fn listen(config: &Config, address: SocketAddr) -> Result<Server, Failure> {
+    Server::bind(serve_options(config, address))
+        .await
+        .map_err(|error| {
+            Failure::other(error).hint(
+                "another process may have the port; take another one, or leave http.listen out",
+            )
+        })
+}
+
+/// What the server is told.
+fn serve_options(config: &Config, listen: SocketAddr) -> ServeOptions {
+    ServeOptions {
+        listen,
+        name: config.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        batch_interval: config.batch.interval,
+        load_interval: config.load.interval,
+        warehouse: config.warehouse.as_ref().map(|warehouse| WarehouseInfo {
+            kind: match warehouse.kind {
+                WarehouseKind::DuckDb { .. } => "duckdb",
+                WarehouseKind::Redshift(_) => "redshift",
+            },
+            table: warehouse.table.clone(),
+            rejected_table: warehouse.rejected_table.clone(),
+            upsert_key: config.upsert_key.clone(),
+        }),
+        hot: HotOptions::default(),
+        charts: Vec::new(),
+    }
+}
+
+/// The running job, as the server sees it.
+fn served(handle: &Handle, now: Option<i64>) -> Job {
+    Job {
+        status: Arc::new(handle.watch()),
+        latency: Arc::new(handle.watch_latency()),
+        plan: Arc::clone(handle.plan()),
+        storage: handle.storage().clone(),
+        warehouse: handle.warehouse(),
+        tables: handle.tables().to_vec(),
+        live: handle.live(),
+        clock: now.map_or(Clock::System, Clock::manual),
+    }
 }
 
 /// Answers queries, if there is a warehouse. The pipeline does not depend on it.
@@ -193,6 +241,7 @@ pub(super) fn engine_options(
             })
             .collect(),
         until_caught_up,
+        live: config.http_listen.is_some(),
         clock: now.map_or(Clock::System, Clock::manual),
     }
 }

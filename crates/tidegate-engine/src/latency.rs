@@ -1,0 +1,234 @@
+//! How long events are under way: from their own time stamp until they were read, committed, and queryable in the
+//! warehouse.
+//!
+//! A few event times of each chunk stand for all of its rows, so that it costs the hot path nothing.
+
+use std::collections::VecDeque;
+
+/// Bounds of a histogram's buckets, ten for each power of ten, from a millisecond to a day and more.
+const BUCKETS: usize = 81;
+/// Event times that stand for a chunk.
+const SAMPLES: usize = 16;
+/// Commits that wait to be loaded, at most; of more, the oldest are not measured.
+const WAITING_MAX: usize = 1_000;
+
+/// Durations, by how often each occurred.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Histogram {
+    /// One for each bound, and one for what is longer than all.
+    counts: Vec<u64>,
+    sum_seconds: f64,
+}
+
+/// Durations of the three stages, since the start of the process.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Latency {
+    /// Until the event was read.
+    pub read: Histogram,
+    /// Until it was committed.
+    pub commit: Histogram,
+    /// Until it was queryable in the warehouse.
+    pub queryable: Histogram,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram {
+            counts: vec![0; BUCKETS + 1],
+            sum_seconds: 0.0,
+        }
+    }
+}
+
+/// Upper bound of a bucket, in seconds.
+fn bound(bucket: usize) -> f64 {
+    #[allow(clippy::cast_precision_loss)]
+    let tenths = bucket as f64 / 10.0;
+    10_f64.powf(tenths - 3.0)
+}
+
+impl Histogram {
+    /// Adds a duration that occurred `times` times. A negative one, from a clock that is ahead, counts as none.
+    fn add(&mut self, micros: i64, times: u64) {
+        #[allow(clippy::cast_precision_loss)]
+        let seconds = micros.max(0) as f64 / 1e6;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let bucket = if seconds <= 1e-3 {
+            0
+        } else {
+            (((seconds.log10() + 3.0) * 10.0 - 1e-9).ceil() as usize).min(BUCKETS)
+        };
+        self.counts[bucket] += times;
+        #[allow(clippy::cast_precision_loss)]
+        let times = times as f64;
+        self.sum_seconds += seconds * times;
+    }
+
+    /// How many durations there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Their sum, in seconds.
+    pub fn sum_seconds(&self) -> f64 {
+        self.sum_seconds
+    }
+
+    /// For each bucket its upper bound in seconds and how many durations are not above it; those above the last
+    /// bound are only in [`Histogram::count`].
+    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
+        let mut sum = 0;
+        self.counts[..BUCKETS]
+            .iter()
+            .enumerate()
+            .map(move |(bucket, count)| {
+                sum += count;
+                (bound(bucket), sum)
+            })
+    }
+
+    /// The duration in seconds that a share of all is not above, as exact as the buckets are; none without any.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let count = self.count();
+        if count == 0 {
+            return None;
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let wanted = share.clamp(0.0, 1.0) * count as f64;
+        let mut before = 0.0;
+        for (bucket, count) in self
+            .counts
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+        {
+            #[allow(clippy::cast_precision_loss)]
+            let count = *count as f64;
+            if before + count >= wanted {
+                let low = if bucket == 0 { 0.0 } else { bound(bucket - 1) };
+                return Some(low + (bound(bucket) - low) * (wanted - before) / count);
+            }
+            before += count;
+        }
+        Some(bound(BUCKETS))
+    }
+
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Histogram) -> Histogram {
+        let counts = self.counts.iter().zip(&earlier.counts);
+        Histogram {
+            counts: counts
+                .map(|(now, then)| now.saturating_sub(*then))
+                .collect(),
+            sum_seconds: self.sum_seconds - earlier.sum_seconds,
+        }
+    }
+}
+
+/// Event times that stand for rows: each with how many.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Samples(Vec<(i64, u64)>);
+
+impl Samples {
+    /// Samples of a chunk.
+    pub(crate) fn of(times: &[i64], accepted: &[bool]) -> Self {
+        let step = (times.len() / SAMPLES).max(1);
+        let rows = (0..times.len()).step_by(step);
+        let rows = rows.filter(|row| accepted[*row]);
+        Samples(rows.map(|row| (times[row], step as u64)).collect())
+    }
+
+    pub(crate) fn extend(&mut self, other: Samples) {
+        self.0.extend(other.0);
+    }
+}
+
+/// Measures; shared by the threads.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    latency: Latency,
+    /// Commits that are not loaded yet, by sequence number.
+    waiting: VecDeque<(u64, Samples)>,
+}
+
+impl Measured {
+    pub(crate) fn latency(&self) -> Latency {
+        self.latency.clone()
+    }
+
+    pub(crate) fn read(&mut self, samples: &Samples, at: i64) {
+        add(&mut self.latency.read, samples, at);
+    }
+
+    pub(crate) fn committed(&mut self, seq: u64, samples: Samples, at: i64) {
+        add(&mut self.latency.commit, &samples, at);
+        if self.waiting.len() == WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back((seq, samples));
+    }
+
+    pub(crate) fn loaded(&mut self, seq: u64, at: i64) {
+        while let Some((_, samples)) = self.waiting.pop_front_if(|(waiting, _)| *waiting <= seq) {
+            add(&mut self.latency.queryable, &samples, at);
+        }
+    }
+}
+
+fn add(histogram: &mut Histogram, samples: &Samples, at: i64) {
+    for (time, rows) in &samples.0 {
+        histogram.add(at.saturating_sub(*time), *rows);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_as_exact_as_the_buckets() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.5), None);
+        for millis in 1..=1000 {
+            histogram.add(millis * 1000, 1);
+        }
+        assert_eq!(histogram.count(), 1000);
+        for (share, wanted) in [(0.5, 0.5), (0.95, 0.95), (0.99, 0.99)] {
+            let found = histogram.quantile(share).unwrap();
+            assert!((found / wanted - 1.0).abs() < 0.15, "{share}: {found}");
+        }
+        let (last, all) = histogram.cumulative().last().unwrap();
+        assert!((last - 1e5).abs() < 1.0 && all == 1000);
+        // Nothing is lost beyond the bounds.
+        histogram.add(i64::MAX, 2);
+        histogram.add(-5, 1);
+        assert_eq!(histogram.count(), 1003);
+        let earlier = histogram.clone();
+        histogram.add(2_000_000, 10);
+        let new = histogram.since(&earlier);
+        assert_eq!(new.count(), 10);
+        assert!((1.9..2.1).contains(&new.quantile(0.9).unwrap()));
+    }
+
+    #[test]
+    fn a_commit_is_queryable_when_its_number_is_loaded() {
+        let mut measured = Measured::default();
+        let samples = Samples::of(&[0, 10, 20], &[true, false, true]);
+        measured.read(&samples, 1_000_000);
+        measured.committed(7, samples.clone(), 2_000_000);
+        measured.committed(8, samples, 3_000_000);
+        measured.loaded(7, 5_000_000);
+        let latency = measured.latency();
+        assert_eq!(
+            (
+                latency.read.count(),
+                latency.commit.count(),
+                latency.queryable.count()
+            ),
+            (2, 4, 2)
+        );
+        measured.loaded(9, 6_000_000);
+        assert_eq!(measured.latency().queryable.count(), 4);
+    }
+}

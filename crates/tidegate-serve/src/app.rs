@@ -1,0 +1,223 @@
+//! What handlers share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tidegate_core::clock::Clock;
+use tidegate_core::plan::Plan;
+use tidegate_engine::{Latency, Live, Status};
+use tidegate_log::Storage;
+use tidegate_warehouse::{QueryGuard, TableSpec, WarehouseReader};
+
+use crate::assets::Assets;
+use crate::cache::FileCache;
+use crate::handlers::live::Clients;
+use crate::history::History;
+use crate::hot::writer::{Changed, SharedHealth, Writer};
+use crate::hot::{HotError, HotStore, memory, redis::RedisStore};
+use crate::index::SharedIndex;
+use crate::job;
+use crate::live::Hub;
+use crate::options::{HotOptions, ServeOptions, WarehouseInfo};
+use crate::tiers::cold::Cold;
+use crate::tiers::warm::{Turns, Warm};
+use crate::tiers::{Hot, Tiers};
+use crate::view::View;
+
+/// Gives the present status.
+pub type StatusFn = Arc<dyn Fn() -> Status + Send + Sync>;
+
+/// Gives how long events are under way.
+pub type LatencyFn = Arc<dyn Fn() -> Latency + Send + Sync>;
+
+/// A running job, as the engine hands it out.
+#[derive(Clone)]
+pub struct Job {
+    /// Gives the present status.
+    pub status: StatusFn,
+    /// Gives how long events are under way.
+    pub latency: LatencyFn,
+    /// What happens to an event.
+    pub plan: Arc<Plan>,
+    /// Where the job's files are.
+    pub storage: Storage,
+    /// Read-only queries on the warehouse, if it is in this process.
+    pub warehouse: Option<WarehouseReader>,
+    /// All tables of the job, as a warehouse has them.
+    pub tables: Vec<TableSpec>,
+    /// Live values of windows, if they are handed out.
+    pub live: Option<Live>,
+    /// Where "now" comes from.
+    pub clock: Clock,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").finish_non_exhaustive()
+    }
+}
+
+/// Why a job cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Hot(#[from] HotError),
+    #[error("cannot make a temporary folder for files of the cold tier: {0}")]
+    Folder(std::io::Error),
+    #[error(transparent)]
+    Guard(#[from] tidegate_warehouse::DatabaseError),
+}
+
+/// What handlers share.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) job: Job,
+    /// The answer of `/v1/job`, which never changes.
+    pub(crate) about: Value,
+    pub(crate) views: Arc<Vec<View>>,
+    pub(crate) tiers: Tiers,
+    /// Names of tables and the upsert key.
+    pub(crate) tables: TableNames,
+    pub(crate) guard: QueryGuard,
+    pub(crate) history: History,
+    pub(crate) hub: Hub,
+    pub(crate) clients: Clients,
+    pub(crate) assets: Assets,
+}
+
+/// How tables of the job are called.
+#[derive(Debug, Clone)]
+pub(crate) struct TableNames {
+    pub(crate) events: String,
+    pub(crate) rejected: String,
+    pub(crate) upsert_key: Vec<String>,
+}
+
+/// What runs beside the server.
+pub(crate) struct Background {
+    pub(crate) writer: Option<Writer>,
+    pub(crate) changed: tokio::sync::broadcast::Sender<Changed>,
+    pub(crate) index: SharedIndex,
+}
+
+/// Changes that wait for who shows them, at most; who is slower looks at the store again.
+const CHANGES_MAX: usize = 16;
+
+impl App {
+    /// Everything that handlers need, and what has to run beside them.
+    pub(crate) fn new(options: &ServeOptions, job: Job) -> Result<(Self, Background), StartError> {
+        let views = Arc::new(View::all(&job.plan));
+        let index = SharedIndex::default();
+        let turns = Turns::new();
+        let changed = tokio::sync::broadcast::Sender::new(CHANGES_MAX);
+        let hot = match &job.live {
+            Some(live) => Some((hot(&options.hot, &options.name, live)?, live.clone())),
+            None => None,
+        };
+        let writer = hot.as_ref().map(|(hot, live)| Writer {
+            live: live.clone(),
+            views: Arc::clone(&views),
+            store: Arc::clone(&hot.store),
+            clock: job.clock.clone(),
+            health: Arc::clone(&hot.health),
+            changed: changed.clone(),
+        });
+        let tiers = Tiers {
+            hot: hot.map(|(hot, _)| hot),
+            warm: Warm {
+                reader: job.warehouse.clone(),
+                why_not: why_no_warehouse(options.warehouse.as_ref()),
+                turns: turns.clone(),
+            },
+            cold: Cold {
+                storage: job.storage.clone(),
+                tables: job.tables.clone(),
+                index: Arc::clone(&index),
+                cache: FileCache::new(job.storage.clone()).map_err(StartError::Folder)?,
+                turns,
+            },
+            index: Arc::clone(&index),
+            clock: job.clock.clone(),
+        };
+        let tables = table_names(options.warehouse.as_ref(), &job.tables);
+        let readable = job.tables.iter().map(|table| table.name.clone());
+        let guard = QueryGuard::new(readable.chain(views.iter().map(|view| view.name.clone())))?;
+        let app = App {
+            about: job::about(options, &job),
+            job,
+            views,
+            tiers,
+            tables,
+            guard,
+            history: History::default(),
+            hub: Hub::default(),
+            clients: Clients::default(),
+            assets: Assets::new(),
+        };
+        let background = Background {
+            writer,
+            changed,
+            index,
+        };
+        Ok((app, background))
+    }
+
+    /// The job as it is now.
+    pub(crate) fn status(&self) -> Status {
+        (self.job.status)()
+    }
+
+    /// The view of that name, and its place.
+    pub(crate) fn view(&self, name: &str) -> Option<(usize, &View)> {
+        self.views
+            .iter()
+            .enumerate()
+            .find(|(_, view)| view.name == name)
+    }
+}
+
+fn hot(options: &HotOptions, job: &str, live: &Live) -> Result<Hot, HotError> {
+    let keep = i64::try_from(options.keep.as_micros()).unwrap_or(i64::MAX);
+    let store: Arc<dyn HotStore> = match &options.url {
+        Some(url) => Arc::new(RedisStore::new(url, options.is_cluster, job, keep)?),
+        None => memory::store(keep),
+    };
+    Ok(Hot {
+        store,
+        health: SharedHealth::default(),
+        keep,
+        whole_after: live.whole_after(),
+    })
+}
+
+fn why_no_warehouse(warehouse: Option<&WarehouseInfo>) -> &'static str {
+    match warehouse.map(|warehouse| warehouse.kind) {
+        None => "this job has no warehouse",
+        Some("redshift") => "Redshift answers only its own clients",
+        Some(_) => "another process loads the warehouse and has it open",
+    }
+}
+
+fn table_names(warehouse: Option<&WarehouseInfo>, tables: &[TableSpec]) -> TableNames {
+    match warehouse {
+        Some(warehouse) => TableNames {
+            events: warehouse.table.clone(),
+            rejected: warehouse.rejected_table.clone(),
+            upsert_key: warehouse.upsert_key.clone(),
+        },
+        None => {
+            let name = |place: usize| {
+                tables
+                    .get(place)
+                    .map(|table| table.name.clone())
+                    .unwrap_or_default()
+            };
+            TableNames {
+                events: name(0),
+                rejected: name(1),
+                upsert_key: Vec::new(),
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What can go wrong while a request is answered, and the one place that says how HTTP shows it.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// Why a request has no answer. The message says what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// The request is wrong.
+    #[error("{0}")]
+    BadRequest(String),
+    /// What it asks for is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// A tier is not there, and no other can take its place.
+    #[error("the {tier} tier is not here: {reason}")]
+    NoTier {
+        /// Which tier.
+        tier: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// Too many questions at the same time.
+    #[error("too many questions are being answered; ask again in a moment")]
+    Busy,
+    /// It took too long.
+    #[error("{0}")]
+    Timeout(String),
+    /// Something behind the server fails.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl ApiError {
+    /// How HTTP shows it: its status, and its name for programs.
+    fn shown(&self) -> (StatusCode, &'static str) {
+        match self {
+            ApiError::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            ApiError::NoTier { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_tier"),
+            ApiError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            ApiError::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.shown();
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(error = %self, "a request has no answer");
+        }
+        let body = json!({ "error": { "code": code, "message": self.to_string() } });
+        let mut response = (status, Json(body)).into_response();
+        if matches!(self, ApiError::Busy) {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

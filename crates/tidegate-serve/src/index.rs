@@ -1,0 +1,211 @@
+//! What the commit log says, as far as readers need it: which records have rows of which dataset and time, and the
+//! lanes' watermarks. Follows the log; bounded however long the log is.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tidegate_log::{ReadError, Record, Storage, read_records};
+
+/// Records that are read at a time.
+const READ_AT_ONCE: usize = 256;
+/// Entries of a dataset, at most; beyond, neighbours become one.
+const ENTRIES_MAX: usize = 100_000;
+/// Time between two looks at the log.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Records in a row with rows of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// First and last sequence number.
+    pub(crate) seqs: (u64, u64),
+    /// Least and greatest event time, inclusive; of rows without one, when they were committed.
+    pub(crate) times: (i64, i64),
+    pub(crate) rows: u64,
+}
+
+/// What the log says.
+#[derive(Debug, Default)]
+pub(crate) struct LogIndex {
+    /// Sequence number of the last record that is in the index.
+    pub(crate) last_seq: u64,
+    /// When it was written, in microseconds since the Unix epoch.
+    pub(crate) as_of: Option<i64>,
+    /// Whether all that was there has been read once.
+    pub(crate) is_whole: bool,
+    /// Lanes with their watermarks.
+    pub(crate) watermarks: BTreeMap<i32, Option<i64>>,
+    datasets: BTreeMap<String, Vec<Entry>>,
+}
+
+/// An index that is shared.
+pub(crate) type SharedIndex = Arc<RwLock<LogIndex>>;
+
+impl LogIndex {
+    /// Takes the next record in.
+    fn add(&mut self, record: &Record) {
+        self.last_seq = record.seq;
+        self.as_of = Some(record.written_at);
+        for span in &record.partitions {
+            self.watermarks.entry(span.lane).or_default();
+        }
+        for (lane, watermark) in &record.watermarks {
+            self.watermarks.insert(*lane, Some(*watermark));
+        }
+        for file in record.files.iter().filter(|file| file.rows > 0) {
+            let (from, to) = file
+                .event_time
+                .unwrap_or((record.written_at, record.written_at));
+            let entries = self.datasets.entry(file.dataset.clone()).or_default();
+            match entries.last_mut() {
+                Some(last) if last.seqs.1 == record.seq => last.absorb(&Entry {
+                    seqs: last.seqs,
+                    times: (from, to),
+                    rows: file.rows,
+                }),
+                _ => entries.push(Entry {
+                    seqs: (record.seq, record.seq),
+                    times: (from, to),
+                    rows: file.rows,
+                }),
+            }
+            if entries.len() > ENTRIES_MAX {
+                *entries = coarser(entries);
+            }
+        }
+    }
+
+    /// Windows that end at or before this are final: every lane has passed them. None while a lane has no
+    /// watermark.
+    pub(crate) fn final_to(&self) -> Option<i64> {
+        self.watermarks.values().copied().min().flatten()
+    }
+
+    /// Entries of a dataset whose times meet a range (both ends inclusive), oldest first.
+    pub(crate) fn entries(&self, dataset: &str, times: (i64, i64)) -> Vec<Entry> {
+        let entries = self.datasets.get(dataset).into_iter().flatten();
+        entries
+            .filter(|entry| entry.times.0 <= times.1 && entry.times.1 >= times.0)
+            .copied()
+            .collect()
+    }
+}
+
+impl Entry {
+    pub(crate) fn absorb(&mut self, other: &Entry) {
+        self.seqs = (self.seqs.0.min(other.seqs.0), self.seqs.1.max(other.seqs.1));
+        self.times = (
+            self.times.0.min(other.times.0),
+            self.times.1.max(other.times.1),
+        );
+        self.rows += other.rows;
+    }
+}
+
+/// Half as many entries: of two neighbours each, one.
+fn coarser(entries: &[Entry]) -> Vec<Entry> {
+    let pair = |pair: &[Entry]| {
+        let mut one = pair[0];
+        pair[1..].iter().for_each(|other| one.absorb(other));
+        one
+    };
+    entries.chunks(2).map(pair).collect()
+}
+
+/// Follows the log, for ever.
+pub(crate) async fn follow(storage: Storage, index: SharedIndex) {
+    let mut is_told = false;
+    loop {
+        let next = index
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last_seq
+            + 1;
+        match read_records(&storage, next, READ_AT_ONCE).await {
+            Ok(records) => {
+                is_told = false;
+                let more = records.len() == READ_AT_ONCE;
+                let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
+                records.iter().for_each(|record| index.add(record));
+                index.is_whole |= !more;
+                drop(index);
+                if more {
+                    continue;
+                }
+            }
+            Err(error) => {
+                if !is_told {
+                    tracing::warn!(
+                        "the commit log cannot be followed for readers: {error}; trying again"
+                    );
+                }
+                is_told = true;
+            }
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// The records of entries, in order; at most `max`, counted from the newest.
+pub(crate) async fn records(
+    storage: &Storage,
+    entries: &[Entry],
+    max: usize,
+) -> Result<Vec<Record>, ReadError> {
+    let mut newest_first = Vec::new();
+    for entry in entries.iter().rev() {
+        let room = (max - newest_first.len()) as u64;
+        if room == 0 {
+            break;
+        }
+        let from = entry.seqs.0.max(entry.seqs.1.saturating_sub(room - 1));
+        let count = usize::try_from(entry.seqs.1 - from + 1).unwrap_or(usize::MAX);
+        let mut records = read_records(storage, from, count).await?;
+        records.reverse();
+        newest_first.extend(records);
+    }
+    newest_first.reverse();
+    Ok(newest_first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_become_coarser_without_losing_any() {
+        let entries: Vec<Entry> = (1..=5)
+            .map(|n| Entry {
+                seqs: (n, n),
+                times: (n as i64, n as i64 + 10),
+                rows: 1,
+            })
+            .collect();
+        let coarse = coarser(&entries);
+        assert_eq!(coarse.len(), 3);
+        assert_eq!(
+            coarse[0],
+            Entry {
+                seqs: (1, 2),
+                times: (1, 12),
+                rows: 2
+            }
+        );
+        assert_eq!(coarse[2], entries[4]);
+        let mut index = LogIndex::default();
+        index.datasets.insert("events".to_owned(), coarse);
+        assert_eq!(index.entries("events", (13, 13)).len(), 2);
+        assert_eq!(index.entries("events", (0, 0)), []);
+        assert_eq!(index.entries("late", (0, 100)), []);
+    }
+
+    #[test]
+    fn windows_are_final_once_every_lane_has_passed_them() {
+        let mut index = LogIndex::default();
+        assert_eq!(index.final_to(), None);
+        index.watermarks = BTreeMap::from([(0, Some(5)), (1, Some(3))]);
+        assert_eq!(index.final_to(), Some(3));
+        index.watermarks.insert(2, None);
+        assert_eq!(index.final_to(), None);
+    }
+}

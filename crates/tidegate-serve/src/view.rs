@@ -1,0 +1,263 @@
+//! The windows of a job as readers see them: what their parts hold, and how parts become rows.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
+};
+use serde_json::{Map, Value};
+use tidegate_core::plan::Plan;
+use tidegate_core::spec::AggregateFunction;
+use tidegate_core::window::{WindowPlan, output_type};
+
+use crate::json;
+use crate::number::{Merge, Merged, Number};
+use crate::time;
+
+/// Columns of a part before its groups, and the one behind them: `window_start`, `window_end`, `lane`.
+const BEFORE_GROUPS: usize = 2;
+
+/// A window definition as readers see it.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) name: String,
+    /// Microseconds from a window's start to its end.
+    pub(crate) size: i64,
+    /// Microseconds from a window's start to the next one's.
+    pub(crate) slide: i64,
+    pub(crate) groups: Vec<(String, DataType)>,
+    /// How each value of a part is merged.
+    pub(crate) merges: Vec<Merge>,
+    /// What is shown: name, type, and where it comes from.
+    outputs: Vec<(String, DataType, From)>,
+}
+
+/// Where an aggregate comes from: places among a part's values.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    One(usize),
+    Avg { sum: usize, count: usize },
+}
+
+/// A group: its values as a JSON array, which is short and has one form.
+pub(crate) type Group = Arc<str>;
+
+/// The value of one window, group and lane.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Part {
+    /// Start of the window, in microseconds.
+    pub(crate) start: i64,
+    pub(crate) lane: i32,
+    pub(crate) group: Group,
+    pub(crate) values: Box<[Number]>,
+}
+
+/// A row of an answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    /// Start of the window, in microseconds.
+    pub(crate) start: i64,
+    pub(crate) group: Vec<Value>,
+    pub(crate) aggregates: Vec<Value>,
+}
+
+impl View {
+    /// All views of a job.
+    pub(crate) fn all(plan: &Plan) -> Vec<View> {
+        plan.windows().map(|window| View::new(window)).collect()
+    }
+
+    fn new(window: &WindowPlan) -> View {
+        let mut merges = Vec::new();
+        let mut outputs = Vec::new();
+        for (name, function, input) in &window.outputs {
+            let input = input.map(|i| &window.inputs[i]);
+            let ty = output_type(*function, input).unwrap_or(DataType::Null);
+            let place = merges.len();
+            let from = match function {
+                AggregateFunction::Avg => {
+                    merges.extend([Merge::Sum, Merge::Sum]);
+                    From::Avg {
+                        sum: place,
+                        count: place + 1,
+                    }
+                }
+                AggregateFunction::Min => {
+                    merges.push(Merge::Min);
+                    From::One(place)
+                }
+                AggregateFunction::Max => {
+                    merges.push(Merge::Max);
+                    From::One(place)
+                }
+                AggregateFunction::Count | AggregateFunction::Sum => {
+                    merges.push(Merge::Sum);
+                    From::One(place)
+                }
+            };
+            // The sum behind an average of decimals has their scale.
+            let ty = match function {
+                AggregateFunction::Avg => output_type(AggregateFunction::Sum, input).unwrap_or(ty),
+                _ => ty,
+            };
+            outputs.push((name.clone(), ty, from));
+        }
+        View {
+            name: window.name.clone(),
+            size: window.size,
+            slide: window.slide,
+            groups: window.groups.clone(),
+            merges,
+            outputs,
+        }
+    }
+
+    /// The rows of a batch of parts.
+    pub(crate) fn parts(&self, batch: &RecordBatch) -> Vec<Part> {
+        let starts = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+        let lane_column = BEFORE_GROUPS + self.groups.len();
+        let lanes = batch.column(lane_column).as_primitive::<Int32Type>();
+        let values = &batch.columns()[lane_column + 1..];
+        (0..batch.num_rows())
+            .map(|row| {
+                let group: Vec<Value> = (0..self.groups.len())
+                    .map(|group| json::value(batch.column(BEFORE_GROUPS + group), row))
+                    .collect();
+                Part {
+                    start: starts.value(row),
+                    lane: lanes.value(row),
+                    group: Value::Array(group).to_string().into(),
+                    values: values.iter().map(|column| number(column, row)).collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// Merges the values of a window and group from several lanes.
+    pub(crate) fn merge<'a>(&self, parts: impl Iterator<Item = &'a [Number]>) -> Vec<Number> {
+        let mut merged: Vec<Merged> = self
+            .merges
+            .iter()
+            .map(|merge| Merged::new(*merge))
+            .collect();
+        for values in parts {
+            for (merged, value) in merged.iter_mut().zip(values) {
+                merged.add(*value);
+            }
+        }
+        merged.iter().map(Merged::value).collect()
+    }
+
+    /// A row out of merged values.
+    pub(crate) fn row(&self, start: i64, group: &str, values: &[Number]) -> Row {
+        let value = |place: usize| values.get(place).copied().unwrap_or(Number::Null);
+        let aggregates = self.outputs.iter().map(|(_, ty, from)| match from {
+            From::One(place) => json::number(value(*place), ty),
+            From::Avg { sum, count } => {
+                let mean = value(*sum).over(value(*count));
+                let unscaled = match (mean, ty) {
+                    (Number::Float(mean), DataType::Decimal128(_, scale)) => {
+                        Number::Float(mean / 10_f64.powi(i32::from(*scale)))
+                    }
+                    (mean, _) => mean,
+                };
+                json::number(unscaled, &DataType::Float64)
+            }
+        });
+        Row {
+            start,
+            group: match serde_json::from_str(group) {
+                Ok(Value::Array(group)) => group,
+                _ => Vec::new(),
+            },
+            aggregates: aggregates.collect(),
+        }
+    }
+
+    /// A row as an answer shows it.
+    pub(crate) fn show(&self, row: &Row, is_final: bool) -> Value {
+        let mut object = Map::new();
+        object.insert("window_start".to_owned(), time::show(row.start).into());
+        object.insert(
+            "window_end".to_owned(),
+            time::show(row.start.saturating_add(self.size)).into(),
+        );
+        for ((name, _), value) in self.groups.iter().zip(&row.group) {
+            object.insert(name.clone(), value.clone());
+        }
+        for ((name, _, _), value) in self.outputs.iter().zip(&row.aggregates) {
+            object.insert(name.clone(), value.clone());
+        }
+        object.insert("final".to_owned(), is_final.into());
+        Value::Object(object)
+    }
+
+    /// Names of the aggregates.
+    pub(crate) fn aggregates(&self) -> impl Iterator<Item = &str> {
+        self.outputs.iter().map(|(name, _, _)| name.as_str())
+    }
+
+    /// The first start of a window at or after a time.
+    pub(crate) fn start_from(&self, time: i64) -> i64 {
+        let down = time.div_euclid(self.slide) * self.slide;
+        if down < time {
+            down.saturating_add(self.slide)
+        } else {
+            down
+        }
+    }
+}
+
+impl Row {
+    /// By window, then by groups, nulls last.
+    pub(crate) fn order(&self, other: &Row) -> Ordering {
+        let groups = || {
+            let pairs = self.group.iter().zip(&other.group);
+            pairs
+                .map(|(a, b)| order(a, b))
+                .find(|order| order.is_ne())
+                .unwrap_or(Ordering::Equal)
+        };
+        self.start.cmp(&other.start).then_with(groups)
+    }
+}
+
+fn order(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::Null, Value::Null) => Ordering::Equal,
+        (Value::Null, _) => Ordering::Greater,
+        (_, Value::Null) => Ordering::Less,
+        (Value::String(a), Value::String(b)) => a.cmp(b),
+        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+        (a, b) => match (a.as_i64(), b.as_i64()) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ => a
+                .as_f64()
+                .unwrap_or(f64::NAN)
+                .total_cmp(&b.as_f64().unwrap_or(f64::NAN)),
+        },
+    }
+}
+
+fn number(column: &dyn Array, row: usize) -> Number {
+    if column.is_null(row) {
+        return Number::Null;
+    }
+    match column.data_type() {
+        DataType::Float64 => Number::Float(column.as_primitive::<Float64Type>().value(row)),
+        DataType::Int64 => Number::Int(column.as_primitive::<Int64Type>().value(row).into()),
+        DataType::Decimal128(..) => Number::Int(column.as_primitive::<Decimal128Type>().value(row)),
+        DataType::Date32 => Number::Int(column.as_primitive::<Date32Type>().value(row).into()),
+        DataType::Timestamp(..) => Number::Int(
+            column
+                .as_primitive::<TimestampMicrosecondType>()
+                .value(row)
+                .into(),
+        ),
+        // `output_type` has no others.
+        _ => Number::Null,
+    }
+}
