@@ -33,6 +33,11 @@ pub(crate) fn test(places: &Places, args: &[String]) -> Result<(), Failure> {
         }
         Ok(()) => {}
     }
+    match packages::install(packages::REDIS) {
+        Err(failure) if require_kafka => return Err(failure),
+        Err(failure) => eprintln!("The tests of the hot tier in Redis will be skipped: {failure}"),
+        Ok(()) => {}
+    }
 
     let skipped = std::env::temp_dir().join(format!("tidegate-skipped-{}", process::id()));
     let tested = Step::cargo([

@@ -23,8 +23,8 @@ use process::{Failure, Step};
 const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
-  setup [--kafka] [--postgres]
-                        fetch what building needs, and what the tests need: Kafka, and PostgreSQL for the Redshift emulator
+  setup [--kafka] [--postgres] [--redis]
+                        fetch what building needs, and what the tests need: Kafka, PostgreSQL for the Redshift emulator, and Redis
   demo [ARGS]           set up, build, and run `tidegate demo ARGS`
   test [--long] [ARGS]  set up, and run the whole test suite; ARGS go to `cargo test`
                         --long: more seeds; --require-kafka: fail if a test was skipped
@@ -60,6 +60,9 @@ fn run(command: &str, args: &[String]) -> Result<(), Failure> {
             setup(&places, wanted("--kafka"))?;
             if wanted("--postgres") {
                 packages::install(packages::POSTGRES)?;
+            }
+            if wanted("--redis") {
+                packages::install(packages::REDIS)?;
             }
             Ok(())
         }

@@ -70,6 +70,13 @@ pub(crate) const POSTGRES: &[Need] = &[Need {
     debian: &["postgresql"],
 }];
 
+/// For the Redis of the tests of the hot tier.
+pub(crate) const REDIS: &[Need] = &[Need {
+    what: "Redis (6.2 or later)",
+    there: || on_path("redis-server"),
+    debian: &["redis-server"],
+}];
+
 /// For counting instructions.
 pub(crate) const VALGRIND: &[Need] = &[Need {
     what: "valgrind",

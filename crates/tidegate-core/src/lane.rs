@@ -153,6 +153,11 @@ impl Lane {
         }
     }
 
+    /// Has all live values handed out again, changed or not.
+    pub fn show_windows_again(&mut self) {
+        self.windows.iter_mut().for_each(WindowState::show_again);
+    }
+
     /// Fingerprints and window groups in memory.
     pub fn len(&self) -> usize {
         self.dedup.as_ref().map_or(0, Dedup::len)

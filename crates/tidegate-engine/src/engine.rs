@@ -132,7 +132,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
     } else {
         EndsAt::SourceEnd
     };
-    let live = options.live.then(|| Live::new(&plan, lanes.values()));
+    let live = options.live.then(|| Live::new(&plan));
     let state = State::new(
         Arc::clone(&plan),
         Arc::clone(&shared),

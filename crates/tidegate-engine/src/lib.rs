@@ -28,7 +28,7 @@ mod work;
 pub use engine::{Engine, Handle};
 pub use error::EngineError;
 pub use latency::{Histogram, Latency};
-pub use live::{Live, ViewChanges};
+pub use live::{Changes, Live, ViewChanges, Whole};
 pub use load_alone::LoadAlone;
 pub use options::{
     BatchOptions, EngineOptions, LoadOptions, LookupSource, WarehouseKind, WarehouseOptions,

@@ -18,8 +18,31 @@ const ROWS_MAX: usize = 100_000;
 #[derive(Debug, Clone)]
 pub struct Live {
     plan: Arc<Plan>,
-    waiting: Arc<Mutex<Vec<LiveWindows>>>,
-    whole_after: Option<i64>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    views: Vec<LiveWindows>,
+    whole: Option<Whole>,
+}
+
+/// Which windows are whole in what was taken up to now: those that end after this, which were open in every lane
+/// when values of all open windows were put. Of those that end before, only some values may have been handed out.
+/// `None`: all are whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole {
+    /// Microseconds since the Unix epoch.
+    pub after: Option<i64>,
+}
+
+/// What has changed since it was last taken.
+#[derive(Debug)]
+pub struct Changes {
+    /// Views in which something has.
+    pub views: Vec<ViewChanges>,
+    /// Which windows are whole; none while not all open windows have been put.
+    pub whole: Option<Whole>,
 }
 
 /// What has changed in one view.
@@ -34,52 +57,59 @@ pub struct ViewChanges {
 }
 
 impl Live {
-    /// `lanes` are those that a restart has rebuilt.
-    pub(crate) fn new<'a>(plan: &Arc<Plan>, lanes: impl Iterator<Item = &'a Lane>) -> Self {
+    pub(crate) fn new(plan: &Arc<Plan>) -> Self {
+        let views = plan.windows().map(|_| LiveWindows::new(ROWS_MAX)).collect();
         Live {
             plan: Arc::clone(plan),
-            waiting: Arc::new(Mutex::new(
-                plan.windows().map(|_| LiveWindows::new(ROWS_MAX)).collect(),
-            )),
-            whole_after: lanes.filter_map(Lane::watermark).max(),
+            waiting: Arc::new(Mutex::new(Waiting { views, whole: None })),
         }
     }
 
-    /// Windows that end after this were open in every lane when the job started, so that all of their values
-    /// are handed out; of those that end before, only some. `None`: all are whole.
-    pub fn whole_after(&self) -> Option<i64> {
-        self.whole_after
+    /// Has all values of open windows put again, because those from before are lost.
+    pub fn again(&self) {
+        self.waiting().whole = None;
     }
 
-    /// Takes what has changed, in each view in which something has.
+    /// Takes what has changed.
     ///
     /// # Errors
     /// If Arrow refuses, which would be a bug.
-    pub fn take(&self) -> Result<Vec<ViewChanges>, ArrowError> {
-        let taken: Vec<LiveWindows> = self.waiting().iter_mut().map(LiveWindows::take).collect();
-        let mut changes = Vec::new();
+    pub fn take(&self) -> Result<Changes, ArrowError> {
+        let (taken, whole) = {
+            let mut waiting = self.waiting();
+            let taken: Vec<LiveWindows> = waiting.views.iter_mut().map(LiveWindows::take).collect();
+            (taken, waiting.whole)
+        };
+        let mut views = Vec::new();
         for (view, (windows, plan)) in taken.into_iter().zip(self.plan.windows()).enumerate() {
             if !windows.is_empty() {
                 let (rows, left_out) = windows.into_parts(plan)?;
-                changes.push(ViewChanges {
+                views.push(ViewChanges {
                     view,
                     rows,
                     left_out,
                 });
             }
         }
-        Ok(changes)
+        Ok(Changes { views, whole })
     }
 
-    /// Puts what has changed in these lanes.
+    /// Puts what has changed in these lanes, which are all that there are.
     pub(crate) fn put<'a>(&self, lanes: impl Iterator<Item = &'a mut Lane>) {
         let mut waiting = self.waiting();
+        let all = waiting.whole.is_none();
+        let mut after = None;
         for lane in lanes {
-            lane.changed_windows(&mut waiting);
+            if all {
+                lane.show_windows_again();
+            }
+            after = after.max(lane.watermark());
+            lane.changed_windows(&mut waiting.views);
         }
+        waiting.whole.get_or_insert(Whole { after });
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<LiveWindows>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -112,7 +112,7 @@ impl App {
         let turns = Turns::new();
         let changed = tokio::sync::broadcast::Sender::new(CHANGES_MAX);
         let hot = match &job.live {
-            Some(live) => Some((hot(&options.hot, &options.name, live)?, live.clone())),
+            Some(live) => Some((hot(&options.hot, &options.name)?, live.clone())),
             None => None,
         };
         let writer = hot.as_ref().map(|(hot, live)| Writer {
@@ -177,7 +177,7 @@ impl App {
     }
 }
 
-fn hot(options: &HotOptions, job: &str, live: &Live) -> Result<Hot, HotError> {
+fn hot(options: &HotOptions, job: &str) -> Result<Hot, HotError> {
     let keep = i64::try_from(options.keep.as_micros()).unwrap_or(i64::MAX);
     let store: Arc<dyn HotStore> = match &options.url {
         Some(url) => Arc::new(RedisStore::new(url, options.is_cluster, job, keep)?),
@@ -187,7 +187,6 @@ fn hot(options: &HotOptions, job: &str, live: &Live) -> Result<Hot, HotError> {
         store,
         health: SharedHealth::default(),
         keep,
-        whole_after: live.whole_after(),
     })
 }
 

@@ -14,6 +14,7 @@ use crate::history;
 use crate::hot::writer::Changed;
 use crate::tiers::plan::Span;
 use crate::tiers::{Question, hot_rows};
+use crate::view::{Row, View};
 
 /// Messages that wait for a client, at most: who is slower is dropped.
 const WAITING_MAX: usize = 64;
@@ -129,7 +130,12 @@ fn status_message(app: &App) -> Utf8Bytes {
         .into()
 }
 
-fn view_message(name: &str, rows: Vec<Value>) -> Utf8Bytes {
+fn view_message(view: &View, rows: &[(Row, bool)]) -> Utf8Bytes {
+    let name = &view.name;
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|(row, is_final)| view.show(row, *is_final))
+        .collect();
     json!({ "type": "view", "view": name, "rows": rows })
         .to_string()
         .into()
@@ -152,14 +158,7 @@ async fn first_view(app: &App, place: usize) -> Utf8Bytes {
         tier: None,
     };
     let answer = app.tiers.answer(&question).await;
-    view_message(
-        &view.name,
-        answer
-            .rows
-            .iter()
-            .map(|(row, is_final)| view.show(row, *is_final))
-            .collect(),
-    )
+    view_message(view, &answer.rows)
 }
 
 async fn changes(app: &App, place: usize, mut starts: Vec<i64>) -> Option<Utf8Bytes> {
@@ -200,10 +199,5 @@ async fn changes(app: &App, place: usize, mut starts: Vec<i64>) -> Option<Utf8By
         }
     }
     rows.sort_by(|(a, _), (b, _)| a.order(b));
-    Some(view_message(
-        &view.name,
-        rows.iter()
-            .map(|(row, is_final)| view.show(row, *is_final))
-            .collect(),
-    ))
+    Some(view_message(view, &rows))
 }

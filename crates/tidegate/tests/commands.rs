@@ -266,7 +266,8 @@ fn a_running_pipeline_answers_queries_and_ends_cleanly() {
     assert!(get(&address, "/healthz").starts_with("HTTP/1.0 200"));
     assert!(get(&address, "/readyz").ends_with("running\n"));
     let status = get(&address, "/v1/status");
-    assert!(status.contains("\"read\":5,\"events\":3"), "{status}");
+    assert!(status.contains("\"read\":5"), "{status}");
+    assert!(status.contains("\"events\":3"), "{status}");
     // Another process cannot have the same job.
     let second = run(at, &["run", "--set", "source.follow=true"]);
     check(&second, 3, "in use by another process");

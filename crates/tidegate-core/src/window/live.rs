@@ -145,6 +145,14 @@ impl WindowState {
         }
     }
 
+    /// Has all values handed out again, changed or not.
+    pub fn show_again(&mut self) {
+        for pane in self.panes.values_mut() {
+            pane.is_changed = true;
+            pane.shown.clear();
+        }
+    }
+
     /// Puts the values of a group in the windows around a pane: what lies before the pane is added up
     /// leftwards, what lies behind it rightwards, so that the cost is a merge or two for each window.
     fn put_windows(

@@ -74,6 +74,10 @@ impl Kept {
 
 #[async_trait]
 impl HotStore for MemoryStore {
+    async fn check(&self) -> Result<bool, HotError> {
+        Ok(true)
+    }
+
     async fn write(&self, view: &str, windows: &HotWindows, now: i64) -> Result<(), HotError> {
         let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
         let kept = views.entry(view.to_owned()).or_default();

@@ -4,6 +4,8 @@
 //! hold them: [`memory`], in this process, and [`redis`], for all. [`writer`] brings them there beside the
 //! pipeline, which never waits for it.
 
+#[cfg(test)]
+mod contract;
 pub(crate) mod memory;
 pub(crate) mod redis;
 pub(crate) mod writer;
@@ -89,6 +91,9 @@ impl HotWindow {
 /// Where hot values are kept. Both stores pass one test suite.
 #[async_trait]
 pub(crate) trait HotStore: Debug + Send + Sync {
+    /// Whether what was written before is still there; false once after it was lost.
+    async fn check(&self) -> Result<bool, HotError>;
+
     /// Puts values in place of older ones. `now` is in microseconds since the Unix epoch.
     async fn write(&self, view: &str, windows: &HotWindows, now: i64) -> Result<(), HotError>;
 

@@ -8,11 +8,13 @@
 //!   least and the greatest of the greatest count.
 //! - field `!<lane>`: how many groups of the lane are not up to date.
 //!
-//! The hash expires `hot.keep` after it was written last.
+//! The hash expires `hot.keep` after it was written last. `tidegate:<job>:process:<id>` marks a process that writes: when
+//! it is gone, Redis has lost what was in it, and all open windows are written again.
 
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -45,6 +47,9 @@ pub(crate) struct RedisStore {
     shown: String,
     job: String,
     keep: i64,
+    /// A key of this process: if it is gone, so is the rest.
+    mark: String,
+    is_marked: AtomicBool,
     connection: tokio::sync::Mutex<Option<Connection>>,
     failed_at: Mutex<Option<Instant>>,
 }
@@ -119,6 +124,8 @@ impl RedisStore {
         Ok(RedisStore {
             client,
             shown,
+            mark: format!("tidegate:{job}:process:{}", uuid::Uuid::new_v4()),
+            is_marked: AtomicBool::new(false),
             job: job.to_owned(),
             keep,
             connection: tokio::sync::Mutex::new(None),
@@ -192,12 +199,31 @@ impl RedisStore {
 
 #[async_trait]
 impl HotStore for RedisStore {
+    async fn check(&self) -> Result<bool, HotError> {
+        let mut connection = self.connection().await?;
+        let is_there: Result<Option<String>, _> = redis::cmd("SET")
+            .arg(&self.mark)
+            .arg(1)
+            .arg("GET")
+            .arg("PX")
+            .arg(2 * self.keep / 1_000)
+            .query_async(&mut connection)
+            .await;
+        match is_there {
+            Ok(is_there) => {
+                let is_first = !self.is_marked.swap(true, Ordering::Relaxed);
+                Ok(is_first || is_there.is_some())
+            }
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
     async fn write(&self, view: &str, windows: &HotWindows, now: i64) -> Result<(), HotError> {
         let connection = self.connection().await?;
         let mut writes = Vec::new();
         for (start, window) in windows {
             let key = self.key(view, *start);
-            let expires = expires_at(*start, now, self.keep) / 1_000;
+            let expires = (expires_at(*start, now, self.keep) - now) / 1_000;
             let values = window
                 .values
                 .iter()
@@ -212,7 +238,7 @@ impl HotStore for RedisStore {
                 pipeline
                     .hset_multiple(&key, fields)
                     .ignore()
-                    .pexpire_at(&key, expires)
+                    .pexpire(&key, expires)
                     .ignore();
                 writes.push(pipeline);
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_core::clock::Clock;
-use tidegate_engine::Live;
+use tidegate_engine::{Live, Whole};
 use tokio::sync::broadcast;
 
 use super::{HotStore, HotWindows};
@@ -23,6 +23,8 @@ pub(crate) struct HotHealth {
     pub(crate) as_of: Option<i64>,
     /// Why the last write failed, if it did.
     pub(crate) error: Option<String>,
+    /// Which windows are whole in the store.
+    pub(crate) whole: Option<Whole>,
     /// For each view, before which window start something was lost because the store was away for too long.
     pub(crate) lost_before: BTreeMap<String, i64>,
 }
@@ -53,33 +55,37 @@ impl Writer {
         loop {
             ticks.tick().await;
             let now = self.clock.now_micros();
-            self.take(&mut waiting).await;
+            let whole = self.take(&mut waiting).await;
             self.bound(&mut waiting);
-            self.write(&mut waiting, now).await;
+            self.write(&mut waiting, whole, now).await;
         }
     }
 
-    /// Takes what has changed into what waits. Merged by key, since values are absolute.
-    async fn take(&self, waiting: &mut [HotWindows]) {
+    /// Takes what has changed into what waits. Merged by key, since values are absolute. Says which windows are whole
+    /// once all that waits is written.
+    async fn take(&self, waiting: &mut [HotWindows]) -> Option<Whole> {
         let (live, views) = (self.live.clone(), Arc::clone(&self.views));
         // Making columns of many groups takes its time.
         let taken = tokio::task::spawn_blocking(move || {
             let changes = live.take()?;
-            let parts = changes.into_iter().map(|changes| {
-                let parts = views
-                    .get(changes.view)
-                    .map(|view| (view.size, view.parts(&changes.rows)));
-                (changes.view, parts, changes.left_out)
+            let parts = changes.views.into_iter().filter_map(|changes| {
+                let view = views.get(changes.view)?;
+                Some((
+                    changes.view,
+                    view.size,
+                    view.parts(&changes.rows),
+                    changes.left_out,
+                ))
             });
-            Ok::<_, arrow::error::ArrowError>(parts.collect::<Vec<_>>())
+            Ok::<_, arrow::error::ArrowError>((parts.collect::<Vec<_>>(), changes.whole))
         });
-        let changes = match taken.await {
-            Ok(Ok(changes)) => changes,
-            Ok(Err(error)) => return tracing::error!(%error, "live values are lost"),
-            Err(error) => return tracing::error!(%error, "live values are lost"),
+        let (changes, whole) = match taken.await {
+            Ok(Ok(taken)) => taken,
+            Ok(Err(error)) => return self.lost(&error),
+            Err(error) => return self.lost(&error),
         };
-        for (view, parts, left_out) in changes {
-            let (Some(windows), Some((size, parts))) = (waiting.get_mut(view), parts) else {
+        for (view, size, parts, left_out) in changes {
+            let Some(windows) = waiting.get_mut(view) else {
                 continue;
             };
             for part in parts {
@@ -90,6 +96,14 @@ impl Writer {
                 window.left_out.insert(left.lane, left.groups);
             }
         }
+        whole
+    }
+
+    /// What was taken is lost by a bug: open windows are taken again.
+    fn lost(&self, error: &dyn std::error::Error) -> Option<Whole> {
+        tracing::error!(%error, "live values are lost; those of open windows are taken again");
+        self.live.again();
+        None
     }
 
     fn bound(&self, waiting: &mut [HotWindows]) {
@@ -109,9 +123,20 @@ impl Writer {
         }
     }
 
-    async fn write(&self, waiting: &mut [HotWindows], now: i64) {
+    async fn write(&self, waiting: &mut [HotWindows], mut whole: Option<Whole>, now: i64) {
         let mut changed = BTreeMap::new();
         let mut failed = None;
+        match self.store.check().await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(
+                    "the hot tier has lost its values; those of open windows are written again"
+                );
+                self.live.again();
+                whole = None;
+            }
+            Err(error) => return self.tell(Some(error.to_string()), None, now),
+        }
         for (index, (view, windows)) in self.views.iter().zip(waiting).enumerate() {
             if windows.is_empty() {
                 continue;
@@ -123,17 +148,18 @@ impl Writer {
             changed.insert(index, windows.keys().copied().collect());
             windows.clear();
         }
-        self.tell(failed, now);
+        self.tell(failed, whole, now);
         if !changed.is_empty() {
             // Nobody may be listening.
             let _ = self.changed.send(Arc::new(changed));
         }
     }
 
-    fn tell(&self, failed: Option<String>, now: i64) {
+    fn tell(&self, failed: Option<String>, whole: Option<Whole>, now: i64) {
         let mut health = lock(&self.health);
         if failed.is_none() {
             health.as_of = Some(now);
+            health.whole = whole;
         }
         match (&health.error, &failed) {
             (None, Some(error)) => {

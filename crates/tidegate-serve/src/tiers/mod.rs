@@ -28,8 +28,6 @@ pub(crate) struct Hot {
     pub(crate) health: SharedHealth,
     /// How long windows are kept, in microseconds.
     pub(crate) keep: i64,
-    /// Windows that end after this are whole; `None`: all are.
-    pub(crate) whole_after: Option<i64>,
 }
 
 /// All tiers of a job.
@@ -168,13 +166,15 @@ impl Tiers {
             .hot
             .as_ref()
             .ok_or("this process keeps no live values")?;
-        let lost = {
+        let (whole, lost) = {
             let health = hot.health.lock().unwrap_or_else(PoisonError::into_inner);
-            health.lost_before.get(&view.name).copied()
+            let lost = health.lost_before.get(&view.name).copied();
+            (health.whole, lost)
         };
-        // Starts of windows that end after what was open when the process began.
-        let whole = hot
-            .whole_after
+        let whole = whole.ok_or("live values are not there yet")?;
+        // Starts of windows that end after what was open at first.
+        let whole = whole
+            .after
             .map(|after| after.saturating_sub(view.size).saturating_add(1));
         let kept = Some(
             self.clock

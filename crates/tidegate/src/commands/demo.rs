@@ -33,6 +33,7 @@ pub(super) fn demo(args: &DemoArgs, terminal: &Terminal) -> Result<Exit, Failure
         now: None,
         duration: args.duration,
         progress: args.progress.clone(),
+        any_port: true,
     };
     let summary = run::run_config(&loaded.config, &how, terminal)?;
     output::answer(&summary.show(SummaryFormat::Text))?;

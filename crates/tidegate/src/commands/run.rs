@@ -10,7 +10,7 @@ use tidegate_engine::{
     BatchOptions, Engine, EngineOptions, Handle, LoadOptions, LookupSource, WarehouseKind,
     WarehouseOptions,
 };
-use tidegate_serve::{HotOptions, Job, ServeOptions, Server, WarehouseInfo};
+use tidegate_serve::{Job, ServeOptions, Server, WarehouseInfo};
 
 use super::{failures, load_config, query, runtime};
 use crate::cli::{ProgressArgs, RunArgs};
@@ -34,6 +34,8 @@ pub(super) struct How {
     pub(super) duration: Option<Duration>,
     /// How progress is shown.
     pub(super) progress: ProgressArgs,
+    /// Listens on any free port where the configured one is taken, and says on which.
+    pub(super) any_port: bool,
 }
 
 /// Runs a configuration and prints the summary.
@@ -44,6 +46,7 @@ pub(super) fn run(args: &RunArgs, terminal: &Terminal) -> Result<Exit, Failure> 
         now: args.now,
         duration: None,
         progress: args.progress.clone(),
+        any_port: false,
     };
     let report = run_config(&loaded.config, &how, terminal)?;
     output::answer(&report.show(args.summary))?;
@@ -67,7 +70,7 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
     let mut signals = Signals::new()?;
     // Before anything is opened, so that a port that is taken costs nothing.
     let http = match config.http_listen {
-        Some(address) => Some(listen(config, address).await?),
+        Some(address) => Some(listen(config, address, how.any_port).await?),
         None => None,
     };
     let handle = tokio::select! {
@@ -117,14 +120,20 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
         .map_err(|error| failures::engine(&error))
 }
 
-async fn listen(config: &Config, address: SocketAddr) -> Result<Server, Failure> {
-    Server::bind(serve_options(config, address))
-        .await
-        .map_err(|error| {
-            Failure::other(error).hint(
-                "another process may have the port; take another one, or leave http.listen out",
-            )
-        })
+async fn listen(config: &Config, address: SocketAddr, any_port: bool) -> Result<Server, Failure> {
+    let mut bound = Server::bind(serve_options(config, address)).await;
+    if any_port {
+        if bound.is_err() {
+            bound = Server::bind(serve_options(config, SocketAddr::new(address.ip(), 0))).await;
+        }
+        if let Ok(server) = &bound {
+            output::error(&format!("Look at it: http://{}/\n\n", server.address()));
+        }
+    }
+    bound.map_err(|error| {
+        Failure::other(error)
+            .hint("another process may have the port; take another one, or leave http.listen out")
+    })
 }
 
 /// What the server is told.
@@ -144,8 +153,8 @@ fn serve_options(config: &Config, listen: SocketAddr) -> ServeOptions {
             rejected_table: warehouse.rejected_table.clone(),
             upsert_key: config.upsert_key.clone(),
         }),
-        hot: HotOptions::default(),
-        charts: Vec::new(),
+        hot: config.hot.clone(),
+        charts: config.charts.clone(),
     }
 }
 

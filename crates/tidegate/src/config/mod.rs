@@ -5,7 +5,6 @@
 //! knows its places ([`tree`]), overrides ([`overrides`]), environment ([`environment`]), typed
 //! options ([`reader`]), and planning of the SQL.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ pub mod locate;
 pub mod options;
 pub mod overrides;
 pub mod reader;
+pub mod serve;
 pub mod show;
 pub mod source;
 pub mod storage;
@@ -172,6 +172,7 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
         // It makes late events and repeats that fit the watermark.
         options.delay = spec.event_time.delay;
     }
+    let (http_listen, charts) = serve::http(&root.section("http"), &spec.windows);
     let config = Config {
         name,
         source: source?,
@@ -181,7 +182,9 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
         load: load_options(&root.section("load")),
         memory_in_flight: memory(&root.section("memory")),
         threads: engine(&root.section("engine")),
-        http_listen: http(&root.section("http")),
+        http_listen,
+        charts,
+        hot: serve::hot(&root.section("hot")),
         lookups,
         spec,
         upsert_key,
@@ -272,23 +275,4 @@ fn engine(section: &Section<'_>) -> usize {
         .unwrap_or(0);
     section.finish();
     threads
-}
-
-fn http(section: &Section<'_>) -> Option<SocketAddr> {
-    let listen = section.parsed("listen", |text| {
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("`{text}` is not an address and a port, as in 127.0.0.1:8080"))
-            .and_then(|address| {
-                let refused = || {
-                    format!(
-                        "`{text}` can be reached from other machines, and this version has no access control; \
-                         use 127.0.0.1:{}",
-                        address.port()
-                    )
-                };
-                if address.ip().is_loopback() { Ok(address) } else { Err(refused()) }
-            })
-    });
-    section.finish();
-    listen
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate_core::spec::JobSpec;
 use tidegate_engine::WarehouseKind;
 use tidegate_log::StorageOptions;
+use tidegate_serve::{Chart, HotOptions};
 use tidegate_sources::SourceOptions;
 
 /// A whole configuration file.
@@ -28,8 +29,12 @@ pub struct Config {
     pub memory_in_flight: usize,
     /// Worker threads; 0 for one a core.
     pub threads: usize,
-    /// Where status is served, if it is.
+    /// Where the job is shown over HTTP, if it is.
     pub http_listen: Option<SocketAddr>,
+    /// Charts of the dashboard.
+    pub charts: Vec<Chart>,
+    /// Where live values are kept.
+    pub hot: HotOptions,
     /// Files of the reference tables.
     pub lookups: Vec<LookupFile>,
     /// What happens to an event.

@@ -1,0 +1,238 @@
+//! What every hot store must do.
+
+use std::sync::Arc;
+
+use tidegate_testkit::Redis;
+
+use super::memory::MemoryStore;
+use super::redis::RedisStore;
+use super::{HotStore, HotWindow, HotWindows};
+use crate::number::Number;
+use crate::view::Part;
+
+/// Microseconds between windows.
+const SLIDE: i64 = 60_000_000;
+const KEEP: i64 = 7_200_000_000;
+
+fn part(start: i64, lane: i32, group: &str, value: i128) -> Part {
+    Part {
+        start,
+        lane,
+        group: group.into(),
+        values: [Number::Int(value), Number::Float(0.5), Number::Null].into(),
+    }
+}
+
+fn windows(parts: &[Part]) -> HotWindows {
+    let mut windows = HotWindows::new();
+    for part in parts {
+        windows
+            .entry(part.start)
+            .or_default()
+            .put_part(part.clone());
+    }
+    windows
+}
+
+/// The present, on a window's start.
+fn now() -> i64 {
+    let now = tidegate_core::clock::Clock::System.now_micros();
+    now.div_euclid(SLIDE) * SLIDE
+}
+
+async fn check(store: &dyn HotStore) {
+    let now = now();
+    let all = (now - 100 * SLIDE, now + 100 * SLIDE);
+    assert_eq!(
+        store.read("v", all, SLIDE).await.unwrap(),
+        HotWindows::new()
+    );
+
+    let first = windows(&[
+        part(now, 0, "[\"a\"]", 1),
+        part(now, 1, "[\"a\"]", 2),
+        part(now - SLIDE, 0, "[null,1.5]", 3),
+    ]);
+    store.write("v", &first, now).await.unwrap();
+    assert_eq!(store.read("v", all, SLIDE).await.unwrap(), first);
+
+    // Writing again changes nothing; a newer value takes the place of its own key alone.
+    store.write("v", &first, now).await.unwrap();
+    assert_eq!(store.read("v", all, SLIDE).await.unwrap(), first);
+    store
+        .write("v", &windows(&[part(now, 1, "[\"a\"]", 5)]), now)
+        .await
+        .unwrap();
+    let newer = windows(&[
+        part(now, 0, "[\"a\"]", 1),
+        part(now, 1, "[\"a\"]", 5),
+        part(now - SLIDE, 0, "[null,1.5]", 3),
+    ]);
+    assert_eq!(store.read("v", all, SLIDE).await.unwrap(), newer);
+
+    // A range has its first window and not its last one.
+    let found = store.read("v", (now - SLIDE, now), SLIDE).await.unwrap();
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [now - SLIDE]);
+    assert_eq!(
+        store.read("v", (now, now), SLIDE).await.unwrap(),
+        HotWindows::new()
+    );
+    assert_eq!(
+        store.read("other", all, SLIDE).await.unwrap(),
+        HotWindows::new()
+    );
+
+    // What is left out is known until it is not any more.
+    let mut left_out = HotWindows::new();
+    left_out.insert(
+        now,
+        HotWindow {
+            left_out: [(1, 7)].into(),
+            ..HotWindow::default()
+        },
+    );
+    store.write("v", &left_out, now).await.unwrap();
+    assert_eq!(
+        store.read("v", (now, now + 1), SLIDE).await.unwrap()[&now].left_out(),
+        7
+    );
+    left_out.insert(
+        now,
+        HotWindow {
+            left_out: [(1, 0)].into(),
+            ..HotWindow::default()
+        },
+    );
+    store.write("v", &left_out, now).await.unwrap();
+    assert_eq!(store.read("v", all, SLIDE).await.unwrap(), newer);
+
+    // Many windows and values, and values of every kind.
+    let many: Vec<Part> = (0..50)
+        .flat_map(|n| (0..100).map(move |lane| part(now + n * SLIDE, lane, "[\"x|y!\"]", n.into())))
+        .collect();
+    let many = windows(&many);
+    store.write("many", &many, now).await.unwrap();
+    assert_eq!(store.read("many", all, SLIDE).await.unwrap(), many);
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    check(&MemoryStore::new(KEEP)).await;
+}
+
+#[tokio::test]
+async fn redis_keeps_the_contract() {
+    let Some(redis) = Redis::start() else { return };
+    let store = RedisStore::new(&redis.url(), false, "job", KEEP).unwrap();
+    check(&store).await;
+    // Another process, and another job.
+    let now = now();
+    let other = RedisStore::new(&redis.url(), false, "job", KEEP).unwrap();
+    assert!(
+        !other
+            .read("v", (now, now + 1), SLIDE)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let stranger = RedisStore::new(&redis.url(), false, "other", KEEP).unwrap();
+    assert!(
+        stranger
+            .read("v", (now, now + 1), SLIDE)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    // The layout is documented: others read it too.
+    let field = redis.ask(&["HGET", &format!("tidegate:job:v:{now}"), "1|[\"a\"]"]);
+    assert_eq!(field.trim(), "[5,0.5,null]");
+    let ttl: i64 = redis
+        .ask(&["PTTL", &format!("tidegate:job:v:{now}")])
+        .trim()
+        .parse()
+        .unwrap();
+    assert!(
+        (KEEP / 1_000 - 120_000..=KEEP / 1_000).contains(&ttl),
+        "{ttl}"
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract() {
+    let Some(redis) = Redis::start_cluster() else {
+        return;
+    };
+    check(&RedisStore::new(&redis.url(), true, "job", KEEP).unwrap()).await;
+}
+
+#[tokio::test]
+async fn memory_forgets_what_is_old_and_what_is_too_much() {
+    let store = MemoryStore::with_values_max(KEEP, 10);
+    let now = now();
+    let parts: Vec<Part> = (0..4)
+        .flat_map(|n| (0..4).map(move |lane| part(now + n * SLIDE, lane, "[]", 1)))
+        .collect();
+    store.write("v", &windows(&parts), now).await.unwrap();
+    let kept = store.read("v", (0, i64::MAX), SLIDE).await.unwrap();
+    assert_eq!(
+        kept.keys().copied().collect::<Vec<_>>(),
+        [now + 2 * SLIDE, now + 3 * SLIDE]
+    );
+    assert_eq!(store.floor("v"), Some(now + SLIDE + 1));
+    store
+        .write("v", &HotWindows::new(), now + KEEP + 3 * SLIDE)
+        .await
+        .unwrap();
+    assert!(
+        store
+            .read("v", (0, i64::MAX), SLIDE)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_is_an_error_at_once_and_comes_back() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let store: Arc<dyn HotStore> =
+        Arc::new(RedisStore::new(&redis.url(), false, "job", KEEP).unwrap());
+    let now = now();
+    let values = windows(&[part(now, 0, "[]", 1)]);
+    store.write("v", &values, now).await.unwrap();
+    redis.stop();
+    let began = std::time::Instant::now();
+    assert!(store.write("v", &values, now).await.is_err());
+    let error = store
+        .read("v", (now, now + 1), SLIDE)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(&redis.url()), "{error}");
+    assert!(began.elapsed().as_secs() < 5);
+    redis.resume();
+    // Asked again after a moment.
+    let mut tries = 0;
+    while let Err(error) = store.write("v", &values, now).await {
+        tries += 1;
+        assert!(tries < 50, "{error}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(
+        store.read("v", (now, now + 1), SLIDE).await.unwrap(),
+        values
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_is_noticed_once() {
+    let Some(redis) = Redis::start() else { return };
+    let store = RedisStore::new(&redis.url(), false, "job", KEEP).unwrap();
+    assert!(store.check().await.unwrap());
+    assert!(store.check().await.unwrap());
+    redis.ask(&["FLUSHALL"]);
+    assert!(!store.check().await.unwrap());
+    assert!(store.check().await.unwrap());
+}
