@@ -54,8 +54,8 @@ function phase(status) {
 
 function fresh(status) {
   const { queryable, commit } = status.latency ?? {};
-  if (queryable) return `An event is queryable ${numbers.duration(queryable.p50)} after its own time (median).`;
-  if (commit) return `An event is committed ${numbers.duration(commit.p50)} after its own time (median).`;
+  if (numbers.isNumber(queryable?.p50)) return `An event is queryable ${numbers.duration(queryable.p50)} after its own time (median).`;
+  if (numbers.isNumber(commit?.p50)) return `An event is committed ${numbers.duration(commit.p50)} after its own time (median).`;
   return "Nothing waits at the source.";
 }
 
@@ -72,7 +72,7 @@ export function rates(status, job) {
 const RATES = [
   { key: "schema_violation_rate", title: "Schema violations", explains: "records that do not fit the schema" },
   { key: "business_rule_rate", title: "Broken business rules", explains: "records that fit the schema and break a rule" },
-  { key: "null_rate", title: "Missing values", explains: "values that are null" },
+  { key: "null_rate", title: "Missing values", explains: "records without a value that is required" },
   { key: "duplicate_rate", title: "Duplicates", explains: "exact repeats, which were dropped" },
   { key: "rejected_rate", title: "Rejected", explains: "records that were rejected, for any reason" },
   { key: "late_rate", title: "Late", explains: "events behind the watermark, which were kept" },

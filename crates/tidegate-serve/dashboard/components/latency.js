@@ -38,7 +38,7 @@ export function stages(contractSeconds) {
     update(latency) {
       STAGES.forEach(({ key }, index) => {
         const { bar, middle, cells, row } = lines[index];
-        const found = latency?.[key];
+        const found = numbers.isNumber(latency?.[key]?.p50) ? latency[key] : null;
         row.classList.toggle("is-empty", !found);
         ["p50", "p95", "p99"].forEach((name, position) => setText(cells[position], numbers.duration(found?.[name])));
         if (!found) return;

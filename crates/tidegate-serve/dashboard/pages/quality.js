@@ -37,7 +37,7 @@ function mount(root) {
     empty: { title: "Nothing has been rejected", detail: "Records that do not fit the schema, or break a rule, are listed here by reason." },
   });
   const any = h("button.button", { type: "button", "aria-haspopup": "dialog", onclick: () => drawer.open(null) }, "Newest of all");
-  const counts = tiles("Since the start", [{ label: "Late" }, { label: "Duplicates" }, { label: "Updates" }, { label: "Expired", hint: "Records that expired at the source before they could be read" }]);
+  const counts = tiles("Counts", [{ label: "Late" }, { label: "Duplicates" }, { label: "Updates", hint: "Since the start of this process" }, { label: "Expired", hint: "Records that expired at the source before they could be read" }]);
   const course = plot({ label: "Shares of the records", format: numbers.percent, empty: EMPTY, height: 200 });
   const late = lateEvents();
 

@@ -73,6 +73,7 @@ export function status(at, mode) {
   const latency = (scale) => ({ p50: 0.6 * scale, p95: 1.1 * scale, p99: 1.6 * scale * (1 + 0.2 * noise(scale, Math.floor(at / 5))) });
   const lag = Object.fromEntries([0, 1, 2, 3].map((id) => [id, behind ? 400_000 + 90_000 * id : Math.round(300 + 280 * noise("lag", id, Math.floor(at)))]));
   const slow = mode.slow ? 160 : 1;
+  const none = { p50: null, p95: null, p99: null };
   return {
     phase: mode.phase ?? "running", read, events: read - rejected - late - duplicates, late, rejected, duplicates, gone: mode.gone ?? 0,
     rejected_by: mode.empty ? {} : Object.fromEntries(Object.entries(REASONS).map(([name, share]) => [name, Math.round(rejected * share)])),
@@ -88,7 +89,7 @@ export function status(at, mode) {
       null_rate: 0.0041 + 0.001 * noise("n", Math.floor(at / 20)), duplicate_rate: 0.0101, schema_violation_rate: mode.clean ? 0 : 0.0011, business_rule_rate: mode.clean ? 0.0004 : 0.0049,
       late_rate: 0.005 + 0.0006 * noise("late", Math.floor(at / 20)), rejected_rate: 0.006, update_rate: 0.02 + 0.001 * noise("u", Math.floor(at / 15)),
     },
-    latency: mode.empty ? { read: null, commit: null, queryable: null } : { read: latency(0.05), commit: latency(1), queryable: latency(2.4 * slow) },
+    latency: mode.empty ? { read: none, commit: none, queryable: none } : { read: latency(0.05), commit: latency(1), queryable: latency(2.4 * slow) },
   };
 }
 
