@@ -66,7 +66,7 @@ export class History {
     this.#onChange();
   }
 
-  /// `{times, series}` of these names over the range, with a gap where the job was not running.
+  /// `{times, values, from, to}` of these names over the range, with a gap where the job was not running.
   series(names) {
     const to = time.now();
     const from = to - read("range");
@@ -82,7 +82,7 @@ export class History {
       times.push(at);
       names.forEach((name, position) => values[position].push(this.#series[name]?.[index] ?? null));
     });
-    return { times, values, from, to };
+    return { times, values, from: time.axisFrom(times[0], from, to), to };
   }
 
   /// Stops listening.

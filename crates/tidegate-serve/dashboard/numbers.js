@@ -34,12 +34,13 @@ export function inUnit(value, unit, short = true) {
   return currencyFormats.get(key).format(value);
 }
 
-/// A share of 1 in per cent, with two digits that count: 0.012 %.
+/// A share of 1 in per cent, with two or three digits that count: 0.012 %, 1.75 %.
 export function percent(value) {
   if (!isNumber(value)) return "—";
   if (value === 0) return "0 %";
   const inPercent = value * 100;
-  const digits = Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(Math.abs(inPercent)))));
+  const size = Math.floor(Math.log10(Math.abs(inPercent)));
+  const digits = Math.min(6, Math.max(0, (size < 0 ? 1 : 2) - size));
   return `${inPercent.toLocaleString(undefined, { maximumFractionDigits: digits })} %`;
 }
 

@@ -5,6 +5,8 @@ const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minut
 const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 
+const SHORTEST_AXIS = 300;
+
 // The server's clock less this one's, in seconds.
 let skew = 0;
 
@@ -53,6 +55,12 @@ function withDay(seconds, format) {
 /// Date and time in full.
 export function full(seconds) {
   return seconds === null ? "—" : fullFormat.format(new Date(seconds * 1000));
+}
+
+/// Where a time axis begins: at `from`, or with the first point when nothing is before it, so that a young job fills its
+/// charts; but never less than 5 minutes before `to`.
+export function axisFrom(first, from, to) {
+  return Math.max(from, Math.min(first ?? from, to - SHORTEST_AXIS));
 }
 
 /// Labels of a time axis: the day where it begins, otherwise hours and minutes, with seconds when they are close.

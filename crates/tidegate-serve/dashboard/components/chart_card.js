@@ -61,12 +61,17 @@ function overTime(chart, format) {
     element: h("div", {}, drawn.element, more),
     update(rows, query) {
       const series = seriesOf(rows, query);
-      drawn.update({ ...series, from: query.from, to: query.to });
+      const from = time.axisFrom(series.times[0], query.from, query.to);
+      drawn.update({ ...series, from, to: query.to, empty: emptyOf(filling(rows, query)) });
       more.hidden = series.left === 0;
       setText(more.lastChild, `${numbers.plain(series.left)} more groups are not shown.`);
     },
     stop: drawn.stop,
   };
+}
+
+function emptyOf(fills) {
+  return fills ? { title: "The first window is filling", detail: `It ends at ${time.clock(fills.end)}, and is drawn then.` } : EMPTY;
 }
 
 function topList(chart, format) {

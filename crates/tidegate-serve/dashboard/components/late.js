@@ -8,7 +8,7 @@ import { emptyState } from "./notice.js";
 import { table } from "./table.js";
 
 const ROWS = 10;
-const COLUMNS = 12;
+const COLUMNS_MAX = 60;
 const REFRESH_MS = 10_000;
 
 /// Asks again when the count of late events has moved, and at most every 10 seconds.
@@ -52,10 +52,11 @@ export function lateEvents() {
   return { element, stop: off };
 }
 
-// Internal columns go last, behind those of the event.
+// The event's time first, because that is why it was late.
 function columnsOf(rows) {
-  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  return [...names.filter((name) => !name.startsWith("_")), ...names.filter((name) => name.startsWith("_"))].slice(0, COLUMNS);
+  const names = new Set(rows.flatMap((row) => Object.keys(row)));
+  const first = read("job").event_time_column;
+  return [...(names.delete(first) ? [first] : []), ...names].slice(0, COLUMNS_MAX);
 }
 
 function cell(value) {

@@ -1,7 +1,7 @@
 // A chart over time: uPlot with the page's colours, a legend that shows the values under the cursor, and the same
 // data as a table for those who cannot see the lines.
 
-import { fill, h, icon, setAttribute } from "../dom.js";
+import { fill, h, icon, setAttribute, setText } from "../dom.js";
 import { isNumber } from "../numbers.js";
 import * as theme from "../theme.js";
 import * as time from "../time.js";
@@ -14,11 +14,11 @@ const TABLE_ROWS = 500;
 /// `label` says what it shows; `format` writes a value; `kind` is line or stacked; `log` makes an axis of seconds
 /// logarithmic, `binary` is for bytes; `lines()` gives `[{value, label}]`, drawn across; charts of one `sync` share
 /// their cursor; `empty` is `{title, detail}` for when there is nothing; `height` is the least one, in pixels.
-/// `update` takes `{times, series: [{name, values}], from, to, openFrom}`.
+/// `update` takes `{times, series: [{name, values}], from, to, openFrom}`, and `empty` when it is another one.
 export function plot(options) {
   const { label, format, kind = "line", height = 220, empty } = options;
   const canvas = h("div.plot-canvas", { role: "img", style: { "--plot-height": `${height}px` } });
-  const nothing = h("div.plot-empty", { hidden: true }, h("p.empty-title", {}, empty.title), h("p.quiet", {}, empty.detail));
+  const nothing = h("div.plot-empty", { hidden: true }, h("p.empty-title"), h("p.quiet"));
   const hidden = new Set();
   const keys = legend(format, (name) => {
     if (!hidden.delete(name)) hidden.add(name);
@@ -81,6 +81,9 @@ export function plot(options) {
       data = next;
       const hasData = data.series.some((series) => series.values.some(isNumber));
       nothing.hidden = hasData;
+      const { title, detail } = next.empty ?? empty;
+      setText(nothing.firstChild, title);
+      setText(nothing.lastChild, detail);
       toggle.hidden = !hasData;
       keys.element.hidden = !hasData;
       setAttribute(canvas, "aria-label", describe(label, data, format));

@@ -60,7 +60,7 @@ function seriesOf(name, stacked, lowest, alone) {
     stroke: () => color(name),
     width: stacked ? 1.25 : 1.75,
     ...(filled > 0 ? { fill: () => color(name, filled) } : {}),
-    points: { size: 5, ...(stacked ? { show: false } : { show: (_, __, first, last) => last - first < 30 }) },
+    points: { size: 5, show: (_, __, first, last) => last - first < (stacked ? 4 : 30) },
   };
 }
 

@@ -100,5 +100,5 @@ function figure(chart, rows, range) {
   const notes = [];
   if (times.length > 0) notes.push(`in ${size} from ${time.minute(times.at(-1))}`);
   if (now && now.value !== null) notes.push(`${format(now.value)} so far since ${time.minute(now.start)}`);
-  return { value: format(last), note: notes.join(" · "), points: { times, values: series[0]?.values ?? [], from: range.from, to: range.to } };
+  return { value: format(last), note: notes.join(" · "), points: { times, values: series[0]?.values ?? [], from: time.axisFrom(times[0], range.from, range.to), to: range.to } };
 }

@@ -80,12 +80,19 @@ test("a ranking of maxima takes the greatest, one of averages the newest window"
 test("numbers are written as people read them, and one that is missing is never zero", async () => {
   const cases = [
     ["duration", 0.0042, "4.2 ms"], ["duration", 0.412, "412 ms"], ["duration", 3.14, "3.1 s"], ["duration", 60, "1 min"], ["duration", 252, "4 min 12 s"], ["duration", 7500, "2 h 5 min"], ["duration", 273_600, "3 d 4 h"], ["duration", null, "—"],
-    ["bytes", 1023, "1,023 B"], ["bytes", 1_610_612_736, "1.5 GiB"], ["percent", 0.00012, "0.012 %"], ["percent", 0, "0 %"], ["percent", 0.25, "25 %"], ["percent", null, "—"],
+    ["bytes", 1023, "1,023 B"], ["bytes", 1_610_612_736, "1.5 GiB"], ["percent", 0.00012, "0.012 %"], ["percent", 0, "0 %"], ["percent", 0.25, "25 %"], ["percent", 0.0175, "1.75 %"], ["percent", 0.9824, "98.2 %"], ["percent", null, "—"],
     ["plain", 1_234_567, "1,234,567"], ["compact", null, "—"], ["words", "total_amount", "Total amount"],
   ];
   for (const [name, value, wanted] of cases) assert.equal(await call("numbers.js", name, value), wanted, `${name}(${value})`);
   assert.equal(await call("numbers.js", "inUnit", 1_250_000, "EUR"), "€1.25m");
   assert.equal(await call("numbers.js", "inUnit", 1_250_000, "kWh"), "1.25m kWh");
+});
+
+test("the time axis of a young job begins with it", async () => {
+  assert.equal(await call("time.js", "axisFrom", 9000, 6400, 10_000), 9000);
+  assert.equal(await call("time.js", "axisFrom", 9990, 6400, 10_000), 9700);
+  assert.equal(await call("time.js", "axisFrom", 100, 6400, 10_000), 6400);
+  assert.equal(await call("time.js", "axisFrom", null, 6400, 10_000), 6400);
 });
 
 test("times are in the viewer's zone", async () => {
