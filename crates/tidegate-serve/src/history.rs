@@ -128,7 +128,7 @@ impl History {
 }
 
 /// Names of all series.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 27] = [
     "input_rate",
     "processing_rate",
     "lag_total",
@@ -154,6 +154,8 @@ const NAMES: [&str; 25] = [
     "schema_violation_rate",
     "business_rule_rate",
     "late_rate",
+    "rejected_rate",
+    "update_rate",
 ];
 
 /// Counts of rejects by what the reason is about.
@@ -324,12 +326,7 @@ impl Kept {
             "rejected_rate",
             "update_rate",
         ];
-        let shares = shares.map(|name| {
-            (
-                name.to_owned(),
-                json!(quality.get(name).copied().unwrap_or(0.0)),
-            )
-        });
+        let shares = shares.map(|name| (name.to_owned(), json!(quality.get(name))));
         let latency = self.latency().map(|(name, histogram)| {
             let quantile = |share| histogram.quantile(share);
             (
