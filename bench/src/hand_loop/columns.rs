@@ -284,7 +284,14 @@ pub(crate) fn event_properties() -> WriterProperties {
     events = events.set_column_dictionary_enabled(ColumnPath::from("amount"), false);
     let (unique, repeating) = (
         ["transaction_id", "row_hash", "timestamp"],
-        ["customer_id", "currency", "merchant", "category", "status", "amount_category"],
+        [
+            "customer_id",
+            "currency",
+            "merchant",
+            "category",
+            "status",
+            "amount_category",
+        ],
     );
     for column in unique.into_iter().chain(repeating) {
         events = events

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tidegate_engine::{Histogram, Latency, Phase, Status};
+use tidegate_engine::{Histogram, Latency, Status};
 
 use crate::time;
 
@@ -307,15 +307,6 @@ impl Kept {
             self.rate(|status| status.read),
         );
         let lag = lag(status);
-        // Records waiting for more than ten seconds of work.
-        #[allow(clippy::cast_precision_loss)]
-        let behind =
-            status.phase == Phase::Running && lag as f64 > 10.0 * input.unwrap_or(0.0).max(1.0);
-        #[allow(clippy::cast_precision_loss)]
-        let catch_up = match self.lag_change() {
-            Some(change) if behind && change < 0.0 => Some(lag as f64 / -change),
-            _ => None,
-        };
         let quality = self.quality();
         let shares = [
             "null_rate",
@@ -338,8 +329,6 @@ impl Kept {
         map.insert("input_rate".to_owned(), json!(input));
         map.insert("processing_rate".to_owned(), json!(processing));
         map.insert("lag_total".to_owned(), lag.into());
-        map.insert("behind".to_owned(), behind.into());
-        map.insert("catch_up_seconds".to_owned(), json!(catch_up));
         map.insert("memory_bytes".to_owned(), json!(memory_bytes()));
         map.insert(
             "quality".to_owned(),
@@ -350,14 +339,6 @@ impl Kept {
             latency.into_iter().collect::<Map<_, _>>().into(),
         );
         map
-    }
-
-    /// How the lag changes, in records a second.
-    #[allow(clippy::cast_precision_loss)]
-    fn lag_change(&self) -> Option<f64> {
-        let (first, last) = (self.recent.front()?, self.recent.back()?);
-        let seconds = (last.at - first.at) as f64 / 1e6;
-        (seconds > 0.0).then(|| (lag(&last.status) as f64 - lag(&first.status) as f64) / seconds)
     }
 }
 
@@ -384,6 +365,7 @@ fn memory_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_engine::Phase;
 
     fn status(read: u64) -> Status {
         let mut status = Status {
