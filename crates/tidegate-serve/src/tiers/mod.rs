@@ -89,8 +89,20 @@ impl Tiers {
     /// Answers: plans, asks, and where a tier fails, plans its part again without it.
     pub(crate) async fn answer(&self, question: &Question<'_>) -> Answer {
         let mut answer = Answer::default();
-        let mut coverages = self.coverages(question, &mut answer.fallbacks).await;
-        let (mut pieces, _) = plan(question.span, &coverages);
+        let mut coverages = Vec::new();
+        if question.wants(Tier::Hot) {
+            let now = self.clock.now_micros();
+            let span = self.hot().and_then(|hot| hot.span(question.view, now));
+            answer.cover(Tier::Hot, span, &mut coverages);
+        }
+        let (mut pieces, left) = plan(question.span, &coverages);
+        // What hot has, nobody else is bothered with.
+        let mut others_asked = !left.is_empty();
+        if others_asked {
+            self.cover_others(question, &mut answer, &mut coverages)
+                .await;
+            pieces = plan(question.span, &coverages).0;
+        }
         let final_to = self.final_to();
         while let Some(piece) = pieces.pop() {
             match self.ask(piece, question).await {
@@ -98,6 +110,11 @@ impl Tiers {
                 Err(reason) => {
                     answer.fall_back(piece.tier, reason);
                     coverages.retain(|coverage| coverage.tier != piece.tier);
+                    if !others_asked {
+                        self.cover_others(question, &mut answer, &mut coverages)
+                            .await;
+                        others_asked = true;
+                    }
                     pieces.extend(plan(piece.span, &coverages).0);
                 }
             }
@@ -111,45 +128,19 @@ impl Tiers {
         answer
     }
 
-    /// What each tier has, those that are asked first before the others.
-    async fn coverages(
+    /// What the tiers behind the hot one have.
+    async fn cover_others(
         &self,
         question: &Question<'_>,
-        fallbacks: &mut Vec<Fallback>,
-    ) -> Vec<Coverage> {
-        let wanted = |tier: Tier| question.tier.is_none_or(|only| only == tier);
-        let mut coverages = Vec::new();
-        let mut add = |tier: Tier, span: Result<Span, String>| match span {
-            Ok(span) => coverages.push(Coverage { tier, span }),
-            Err(reason) => fallbacks.push(Fallback { tier, reason }),
-        };
-        let mut rest = vec![question.span];
-        if wanted(Tier::Hot) {
-            let now = self.clock.now_micros();
-            let span = self.hot().and_then(|hot| hot.span(question.view, now));
-            if let Ok(span) = span {
-                rest = plan(
-                    question.span,
-                    &[Coverage {
-                        tier: Tier::Hot,
-                        span,
-                    }],
-                )
-                .1;
-            }
-            add(Tier::Hot, span);
+        answer: &mut Answer,
+        coverages: &mut Vec<Coverage>,
+    ) {
+        if question.wants(Tier::Warm) {
+            answer.cover(Tier::Warm, self.warm.span(question.view).await, coverages);
         }
-        // What hot has, nobody else is bothered with.
-        if rest.is_empty() {
-            return coverages;
+        if question.wants(Tier::Cold) {
+            answer.cover(Tier::Cold, self.cold.span(question.view), coverages);
         }
-        if wanted(Tier::Warm) {
-            add(Tier::Warm, self.warm.span(question.view).await);
-        }
-        if wanted(Tier::Cold) {
-            add(Tier::Cold, self.cold.span(question.view));
-        }
-        coverages
     }
 
     fn hot(&self) -> Result<&Hot, String> {
@@ -174,7 +165,21 @@ impl Tiers {
     }
 }
 
+impl Question<'_> {
+    fn wants(&self, tier: Tier) -> bool {
+        self.tier.is_none_or(|only| only == tier)
+    }
+}
+
 impl Answer {
+    /// Notes what a tier has, or why it has nothing.
+    fn cover(&mut self, tier: Tier, span: Result<Span, String>, coverages: &mut Vec<Coverage>) {
+        match span {
+            Ok(span) => coverages.push(Coverage { tier, span }),
+            Err(reason) => self.fall_back(tier, reason),
+        }
+    }
+
     fn take(&mut self, piece: Coverage, served: Piece, view: &View, final_to: Option<i64>) {
         self.served_by.push(Served {
             tier: piece.tier,
