@@ -5,6 +5,7 @@ use tidegate_core::spec::AggregateFunction;
 use tidegate_core::window::{WindowPlan, output_type};
 
 use crate::app::Job;
+use crate::json;
 use crate::options::ServeOptions;
 use crate::time;
 
@@ -46,13 +47,13 @@ fn view(window: &WindowPlan) -> Value {
     let groups = window
         .groups
         .iter()
-        .map(|(name, ty)| json!({ "name": name, "type": ty.to_string().to_lowercase() }));
+        .map(|(name, ty)| json!({ "name": name, "type": json::type_name(ty) }));
     let aggregates = window.outputs.iter().map(|(name, function, input)| {
         let ty = output_type(*function, input.map(|i| &window.inputs[i]));
         json!({
             "name": name,
             "function": function_name(*function),
-            "type": ty.map(|ty| ty.to_string().to_lowercase()),
+            "type": ty.as_ref().map(json::type_name),
         })
     });
     json!({

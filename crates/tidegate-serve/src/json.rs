@@ -87,6 +87,23 @@ pub(crate) fn number(number: Number, ty: &DataType) -> Value {
     }
 }
 
+/// The name of a type, as in a configuration.
+pub(crate) fn type_name(ty: &DataType) -> String {
+    match ty {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".to_owned(),
+        DataType::Boolean => "bool".to_owned(),
+        DataType::Timestamp(..) => "timestamp".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
+        DataType::List(item) | DataType::LargeList(item) => {
+            format!("list<{}>", type_name(item.data_type()))
+        }
+        DataType::Struct(_) => "struct".to_owned(),
+        DataType::Map(..) => "map".to_owned(),
+        ty => ty.to_string().to_lowercase(),
+    }
+}
+
 /// A value as text: a string as it is, others as JSON.
 pub(crate) fn text(value: &Value) -> String {
     match value {

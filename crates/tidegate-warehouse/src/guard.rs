@@ -89,8 +89,14 @@ impl QueryGuard {
     }
 
     fn parse(&self, connection: &Connection, sql: &str) -> Result<Value, QueryError> {
+        // The function takes no parameter, only what is constant.
+        let literal = sql.replace('\'', "''");
         let text: String = connection
-            .query_row("SELECT json_serialize_sql(?)", [sql], |row| row.get(0))
+            .query_row(
+                &format!("SELECT json_serialize_sql('{literal}')"),
+                [],
+                |row| row.get(0),
+            )
             .map_err(|error| QueryError::Sql(message(&error)))?;
         let tree: Value = serde_json::from_str(&text).map_err(|error| {
             QueryError::Sql(format!("the statement cannot be looked into: {error}"))

@@ -89,7 +89,7 @@ pub(crate) async fn query(
         .schema
         .fields()
         .iter()
-        .map(|field| json!({ "name": field.name(), "type": field.data_type().to_string().to_lowercase() }))
+        .map(|field| json!({ "name": field.name(), "type": json::type_name(field.data_type()) }))
         .collect();
     let mut rows: Vec<Vec<Value>> = Vec::new();
     for batch in &answer.batches {
