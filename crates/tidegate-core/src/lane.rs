@@ -154,6 +154,11 @@ impl Lane {
         self.closed_at = Some(watermark);
     }
 
+    /// Windows that end at or before this have been closed; none before the first are.
+    pub fn closed_at(&self) -> Option<i64> {
+        self.closed_at
+    }
+
     /// Puts the live values that have changed since the last call; `out` has an element for each window of
     /// the plan. Called before [`Lane::close_windows`], so that the last value is the final one.
     pub fn changed_windows(&mut self, out: &mut [LiveWindows]) {

@@ -103,7 +103,7 @@ impl Live {
             if all {
                 lane.show_windows_again();
             }
-            after = after.max(lane.watermark());
+            after = after.max(lane.closed_at());
             lane.changed_windows(&mut waiting.views);
         }
         waiting.whole.get_or_insert(Whole { after });

@@ -20,9 +20,10 @@ use crate::index::SharedIndex;
 use crate::job;
 use crate::live::Hub;
 use crate::options::{HotOptions, ServeOptions, WarehouseInfo};
+use crate::tiers::Tiers;
 use crate::tiers::cold::Cold;
+use crate::tiers::hot::Hot;
 use crate::tiers::warm::{Turns, Warm};
-use crate::tiers::{Hot, Tiers};
 use crate::view::View;
 
 /// Gives the present status.
@@ -111,20 +112,24 @@ impl App {
         let index = SharedIndex::default();
         let turns = Turns::new();
         let changed = tokio::sync::broadcast::Sender::new(CHANGES_MAX);
-        let hot = match &job.live {
-            Some(live) => Some((hot(&options.hot, &options.name)?, live.clone())),
-            None => None,
+        let health = SharedHealth::default();
+        let (hot, writer) = match &job.live {
+            None => (None, None),
+            Some(live) => {
+                let (store, keep) = hot_store(&options.hot, &options.name)?;
+                let writer = Writer {
+                    live: live.clone(),
+                    views: Arc::clone(&views),
+                    store: Arc::clone(&store),
+                    clock: job.clock.clone(),
+                    health: Arc::clone(&health),
+                    changed: changed.clone(),
+                };
+                (Some(Hot::new(store, health, keep)), Some(writer))
+            }
         };
-        let writer = hot.as_ref().map(|(hot, live)| Writer {
-            live: live.clone(),
-            views: Arc::clone(&views),
-            store: Arc::clone(&hot.store),
-            clock: job.clock.clone(),
-            health: Arc::clone(&hot.health),
-            changed: changed.clone(),
-        });
         let tiers = Tiers {
-            hot: hot.map(|(hot, _)| hot),
+            hot,
             warm: Warm {
                 reader: job.warehouse.clone(),
                 why_not: why_no_warehouse(options.warehouse.as_ref()),
@@ -177,17 +182,14 @@ impl App {
     }
 }
 
-fn hot(options: &HotOptions, job: &str) -> Result<Hot, HotError> {
+/// The store of live values, and how long it keeps them, in microseconds.
+fn hot_store(options: &HotOptions, job: &str) -> Result<(Arc<dyn HotStore>, i64), HotError> {
     let keep = i64::try_from(options.keep.as_micros()).unwrap_or(i64::MAX);
     let store: Arc<dyn HotStore> = match &options.url {
         Some(url) => Arc::new(RedisStore::new(url, options.is_cluster, job, keep)?),
         None => memory::store(keep),
     };
-    Ok(Hot {
-        store,
-        health: SharedHealth::default(),
-        keep,
-    })
+    Ok((store, keep))
 }
 
 fn why_no_warehouse(warehouse: Option<&WarehouseInfo>) -> &'static str {

@@ -5,16 +5,16 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::Utf8Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Mutex, broadcast};
 
 use crate::app::App;
 use crate::handlers::status;
 use crate::history;
 use crate::hot::writer::Changed;
+use crate::tiers::Question;
 use crate::tiers::plan::Span;
-use crate::tiers::{Question, hot_rows};
-use crate::view::{Row, View};
+use crate::view::{Shown, View, array};
 
 /// Messages that wait for a client, at most: who is slower is dropped.
 const WAITING_MAX: usize = 64;
@@ -130,15 +130,9 @@ fn status_message(app: &App) -> Utf8Bytes {
         .into()
 }
 
-fn view_message(view: &View, rows: &[(Row, bool)]) -> Utf8Bytes {
-    let name = &view.name;
-    let rows: Vec<Value> = rows
-        .iter()
-        .map(|(row, is_final)| view.show(row, *is_final))
-        .collect();
-    json!({ "type": "view", "view": name, "rows": rows })
-        .to_string()
-        .into()
+fn view_message<'a>(view: &View, rows: impl Iterator<Item = (&'a Shown, bool)>) -> Utf8Bytes {
+    let name = json!(view.name);
+    format!(r#"{{"type":"view","view":{name},"rows":{}}}"#, array(rows)).into()
 }
 
 async fn first_view(app: &App, place: usize) -> Utf8Bytes {
@@ -158,7 +152,11 @@ async fn first_view(app: &App, place: usize) -> Utf8Bytes {
         tier: None,
     };
     let answer = app.tiers.answer(&question).await;
-    view_message(view, &answer.rows)
+    let rows = answer
+        .rows
+        .iter()
+        .map(|(shown, is_final)| (shown.as_ref(), *is_final));
+    view_message(view, rows)
 }
 
 async fn changes(app: &App, place: usize, mut starts: Vec<i64>) -> Option<Utf8Bytes> {
@@ -172,32 +170,28 @@ async fn changes(app: &App, place: usize, mut starts: Vec<i64>) -> Option<Utf8By
         .read()
         .unwrap_or_else(PoisonError::into_inner)
         .final_to();
-    let mut rows = Vec::new();
+    let mut windows = Vec::new();
+    let mut count = 0;
     // The newest first, so that what is cut off is the oldest.
     for start in starts.into_iter().rev() {
-        let windows = match hot
-            .store
-            .read(&view.name, (start, start + 1), view.slide)
-            .await
-        {
-            Ok(windows) => windows,
+        match hot.rows(view, (start, start + 1)).await {
+            Ok((rows, _)) => {
+                count += rows.iter().map(|rows| rows.len()).sum::<usize>();
+                windows.extend(rows);
+            }
             Err(error) => {
                 tracing::debug!(%error, "no live values are pushed");
                 return None;
             }
-        };
-        for (start, window) in &windows {
-            let is_final = final_to.is_some_and(|to| start + view.size <= to);
-            rows.extend(
-                hot_rows(view, *start, window)
-                    .into_iter()
-                    .map(|row| (row, is_final)),
-            );
         }
-        if rows.len() >= ROWS_MAX {
+        if count >= ROWS_MAX {
             break;
         }
     }
-    rows.sort_by(|(a, _), (b, _)| a.order(b));
-    Some(view_message(view, &rows))
+    let rows = windows.iter().rev().flat_map(|rows| rows.iter());
+    let rows = rows.map(|shown| {
+        let end = shown.row.start.saturating_add(view.size);
+        (shown.as_ref(), final_to.is_some_and(|to| end <= to))
+    });
+    Some(view_message(view, rows))
 }

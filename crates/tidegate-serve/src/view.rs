@@ -64,6 +64,39 @@ pub(crate) struct Row {
     pub(crate) aggregates: Vec<Value>,
 }
 
+/// A row with its JSON.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) row: Row,
+    /// A JSON object that lacks its end, since whether a row is final changes without it.
+    open: String,
+}
+
+impl Shown {
+    /// Adds the row's JSON.
+    pub(crate) fn write(&self, is_final: bool, out: &mut String) {
+        out.push_str(&self.open);
+        out.push_str(if is_final {
+            r#","final":true}"#
+        } else {
+            r#","final":false}"#
+        });
+    }
+}
+
+/// Rows as a JSON array; with each whether it is final.
+pub(crate) fn array<'a>(rows: impl Iterator<Item = (&'a Shown, bool)>) -> String {
+    let mut out = String::from("[");
+    for (place, (shown, is_final)) in rows.enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
+        shown.write(is_final, &mut out);
+    }
+    out.push(']');
+    out
+}
+
 impl View {
     /// All views of a job.
     pub(crate) fn all(plan: &Plan) -> Vec<View> {
@@ -178,21 +211,21 @@ impl View {
     }
 
     /// A row as an answer shows it.
-    pub(crate) fn show(&self, row: &Row, is_final: bool) -> Value {
+    pub(crate) fn show(&self, row: Row) -> Arc<Shown> {
         let mut object = Map::new();
         object.insert("window_start".to_owned(), time::show(row.start).into());
-        object.insert(
-            "window_end".to_owned(),
-            time::show(row.start.saturating_add(self.size)).into(),
-        );
+        let end = row.start.saturating_add(self.size);
+        object.insert("window_end".to_owned(), time::show(end).into());
         for ((name, _), value) in self.groups.iter().zip(&row.group) {
             object.insert(name.clone(), value.clone());
         }
         for ((name, _, _), value) in self.outputs.iter().zip(&row.aggregates) {
             object.insert(name.clone(), value.clone());
         }
-        object.insert("final".to_owned(), is_final.into());
-        Value::Object(object)
+        let mut open = Value::Object(object).to_string();
+        // There are members before the end: two times at least.
+        open.pop();
+        Arc::new(Shown { row, open })
     }
 
     /// Names of the aggregates.

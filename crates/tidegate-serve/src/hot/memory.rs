@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
-use super::{HotError, HotStore, HotWindow, HotWindows, expires_at};
+use super::{HotError, HotStore, HotWindow, HotWindows, ReadWindows, expires_at};
 
 /// Values of one view, at most; beyond, the oldest windows go.
 const VALUES_MAX: usize = 500_000;
@@ -20,7 +20,7 @@ pub(crate) struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Kept {
-    windows: HashMap<i64, (HotWindow, i64)>,
+    windows: HashMap<i64, (Arc<HotWindow>, i64)>,
     starts: std::collections::BTreeSet<i64>,
     values: usize,
     /// The end of what was given up for want of room.
@@ -83,7 +83,8 @@ impl HotStore for MemoryStore {
         let kept = views.entry(view.to_owned()).or_default();
         for (start, window) in windows {
             let (known, expires) = kept.windows.entry(*start).or_default();
-            kept.values += known.put(window.clone());
+            // Who is reading it keeps what was there.
+            kept.values += Arc::make_mut(known).put(window.clone());
             *expires = expires_at(*start, now, self.keep);
             kept.starts.insert(*start);
         }
@@ -91,14 +92,14 @@ impl HotStore for MemoryStore {
         Ok(())
     }
 
-    async fn read(&self, view: &str, starts: (i64, i64), _: i64) -> Result<HotWindows, HotError> {
+    async fn read(&self, view: &str, starts: (i64, i64), _: i64) -> Result<ReadWindows, HotError> {
         let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
         let Some(kept) = views.get(view).filter(|_| starts.0 < starts.1) else {
-            return Ok(HotWindows::new());
+            return Ok(ReadWindows::new());
         };
         let starts = kept.starts.range(starts.0..starts.1);
         Ok(starts
-            .filter_map(|start| Some((*start, kept.windows.get(start)?.0.clone())))
+            .filter_map(|start| Some((*start, Arc::clone(&kept.windows.get(start)?.0))))
             .collect())
     }
 

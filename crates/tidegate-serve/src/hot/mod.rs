@@ -12,6 +12,7 @@ pub(crate) mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -62,6 +63,9 @@ pub(crate) struct HotWindow {
 /// Windows by their start.
 pub(crate) type HotWindows = BTreeMap<i64, HotWindow>;
 
+/// Windows by their start, as they are read: shared with the store where it is in this process.
+pub(crate) type ReadWindows = BTreeMap<i64, Arc<HotWindow>>;
+
 impl HotWindow {
     /// Puts newer values in place of those that are there; gives how many there are more now.
     pub(crate) fn put(&mut self, newer: HotWindow) -> usize {
@@ -103,7 +107,7 @@ pub(crate) trait HotStore: Debug + Send + Sync {
         view: &str,
         starts: (i64, i64),
         slide: i64,
-    ) -> Result<HotWindows, HotError>;
+    ) -> Result<ReadWindows, HotError>;
 
     /// Windows that start before this may have been given up to bound memory.
     fn floor(&self, view: &str) -> Option<i64>;

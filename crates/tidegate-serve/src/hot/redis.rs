@@ -12,9 +12,8 @@
 //! it is gone, Redis has lost what was in it, and all open windows are written again.
 
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -27,7 +26,7 @@ use redis::{
 };
 use serde_json::Value;
 
-use super::{HotError, HotStore, HotWindow, HotWindows, READ_MAX, expires_at};
+use super::{HotError, HotStore, HotWindow, HotWindows, READ_MAX, ReadWindows, expires_at};
 use crate::number::Number;
 
 /// Time for connecting, and for an answer.
@@ -262,7 +261,7 @@ impl HotStore for RedisStore {
         view: &str,
         starts: (i64, i64),
         slide: i64,
-    ) -> Result<HotWindows, HotError> {
+    ) -> Result<ReadWindows, HotError> {
         let count = (starts.1.saturating_sub(starts.0).saturating_add(slide - 1)).div_euclid(slide);
         if count > READ_MAX {
             return Err(HotError::TooMany(count));
@@ -286,7 +285,12 @@ impl HotStore for RedisStore {
         match read {
             Ok(read) => read
                 .into_iter()
-                .map(|(start, fields)| Ok((start, self.decode(&self.key(view, start), fields)?)))
+                .map(|(start, fields)| {
+                    Ok((
+                        start,
+                        Arc::new(self.decode(&self.key(view, start), fields)?),
+                    ))
+                })
                 .collect(),
             Err(error) => Err(self.failed(error).await),
         }

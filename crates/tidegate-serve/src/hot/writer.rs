@@ -25,6 +25,8 @@ pub(crate) struct HotHealth {
     pub(crate) error: Option<String>,
     /// Which windows are whole in the store.
     pub(crate) whole: Option<Whole>,
+    /// For each view, the start of the newest window that was written.
+    pub(crate) newest: BTreeMap<String, i64>,
     /// For each view, before which window start something was lost because the store was away for too long.
     pub(crate) lost_before: BTreeMap<String, i64>,
 }
@@ -144,6 +146,11 @@ impl Writer {
             if let Err(error) = self.store.write(&view.name, windows, now).await {
                 failed = Some(error.to_string());
                 break;
+            }
+            if let Some(newest) = windows.keys().next_back() {
+                let mut health = lock(&self.health);
+                let known = health.newest.entry(view.name.clone()).or_insert(*newest);
+                *known = (*known).max(*newest);
             }
             changed.insert(index, windows.keys().copied().collect());
             windows.clear();

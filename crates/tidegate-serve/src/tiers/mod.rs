@@ -1,6 +1,7 @@
 //! Answers questions about windows from the tiers that hold them.
 
 pub(crate) mod cold;
+pub(crate) mod hot;
 pub(crate) mod plan;
 pub(crate) mod sql;
 pub(crate) mod warm;
@@ -8,27 +9,16 @@ pub(crate) mod warm;
 use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
-use serde_json::Value;
 use tidegate_core::clock::Clock;
 
 use self::cold::Cold;
+use self::hot::Hot;
 use self::plan::{Coverage, Span, Tier, plan};
 use self::sql::Filter;
 use self::warm::Warm;
-use crate::hot::HotStore;
-use crate::hot::writer::SharedHealth;
 use crate::index::SharedIndex;
 use crate::time;
-use crate::view::{Row, View};
-
-/// The hot tier as readers see it.
-#[derive(Debug)]
-pub(crate) struct Hot {
-    pub(crate) store: Arc<dyn HotStore>,
-    pub(crate) health: SharedHealth,
-    /// How long windows are kept, in microseconds.
-    pub(crate) keep: i64,
-}
+use crate::view::{Row, Shown, View};
 
 /// All tiers of a job.
 #[derive(Debug)]
@@ -57,7 +47,7 @@ pub(crate) struct Question<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// Ordered by window, then by groups; with each whether it is final.
-    pub(crate) rows: Vec<(Row, bool)>,
+    pub(crate) rows: Vec<(Arc<Shown>, bool)>,
     pub(crate) served_by: Vec<Served>,
     pub(crate) fallbacks: Vec<Fallback>,
     pub(crate) truncated: bool,
@@ -83,7 +73,7 @@ pub(crate) struct Fallback {
 
 /// Rows of one piece, and when they were true.
 pub(crate) struct Piece {
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<Arc<Shown>>,
     pub(crate) as_of: Option<i64>,
 }
 
@@ -99,8 +89,20 @@ impl Tiers {
     /// Answers: plans, asks, and where a tier fails, plans its part again without it.
     pub(crate) async fn answer(&self, question: &Question<'_>) -> Answer {
         let mut answer = Answer::default();
-        let mut coverages = self.coverages(question, &mut answer.fallbacks).await;
-        let (mut pieces, _) = plan(question.span, &coverages);
+        let mut coverages = Vec::new();
+        if question.wants(Tier::Hot) {
+            let now = self.clock.now_micros();
+            let span = self.hot().and_then(|hot| hot.span(question.view, now));
+            answer.cover(Tier::Hot, span, &mut coverages);
+        }
+        let (mut pieces, left) = plan(question.span, &coverages);
+        // What hot has, nobody else is bothered with.
+        let mut others_asked = !left.is_empty();
+        if others_asked {
+            self.cover_others(question, &mut answer, &mut coverages)
+                .await;
+            pieces = plan(question.span, &coverages).0;
+        }
         let final_to = self.final_to();
         while let Some(piece) = pieces.pop() {
             match self.ask(piece, question).await {
@@ -108,11 +110,16 @@ impl Tiers {
                 Err(reason) => {
                     answer.fall_back(piece.tier, reason);
                     coverages.retain(|coverage| coverage.tier != piece.tier);
+                    if !others_asked {
+                        self.cover_others(question, &mut answer, &mut coverages)
+                            .await;
+                        others_asked = true;
+                    }
                     pieces.extend(plan(piece.span, &coverages).0);
                 }
             }
         }
-        answer.rows.sort_by(|(a, _), (b, _)| a.order(b));
+        answer.rows.sort_by(|(a, _), (b, _)| a.row.order(&b.row));
         answer.served_by.sort_by(|a, b| a.from.cmp(&b.from));
         if answer.rows.len() > question.limit {
             answer.rows.truncate(question.limit);
@@ -121,80 +128,29 @@ impl Tiers {
         answer
     }
 
-    /// What each tier has, those that are asked first before the others.
-    async fn coverages(
+    /// What the tiers behind the hot one have.
+    async fn cover_others(
         &self,
         question: &Question<'_>,
-        fallbacks: &mut Vec<Fallback>,
-    ) -> Vec<Coverage> {
-        let wanted = |tier: Tier| question.tier.is_none_or(|only| only == tier);
-        let mut coverages = Vec::new();
-        let mut add = |tier: Tier, span: Result<Span, String>| match span {
-            Ok(span) => coverages.push(Coverage { tier, span }),
-            Err(reason) => fallbacks.push(Fallback { tier, reason }),
-        };
-        let mut rest = vec![question.span];
-        if wanted(Tier::Hot) {
-            let span = self.hot_span(question.view);
-            if let Ok(span) = span {
-                rest = plan(
-                    question.span,
-                    &[Coverage {
-                        tier: Tier::Hot,
-                        span,
-                    }],
-                )
-                .1;
-            }
-            add(Tier::Hot, span);
+        answer: &mut Answer,
+        coverages: &mut Vec<Coverage>,
+    ) {
+        if question.wants(Tier::Warm) {
+            answer.cover(Tier::Warm, self.warm.span(question.view).await, coverages);
         }
-        // What hot has, nobody else is bothered with.
-        if rest.is_empty() {
-            return coverages;
+        if question.wants(Tier::Cold) {
+            answer.cover(Tier::Cold, self.cold.span(question.view), coverages);
         }
-        if wanted(Tier::Warm) {
-            add(Tier::Warm, self.warm.span(question.view).await);
-        }
-        if wanted(Tier::Cold) {
-            add(Tier::Cold, self.cold.span(question.view));
-        }
-        coverages
     }
 
-    fn hot_span(&self, view: &View) -> Result<Span, String> {
-        let hot = self
-            .hot
-            .as_ref()
-            .ok_or("this process keeps no live values")?;
-        let (whole, lost) = {
-            let health = hot.health.lock().unwrap_or_else(PoisonError::into_inner);
-            let lost = health.lost_before.get(&view.name).copied();
-            (health.whole, lost)
-        };
-        let whole = whole.ok_or("live values are not there yet")?;
-        // Starts of windows that end after what was open at first.
-        let whole = whole
-            .after
-            .map(|after| after.saturating_sub(view.size).saturating_add(1));
-        let kept = Some(
-            self.clock
-                .now_micros()
-                .saturating_sub(hot.keep)
-                .saturating_add(1),
-        );
-        let from = [whole, kept, lost, hot.store.floor(&view.name)]
-            .into_iter()
-            .flatten()
-            .max();
-        Ok(Span {
-            from: from.unwrap_or(i64::MIN),
-            to: i64::MAX,
-        })
+    fn hot(&self) -> Result<&Hot, String> {
+        let none = || "this process keeps no live values".to_owned();
+        self.hot.as_ref().ok_or_else(none)
     }
 
     async fn ask(&self, piece: Coverage, question: &Question<'_>) -> Result<Piece, String> {
         match piece.tier {
-            Tier::Hot => self.ask_hot(piece.span, question).await,
+            Tier::Hot => self.hot()?.windows(piece.span, question).await,
             Tier::Warm => self
                 .warm
                 .windows(piece.span, question)
@@ -207,70 +163,23 @@ impl Tiers {
                 .map_err(|error| error.to_string()),
         }
     }
-
-    async fn ask_hot(&self, span: Span, question: &Question<'_>) -> Result<Piece, String> {
-        let hot = self
-            .hot
-            .as_ref()
-            .ok_or("this process keeps no live values")?;
-        let view = question.view;
-        let as_of = hot
-            .health
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_of;
-        let from = view.start_from(span.from);
-        // Nothing starts later than what an event may be ahead, so that what is read stays bounded.
-        let last = self.clock.now_micros().saturating_add(AHEAD_MAX);
-        let windows = hot
-            .store
-            .read(&view.name, (from, span.to.min(last)), view.slide)
-            .await
-            .map_err(|error| error.to_string())?;
-        let left_out: u64 = windows.values().map(crate::hot::HotWindow::left_out).sum();
-        if left_out > 0 {
-            return Err(format!(
-                "{left_out} groups are not up to date: there are more of them than are kept live"
-            ));
-        }
-        let rows = windows
-            .iter()
-            .flat_map(|(start, window)| hot_rows(view, *start, window));
-        let rows = rows.filter(|row| question.filters.iter().all(|filter| matches(filter, row)));
-        Ok(Piece {
-            rows: rows.collect(),
-            as_of,
-        })
-    }
 }
 
-/// Microseconds that live values are looked for beyond now: two days.
-const AHEAD_MAX: i64 = 172_800_000_000;
-
-/// The rows of a window: values of all lanes merged.
-pub(crate) fn hot_rows(view: &View, start: i64, window: &crate::hot::HotWindow) -> Vec<Row> {
-    let mut groups: std::collections::HashMap<&str, Vec<&[crate::number::Number]>> =
-        std::collections::HashMap::new();
-    for ((_, group), values) in &window.values {
-        groups.entry(group).or_default().push(values);
+impl Question<'_> {
+    fn wants(&self, tier: Tier) -> bool {
+        self.tier.is_none_or(|only| only == tier)
     }
-    groups
-        .into_iter()
-        .map(|(group, values)| view.row(start, group, &view.merge(values.into_iter())))
-        .collect()
-}
-
-fn matches(filter: &Filter, row: &Row) -> bool {
-    let Some(value) = row.group.get(filter.column) else {
-        return false;
-    };
-    filter.values.iter().any(|wanted| match (wanted, value) {
-        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
-        (a, b) => a == b,
-    })
 }
 
 impl Answer {
+    /// Notes what a tier has, or why it has nothing.
+    fn cover(&mut self, tier: Tier, span: Result<Span, String>, coverages: &mut Vec<Coverage>) {
+        match span {
+            Ok(span) => coverages.push(Coverage { tier, span }),
+            Err(reason) => self.fall_back(tier, reason),
+        }
+    }
+
     fn take(&mut self, piece: Coverage, served: Piece, view: &View, final_to: Option<i64>) {
         self.served_by.push(Served {
             tier: piece.tier,
@@ -284,9 +193,9 @@ impl Answer {
             piece.tier != Tier::Hot
                 || final_to.is_some_and(|to| row.start.saturating_add(view.size) <= to)
         };
-        self.rows.extend(served.rows.into_iter().map(|row| {
-            let is_final = is_final(&row);
-            (row, is_final)
+        self.rows.extend(served.rows.into_iter().map(|shown| {
+            let is_final = is_final(&shown.row);
+            (shown, is_final)
         }));
     }
 

@@ -1,5 +1,7 @@
 //! SQL for the warm and the cold tier, which have the same tables.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use serde_json::Value;
 use tidegate_warehouse::QueryResult;
@@ -8,7 +10,7 @@ use super::plan::Span;
 use crate::error::ApiError;
 use crate::json;
 use crate::time;
-use crate::view::{Row, View};
+use crate::view::{Row, Shown, View};
 
 /// A group column has one of these values.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,7 +102,7 @@ pub(crate) fn instant(micros: i64) -> String {
 }
 
 /// The rows of [`windows`].
-pub(crate) fn rows(view: &View, result: &QueryResult) -> Vec<Row> {
+pub(crate) fn rows(view: &View, result: &QueryResult) -> Vec<Arc<Shown>> {
     let mut rows = Vec::new();
     for batch in &result.batches {
         for row in 0..batch.num_rows() {
@@ -114,11 +116,11 @@ pub(crate) fn rows(view: &View, result: &QueryResult) -> Vec<Row> {
                 .and_then(Value::as_str)
                 .and_then(|start| time::read(start).ok());
             let group = values.by_ref().take(view.groups.len()).collect();
-            rows.push(Row {
+            rows.push(view.show(Row {
                 start: start.unwrap_or(0),
                 group,
                 aggregates: values.collect(),
-            });
+            }));
         }
     }
     rows

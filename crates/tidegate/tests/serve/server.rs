@@ -39,7 +39,7 @@ impl Server {
         std::thread::spawn(move || {
             lines
                 .map_while(Result::ok)
-                .for_each(|line| eprintln!("{line}"))
+                .for_each(|line| drop(writeln!(std::io::stderr(), "{line}")))
         });
         let Some(address) = address else {
             let _ = child
