@@ -85,6 +85,7 @@ fn commit_batch(
     })?;
     shared.budget.give(batch.cost);
     let mut now = shared.update();
+    now.committed_at = Some(shared.clock.now_micros());
     now.last_batch = BatchStatus {
         commit_seconds: started.elapsed().as_secs_f64(),
         ..status

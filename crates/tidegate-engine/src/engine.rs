@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use crate::options::EngineOptions;
 use crate::shared::Shared;
 use crate::state::{EndsAt, State};
 use crate::status::{Phase, Status, Summary};
+use crate::work::CurrentLookups;
 use crate::{commit, encode, load, lookups, read, restore, work};
 
 /// Records between snapshots of the log.
@@ -39,6 +40,7 @@ pub struct Handle {
     plan: Arc<Plan>,
     storage: Storage,
     live: Option<Live>,
+    lookups: Arc<CurrentLookups>,
     started: Instant,
     read_before: u64,
 }
@@ -139,6 +141,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         live.clone(),
     );
     let read_before = log.state().totals.read;
+    let current = Arc::new(RwLock::new(tables));
     let mut handle = Handle {
         shared,
         threads: Vec::new(),
@@ -146,6 +149,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         plan: Arc::clone(&plan),
         storage,
         live,
+        lookups: Arc::clone(&current),
         started,
         read_before,
     };
@@ -155,7 +159,6 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
     let (item_in, item_out) = crossbeam_channel::bounded(4 * threads);
     let (batch_in, batch_out) = crossbeam_channel::bounded(0);
     let (encoded_in, encoded_out) = crossbeam_channel::bounded(0);
-    let current = Arc::new(RwLock::new(tables));
 
     let items = item_in.clone();
     handle.spawn("source", move |shared| {
@@ -287,6 +290,12 @@ impl Handle {
     /// Live values of the windows, if they were asked for.
     pub fn live(&self) -> Option<Live> {
         self.live.clone()
+    }
+
+    /// Something that gives the reference tables of the lookups as they are, for another task.
+    pub fn lookups(&self) -> impl Fn() -> LookupTables + Send + Sync + Clone + use<> {
+        let lookups = Arc::clone(&self.lookups);
+        move || Arc::clone(&lookups.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Where the job's files are.
