@@ -5,16 +5,23 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tidegate_core::clock::Clock;
+use tidegate_core::lookup::LookupTables;
 use tidegate_core::plan::Plan;
 use tidegate_engine::Status;
 use tidegate_log::Storage;
 use tidegate_warehouse::WarehouseReader;
 
+use crate::guard::Guard;
+use crate::ingest::Ingest;
 use crate::job;
+use crate::metrics::Fixed;
 use crate::options::ServeOptions;
 
 /// Gives the present status.
 pub type StatusFn = Arc<dyn Fn() -> Status + Send + Sync>;
+
+/// Gives the reference tables as they are now.
+pub type LookupsFn = Arc<dyn Fn() -> LookupTables + Send + Sync>;
 
 /// A running job, as the engine hands it out.
 #[derive(Clone)]
@@ -23,6 +30,8 @@ pub struct Job {
     pub status: StatusFn,
     /// What happens to an event.
     pub plan: Arc<Plan>,
+    /// The reference tables of its lookups.
+    pub lookups: LookupsFn,
     /// Where the job's files are.
     pub storage: Storage,
     /// Read-only queries on the warehouse, if it is in this process.
@@ -43,13 +52,33 @@ pub(crate) struct App {
     pub(crate) job: Job,
     /// The answer of `/v1/job`, which never changes.
     pub(crate) about: Value,
+    /// Takes events in, if that is asked for.
+    pub(crate) ingest: Option<Arc<Ingest>>,
+    /// What stands before the routes, for its counts.
+    pub(crate) guard: Arc<Guard>,
+    /// What metrics say that never changes.
+    pub(crate) fixed: Fixed,
 }
 
 impl App {
-    pub(crate) fn new(options: &ServeOptions, job: Job) -> Self {
+    pub(crate) fn new(
+        options: &ServeOptions,
+        job: Job,
+        ingest: Option<Arc<Ingest>>,
+        guard: Arc<Guard>,
+    ) -> Self {
         App {
             about: job::about(options, &job),
+            fixed: Fixed {
+                pipeline: options.name.clone(),
+                version: options.version.clone(),
+                batch_interval: options.batch_interval,
+                load_interval: options.warehouse.as_ref().map(|_| options.load_interval),
+                started_at: job.clock.now_micros(),
+            },
             job,
+            ingest,
+            guard,
         }
     }
 

@@ -35,6 +35,7 @@ pub(crate) fn about(options: &ServeOptions, job: &Job) -> Value {
             "business_rule_rate": BUSINESS_RULE_RATE,
         },
         "warehouse": options.warehouse.as_ref().map(|warehouse| warehouse.kind),
+        "ingest": options.ingest.is_some(),
         "views": job.plan.windows().map(|window| view(window)).collect::<Vec<_>>(),
         "charts": options.charts,
     })

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::guard::GuardOptions;
+use crate::ingest::IngestOptions;
+
 /// Everything that the server needs to know before the job runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServeOptions {
@@ -22,6 +25,10 @@ pub struct ServeOptions {
     pub warehouse: Option<WarehouseInfo>,
     /// Charts that the configuration asks for.
     pub charts: Vec<Chart>,
+    /// Who may ask, and how much.
+    pub guard: GuardOptions,
+    /// How events are taken in, if they are.
+    pub ingest: Option<IngestOptions>,
 }
 
 /// A warehouse, as far as readers need to know it.

@@ -10,7 +10,7 @@ use tidegate_engine::{
     BatchOptions, Engine, EngineOptions, Handle, LoadOptions, LookupSource, WarehouseKind,
     WarehouseOptions,
 };
-use tidegate_serve::{Job, ServeOptions, Server, WarehouseInfo};
+use tidegate_serve::{BindError, Job, ServeOptions, Server, WarehouseInfo};
 
 use super::{failures, load_config, query, runtime};
 use crate::cli::{ProgressArgs, RunArgs};
@@ -77,9 +77,15 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
         }
     };
     let mut tasks = Tasks::default();
+    let (ending, ended) = tokio::sync::oneshot::channel::<()>();
+    let mut server_task = None;
     if let Some(server) = http {
         tracing::info!(address = %server.address(), "HTTP: /v1/status and what docs/api.md lists");
-        tasks.spawn(server.serve(served(&handle, how.now)));
+        let stop = async move {
+            // The sender is never used: that it is gone is the sign.
+            let _ = ended.await;
+        };
+        server_task = Some(tokio::spawn(server.serve(served(&handle, how.now), stop)));
     }
     serve_queries(config, &handle, &mut tasks);
     let stop = handle.stopper();
@@ -111,6 +117,11 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
         never = progress.show(status) => match never {},
     };
     progress.clear();
+    drop(ending);
+    if let Some(server) = server_task {
+        // It ends by itself within seconds. If it has panicked, that has been said.
+        let _ = server.await;
+    }
     tasks.end().await;
     outcome
         .map(|summary| Report::new(&config.name, summary))
@@ -120,10 +131,13 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
 async fn listen(config: &Config, address: SocketAddr) -> Result<Server, Failure> {
     Server::bind(serve_options(config, address))
         .await
-        .map_err(|error| {
-            Failure::other(error).hint(
+        .map_err(|error| match &error {
+            BindError::Address { .. } => Failure::other(error).hint(
                 "another process may have the port; take another one, or leave http.listen out",
-            )
+            ),
+            BindError::Unguarded { .. } | BindError::Guard(_) | BindError::Ingest(_) => {
+                Failure::new(Exit::InvalidConfig, error)
+            }
         })
 }
 
@@ -145,6 +159,8 @@ fn serve_options(config: &Config, listen: SocketAddr) -> ServeOptions {
             upsert_key: config.upsert_key.clone(),
         }),
         charts: Vec::new(),
+        guard: config.http_guard.clone(),
+        ingest: config.http_ingest.clone(),
     }
 }
 
@@ -153,6 +169,7 @@ fn served(handle: &Handle, now: Option<i64>) -> Job {
     Job {
         status: Arc::new(handle.watch()),
         plan: Arc::clone(handle.plan()),
+        lookups: Arc::new(handle.lookups()),
         storage: handle.storage().clone(),
         warehouse: handle.warehouse(),
         clock: now.map_or(Clock::System, Clock::manual),

@@ -5,12 +5,12 @@
 //! knows its places ([`tree`]), overrides ([`overrides`]), environment ([`environment`]), typed
 //! options ([`reader`]), and planning of the SQL.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub mod diagnostics;
 pub mod environment;
+pub mod http;
 pub mod job;
 pub mod locate;
 pub mod options;
@@ -107,14 +107,19 @@ pub fn read(
     diagnostics.extend(context.into_diagnostics());
 
     if let Some(config) = config.as_ref().filter(|_| count_errors(&diagnostics) == 0) {
-        match (Plan::compile(&config.spec), &config.warehouse) {
-            (Ok(plan), Some(warehouse)) => {
+        match Plan::compile(&config.spec) {
+            Ok(plan) => {
                 let context = Context::new(sets);
-                warehouse::layout_columns(&Section::root(&context, &tree), warehouse, &plan);
+                let root = Section::root(&context, &tree);
+                if let Some(warehouse) = &config.warehouse {
+                    warehouse::layout_columns(&root, warehouse, &plan);
+                }
+                if let Some(ingest) = &config.http_ingest {
+                    http::key_column(&root, &ingest.key, &plan);
+                }
                 diagnostics.extend(context.into_diagnostics());
             }
-            (Ok(_), None) => {}
-            (Err(errors), _) => diagnostics.extend(errors.into_iter().map(|error| {
+            Err(errors) => diagnostics.extend(errors.into_iter().map(|error| {
                 let origin = locate::locate(&tree, &error.path);
                 Diagnostic::error(
                     origin,
@@ -172,6 +177,7 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
         // It makes late events and repeats that fit the watermark.
         options.delay = spec.event_time.delay;
     }
+    let http = http::read(&root.section("http"), source.as_ref());
     let config = Config {
         name,
         source: source?,
@@ -181,7 +187,9 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
         load: load_options(&root.section("load")),
         memory_in_flight: memory(&root.section("memory")),
         threads: engine(&root.section("engine")),
-        http_listen: http(&root.section("http")),
+        http_listen: http.listen,
+        http_guard: http.guard,
+        http_ingest: http.ingest,
         lookups,
         spec,
         upsert_key,
@@ -272,23 +280,4 @@ fn engine(section: &Section<'_>) -> usize {
         .unwrap_or(0);
     section.finish();
     threads
-}
-
-fn http(section: &Section<'_>) -> Option<SocketAddr> {
-    let listen = section.parsed("listen", |text| {
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("`{text}` is not an address and a port, as in 127.0.0.1:8080"))
-            .and_then(|address| {
-                let refused = || {
-                    format!(
-                        "`{text}` can be reached from other machines, and this version has no access control; \
-                         use 127.0.0.1:{}",
-                        address.port()
-                    )
-                };
-                if address.ip().is_loopback() { Ok(address) } else { Err(refused()) }
-            })
-    });
-    section.finish();
-    listen
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate_core::spec::JobSpec;
 use tidegate_engine::WarehouseKind;
 use tidegate_log::StorageOptions;
+use tidegate_serve::{GuardOptions, IngestOptions};
 use tidegate_sources::SourceOptions;
 
 /// A whole configuration file.
@@ -30,6 +31,10 @@ pub struct Config {
     pub threads: usize,
     /// Where status is served, if it is.
     pub http_listen: Option<SocketAddr>,
+    /// Who may ask there, and how much.
+    pub http_guard: GuardOptions,
+    /// How events are taken in there, if they are.
+    pub http_ingest: Option<IngestOptions>,
     /// Files of the reference tables.
     pub lookups: Vec<LookupFile>,
     /// What happens to an event.
