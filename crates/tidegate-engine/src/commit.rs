@@ -87,6 +87,7 @@ fn commit_batch(
     shared.measured().committed(record.seq, batch.samples, now);
     shared.budget.give(batch.cost);
     let mut now = shared.update();
+    now.committed_at = Some(shared.clock.now_micros());
     now.last_batch = BatchStatus {
         commit_seconds: started.elapsed().as_secs_f64(),
         ..status

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::options::EngineOptions;
 use crate::shared::Shared;
 use crate::state::{EndsAt, State};
 use crate::status::{Phase, Status, Summary};
+use crate::work::CurrentLookups;
 use crate::{commit, encode, load, lookups, read, restore, work};
 
 /// Records between snapshots of the log.
@@ -41,6 +42,7 @@ pub struct Handle {
     storage: Storage,
     live: Option<Live>,
     tables: Vec<TableSpec>,
+    lookups: Arc<CurrentLookups>,
     started: Instant,
     read_before: u64,
 }
@@ -143,6 +145,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         live.clone(),
     );
     let read_before = log.state().totals.read;
+    let current = Arc::new(RwLock::new(tables));
     let mut handle = Handle {
         shared,
         threads: Vec::new(),
@@ -151,6 +154,7 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
         storage,
         live,
         tables: table_specs,
+        lookups: Arc::clone(&current),
         started,
         read_before,
     };
@@ -160,7 +164,6 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
     let (item_in, item_out) = crossbeam_channel::bounded(4 * threads);
     let (batch_in, batch_out) = crossbeam_channel::bounded(0);
     let (encoded_in, encoded_out) = crossbeam_channel::bounded(0);
-    let current = Arc::new(RwLock::new(tables));
 
     let items = item_in.clone();
     handle.spawn("source", move |shared| {
@@ -304,6 +307,12 @@ impl Handle {
     /// `events` and `rejected`.
     pub fn tables(&self) -> &[TableSpec] {
         &self.tables
+    }
+
+    /// Something that gives the reference tables of the lookups as they are, for another task.
+    pub fn lookups(&self) -> impl Fn() -> LookupTables + Send + Sync + Clone + use<> {
+        let lookups = Arc::clone(&self.lookups);
+        move || Arc::clone(&lookups.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Where the job's files are.

@@ -122,12 +122,11 @@ impl JobLoader {
                     more
                 }
                 Err(error) => {
-                    if shared
-                        .update()
-                        .load_error
-                        .replace(error.to_string())
-                        .is_none()
-                    {
+                    let mut status = shared.update();
+                    status.load_failures += 1;
+                    let is_first = status.load_error.replace(error.to_string()).is_none();
+                    drop(status);
+                    if is_first {
                         tracing::error!("{error}; the pipeline goes on, loading is tried again");
                     }
                     pause = (pause * 2).min(PAUSE_MAX);
@@ -204,6 +203,8 @@ impl JobLoader {
         if status.load_error.take().is_some() {
             tracing::info!("loading works again");
         }
+        status.load_failures = 0;
+        status.loaded_at = Some(shared.clock.now_micros());
         status.loads += 1;
         status.rows_loaded += report.rows;
         status.updates += report.updates;

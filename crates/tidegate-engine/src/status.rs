@@ -66,8 +66,14 @@ pub struct Status {
     pub loads: u64,
     /// Rows that were loaded since the start of this process.
     pub rows_loaded: u64,
+    /// When this process loaded last, in microseconds since the Unix epoch.
+    pub loaded_at: Option<i64>,
     /// What kept the last load from succeeding, if anything.
     pub load_error: Option<String>,
+    /// Loads that failed one after the other, up to now.
+    pub load_failures: u64,
+    /// When this process committed last, in microseconds since the Unix epoch.
+    pub committed_at: Option<i64>,
     /// What keeps the commit under way from succeeding, if anything.
     pub commit_error: Option<String>,
     /// Records read since the start of this process, committed or not.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tidegate_core::clock::Clock;
+use tidegate_core::lookup::LookupTables;
 use tidegate_core::plan::Plan;
 use tidegate_engine::{Latency, Live, Status};
 use tidegate_log::Storage;
@@ -12,13 +13,16 @@ use tidegate_warehouse::{QueryGuard, TableSpec, WarehouseReader};
 
 use crate::assets::Assets;
 use crate::cache::FileCache;
+use crate::guard::Guard;
 use crate::handlers::live::Clients;
 use crate::history::History;
 use crate::hot::writer::{Changed, SharedHealth, Writer};
 use crate::hot::{HotError, HotStore, memory, redis::RedisStore};
 use crate::index::SharedIndex;
+use crate::ingest::Ingest;
 use crate::job;
 use crate::live::Hub;
+use crate::metrics::Fixed;
 use crate::options::{HotOptions, ServeOptions, WarehouseInfo};
 use crate::tiers::Tiers;
 use crate::tiers::cold::Cold;
@@ -31,6 +35,8 @@ pub type StatusFn = Arc<dyn Fn() -> Status + Send + Sync>;
 
 /// Gives how long events are under way.
 pub type LatencyFn = Arc<dyn Fn() -> Latency + Send + Sync>;
+/// Gives the reference tables as they are now.
+pub type LookupsFn = Arc<dyn Fn() -> LookupTables + Send + Sync>;
 
 /// A running job, as the engine hands it out.
 #[derive(Clone)]
@@ -41,6 +47,8 @@ pub struct Job {
     pub latency: LatencyFn,
     /// What happens to an event.
     pub plan: Arc<Plan>,
+    /// The reference tables of its lookups.
+    pub lookups: LookupsFn,
     /// Where the job's files are.
     pub storage: Storage,
     /// Read-only queries on the warehouse, if it is in this process.
@@ -80,11 +88,18 @@ pub(crate) struct App {
     pub(crate) tiers: Tiers,
     /// Names of tables and the upsert key.
     pub(crate) tables: TableNames,
-    pub(crate) guard: QueryGuard,
+    /// What SQL may read.
+    pub(crate) readable: QueryGuard,
     pub(crate) history: History,
     pub(crate) hub: Hub,
     pub(crate) clients: Clients,
     pub(crate) assets: Assets,
+    /// Takes events in, if that is asked for.
+    pub(crate) ingest: Option<Arc<Ingest>>,
+    /// What stands before the routes, for its counts.
+    pub(crate) guard: Arc<Guard>,
+    /// What metrics say that never changes.
+    pub(crate) fixed: Fixed,
 }
 
 /// How tables of the job are called.
@@ -107,7 +122,12 @@ const CHANGES_MAX: usize = 16;
 
 impl App {
     /// Everything that handlers need, and what has to run beside them.
-    pub(crate) fn new(options: &ServeOptions, job: Job) -> Result<(Self, Background), StartError> {
+    pub(crate) fn new(
+        options: &ServeOptions,
+        job: Job,
+        ingest: Option<Arc<Ingest>>,
+        guard: Arc<Guard>,
+    ) -> Result<(Self, Background), StartError> {
         let views = Arc::new(View::all(&job.plan));
         let index = SharedIndex::default();
         let turns = Turns::new();
@@ -146,19 +166,28 @@ impl App {
             clock: job.clock.clone(),
         };
         let tables = table_names(options.warehouse.as_ref(), &job.tables);
-        let readable = job.tables.iter().map(|table| table.name.clone());
-        let guard = QueryGuard::new(readable.chain(views.iter().map(|view| view.name.clone())))?;
+        let names = job.tables.iter().map(|table| table.name.clone());
+        let readable = QueryGuard::new(names.chain(views.iter().map(|view| view.name.clone())))?;
         let app = App {
             about: job::about(options, &job),
+            fixed: Fixed {
+                pipeline: options.name.clone(),
+                version: options.version.clone(),
+                batch_interval: options.batch_interval,
+                load_interval: options.warehouse.as_ref().map(|_| options.load_interval),
+                started_at: job.clock.now_micros(),
+            },
             job,
             views,
             tiers,
             tables,
-            guard,
+            readable,
             history: History::default(),
             hub: Hub::default(),
             clients: Clients::default(),
             assets: Assets::new(),
+            ingest,
+            guard,
         };
         let background = Background {
             writer,

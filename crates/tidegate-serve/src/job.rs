@@ -37,7 +37,7 @@ pub(crate) fn about(options: &ServeOptions, job: &Job) -> Value {
         },
         "warehouse": options.warehouse.as_ref().map(|warehouse| warehouse.kind),
         "hot": if options.hot.url.is_some() { "redis" } else { "memory" },
-        "ingest": false,
+        "ingest": options.ingest.is_some(),
         "views": job.plan.windows().map(|window| view(window)).collect::<Vec<_>>(),
         "charts": options.charts,
     })

@@ -2,11 +2,14 @@
 //!
 //! The modules, from the outside in:
 //! - [`options`]: what the server is told, and [`server`]: it listens, and knows all routes;
+//! - `guard`: who may ask, and how much;
 //! - `handlers`: one file for each path of the interface, and `error`: how each error is answered;
 //! - `app`: what handlers share, and `job`: what a job says of itself;
 //! - `tiers`: which tier answers what: `hot` has live values of the last hours, warm is the warehouse, cold the files
 //!   that the commit log names (`index`, `cache`);
 //! - `live`: what is pushed, `history`: what the process remembers of itself, `assets`: the dashboard;
+//! - `ingest`: takes events in;
+//! - `metrics`: every metric by its name;
 //! - `view`, `number`, `json`, `time`: windows and values as readers see them.
 //!
 //! Nothing here decides about a record or holds up the pipeline: the engine hands values out and goes on.
@@ -17,13 +20,16 @@ mod app;
 mod assets;
 mod cache;
 mod error;
+mod guard;
 mod handlers;
 mod history;
 mod hot;
 mod index;
+mod ingest;
 mod job;
 mod json;
 mod live;
+mod metrics;
 mod number;
 pub mod options;
 pub mod server;
@@ -31,6 +37,11 @@ mod tiers;
 mod time;
 mod view;
 
-pub use app::{Job, LatencyFn, StatusFn};
+pub use app::{Job, LatencyFn, LookupsFn, StatusFn};
+pub use guard::{
+    AccessError, GuardError, GuardOptions, Limits, Role, Secret, TlsError, TlsOptions, TokenOptions,
+};
+pub use ingest::IngestOptions;
+pub use metrics::{Definition, Kind, Metric};
 pub use options::{Chart, ChartKind, HotOptions, ServeOptions, WarehouseInfo};
 pub use server::{BindError, Server};

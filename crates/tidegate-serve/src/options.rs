@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::guard::GuardOptions;
+use crate::ingest::IngestOptions;
+
 /// Everything that the server needs to know before the job runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServeOptions {
@@ -25,6 +28,10 @@ pub struct ServeOptions {
     pub hot: HotOptions,
     /// Charts that the configuration asks for.
     pub charts: Vec<Chart>,
+    /// Who may ask, and how much.
+    pub guard: GuardOptions,
+    /// How events are taken in, if they are.
+    pub ingest: Option<IngestOptions>,
 }
 
 /// Where live values are kept, and how long.

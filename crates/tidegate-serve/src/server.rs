@@ -5,27 +5,49 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri};
-use axum::response::Response;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use tidegate_sources::SourceError;
+use tidegate_sources::produce::TopicProducer;
 use tokio::net::TcpListener;
 
 use crate::app::{App, Job};
 use crate::error::ApiError;
+use crate::guard::{Guard, GuardError, refuse};
 use crate::handlers::{
-    aggregates, events, health, history, job, late, live, log, query, rejected, status,
+    aggregates, events, health, history, ingest as events_in, job, late, live, log, metrics,
+    openapi, query, rejected, status,
 };
 use crate::index;
+use crate::ingest::{self, Ingest};
 use crate::options::ServeOptions;
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} (http.listen): {source}")]
-pub struct BindError {
-    /// Where it was to listen.
-    pub address: SocketAddr,
-    /// What the system says.
-    pub source: std::io::Error,
+pub enum BindError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address} (http.listen): {source}")]
+    Address {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Others could connect, and nobody would be asked for a token.
+    #[error(
+        "{address} (http.listen) can be reached from other machines, and there are no [[http.tokens]]"
+    )]
+    Unguarded {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
+    /// Tokens or certificates cannot be used.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// The client that sends events to Kafka cannot be set up.
+    #[error("cannot take events in (http.ingest): {0}")]
+    Ingest(#[from] SourceError),
 }
 
 /// A server that listens, but does not answer yet.
@@ -34,14 +56,23 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     options: ServeOptions,
+    guard: Arc<Guard>,
+    producer: Option<TopicProducer>,
 }
 
 impl Server {
     /// Takes the address.
     ///
     /// # Errors
-    /// It cannot be had.
+    /// It cannot be had, or not be guarded.
     pub async fn bind(options: ServeOptions) -> Result<Self, BindError> {
+        if options.guard.tokens.is_empty() && !options.listen.ip().is_loopback() {
+            return Err(BindError::Unguarded {
+                address: options.listen,
+            });
+        }
+        let guard = Arc::new(Guard::open(&options.guard)?);
+        let producer = options.ingest.as_ref().map(ingest::producer).transpose()?;
         let bound = async {
             let listener = TcpListener::bind(options.listen).await?;
             let address = listener.local_addr()?;
@@ -52,8 +83,10 @@ impl Server {
                 listener,
                 address,
                 options,
+                guard,
+                producer,
             }),
-            Err(source) => Err(BindError {
+            Err(source) => Err(BindError::Address {
                 address: options.listen,
                 source,
             }),
@@ -65,9 +98,13 @@ impl Server {
         self.address
     }
 
-    /// Answers until the future is dropped.
-    pub async fn serve(self, job: Job) {
-        let (app, background) = match App::new(&self.options, job) {
+    /// Answers until `stop`, and then what is being answered, for a while.
+    pub async fn serve(self, job: Job, stop: impl Future<Output = ()>) {
+        let ingest = self.options.ingest.as_ref().zip(self.producer);
+        let ingest =
+            ingest.map(|(options, producer)| Arc::new(Ingest::new(options, producer, job.clone())));
+        let made = App::new(&self.options, job, ingest.clone(), Arc::clone(&self.guard));
+        let (app, background) = match made {
             Ok(made) => made,
             Err(error) => return tracing::error!("HTTP is not served: {error}"),
         };
@@ -81,15 +118,15 @@ impl Server {
                 None => std::future::pending().await,
             }
         };
+        let routes = self.guard.protect(router(app));
         tokio::select! {
-            served = axum::serve(self.listener, router(app)).into_future() => {
-                if let Err(error) = served {
-                    tracing::error!(%error, "the HTTP server stopped");
-                }
-            }
+            () = self.guard.serve(self.listener, routes, stop) => {}
             () = writer => {}
             () = hub.hub.run(&hub, changed) => {}
             () = index::follow(storage, background.index) => {}
+        }
+        if let Some(ingest) = ingest {
+            ingest.finish().await;
         }
     }
 }
@@ -98,6 +135,9 @@ fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/openapi.json", get(openapi::openapi))
+        .route("/v1/events", post(events_in::events))
         .route("/v1/job", get(job::job))
         .route("/v1/status", get(status::status))
         .route("/v1/aggregates", get(aggregates::aggregates))
@@ -109,7 +149,18 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/log", get(log::log))
         .route("/v1/query", post(query::query))
         .fallback(file)
+        .method_not_allowed_fallback(not_allowed)
         .with_state(app)
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> Response {
+    let message = format!("`{}` does not take {method}", uri.path());
+    refuse(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        message,
+    )
+    .into_response()
 }
 
 /// A file of the dashboard.

@@ -60,7 +60,7 @@ pub(crate) async fn query(
     };
     let limits = limits(&question)?;
     let times = times(&question)?;
-    let guard = app.guard.clone();
+    let guard = app.readable.clone();
     let sql = question.sql;
     let sql = tokio::task::spawn_blocking(move || guard.check(&sql).map(|()| sql));
     let sql = sql

@@ -12,6 +12,6 @@ mod options;
 mod positions;
 mod source;
 
-pub(crate) use options::check_producer_properties;
 pub use options::{KafkaOptions, KafkaStart, MissingOffsets};
+pub(crate) use options::{check_producer_properties, producer_properties};
 pub use source::KafkaSource;

@@ -253,6 +253,17 @@ pub(crate) fn check_producer_properties(
     check_properties("properties", properties, RESERVED_PRODUCER)
 }
 
+/// Of the settings of a source, those that a producer may have too.
+pub(crate) fn producer_properties(
+    properties: &BTreeMap<String, String>,
+) -> impl Iterator<Item = (&String, &String)> {
+    properties.iter().filter(|(key, _)| {
+        RESERVED_PRODUCER
+            .iter()
+            .all(|(reserved, _)| reserved != key)
+    })
+}
+
 fn check_properties(
     option: &str,
     properties: &BTreeMap<String, String>,

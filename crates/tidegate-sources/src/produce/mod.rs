@@ -1,4 +1,4 @@
-//! The generator into Kafka topics.
+//! The generator into Kafka topics, and single records ([`TopicProducer`]).
 //!
 //! One thread generates and hands over, which copies a record once, into the client's buffer; the
 //! client's own threads compress and send, and one more takes what became of the records. A full
@@ -11,6 +11,7 @@ mod report;
 mod salt;
 mod sender;
 mod statistics;
+mod topic;
 mod transactions;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,7 @@ pub use histogram::Latencies;
 pub use options::{Compression, ProduceOptions, TransactionEvery, TransactionOptions};
 pub use report::{DeliveryFailure, ProduceReport, TransactionReport};
 pub use statistics::ClientReport;
+pub use topic::{Position, SendError, TopicOptions, TopicProducer};
 
 use options::STATISTICS_EVERY;
 use salt::Key;

@@ -10,7 +10,7 @@ use tidegate_engine::{
     BatchOptions, Engine, EngineOptions, Handle, LoadOptions, LookupSource, WarehouseKind,
     WarehouseOptions,
 };
-use tidegate_serve::{Job, ServeOptions, Server, WarehouseInfo};
+use tidegate_serve::{BindError, Job, ServeOptions, Server, WarehouseInfo};
 
 use super::{failures, load_config, query, runtime};
 use crate::cli::{ProgressArgs, RunArgs};
@@ -80,9 +80,15 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
         }
     };
     let mut tasks = Tasks::default();
+    let (ending, ended) = tokio::sync::oneshot::channel::<()>();
+    let mut server_task = None;
     if let Some(server) = http {
         tracing::info!(address = %server.address(), "HTTP: /v1/status and what docs/api.md lists");
-        tasks.spawn(server.serve(served(&handle, how.now)));
+        let stop = async move {
+            // The sender is never used: that it is gone is the sign.
+            let _ = ended.await;
+        };
+        server_task = Some(tokio::spawn(server.serve(served(&handle, how.now), stop)));
     }
     serve_queries(config, &handle, &mut tasks);
     let stop = handle.stopper();
@@ -114,6 +120,11 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
         never = progress.show(status) => match never {},
     };
     progress.clear();
+    drop(ending);
+    if let Some(server) = server_task {
+        // It ends by itself within seconds. If it has panicked, that has been said.
+        let _ = server.await;
+    }
     tasks.end().await;
     outcome
         .map(|summary| Report::new(&config.name, summary))
@@ -123,16 +134,19 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
 async fn listen(config: &Config, address: SocketAddr, any_port: bool) -> Result<Server, Failure> {
     let mut bound = Server::bind(serve_options(config, address)).await;
     if any_port {
-        if bound.is_err() {
+        if matches!(bound, Err(BindError::Address { .. })) {
             bound = Server::bind(serve_options(config, SocketAddr::new(address.ip(), 0))).await;
         }
         if let Ok(server) = &bound {
             output::error(&format!("Look at it: http://{}/\n\n", server.address()));
         }
     }
-    bound.map_err(|error| {
-        Failure::other(error)
-            .hint("another process may have the port; take another one, or leave http.listen out")
+    bound.map_err(|error| match &error {
+        BindError::Address { .. } => Failure::other(error)
+            .hint("another process may have the port; take another one, or leave http.listen out"),
+        BindError::Unguarded { .. } | BindError::Guard(_) | BindError::Ingest(_) => {
+            Failure::new(Exit::InvalidConfig, error)
+        }
     })
 }
 
@@ -155,6 +169,8 @@ fn serve_options(config: &Config, listen: SocketAddr) -> ServeOptions {
         }),
         hot: config.hot.clone(),
         charts: config.charts.clone(),
+        guard: config.http_guard.clone(),
+        ingest: config.http_ingest.clone(),
     }
 }
 
@@ -164,6 +180,7 @@ fn served(handle: &Handle, now: Option<i64>) -> Job {
         status: Arc::new(handle.watch()),
         latency: Arc::new(handle.watch_latency()),
         plan: Arc::clone(handle.plan()),
+        lookups: Arc::new(handle.lookups()),
         storage: handle.storage().clone(),
         warehouse: handle.warehouse(),
         tables: handle.tables().to_vec(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub mod diagnostics;
 pub mod environment;
+pub mod http;
 pub mod job;
 pub mod locate;
 pub mod options;
@@ -107,14 +108,19 @@ pub fn read(
     diagnostics.extend(context.into_diagnostics());
 
     if let Some(config) = config.as_ref().filter(|_| count_errors(&diagnostics) == 0) {
-        match (Plan::compile(&config.spec), &config.warehouse) {
-            (Ok(plan), Some(warehouse)) => {
+        match Plan::compile(&config.spec) {
+            Ok(plan) => {
                 let context = Context::new(sets);
-                warehouse::layout_columns(&Section::root(&context, &tree), warehouse, &plan);
+                let root = Section::root(&context, &tree);
+                if let Some(warehouse) = &config.warehouse {
+                    warehouse::layout_columns(&root, warehouse, &plan);
+                }
+                if let Some(ingest) = &config.http_ingest {
+                    http::key_column(&root, &ingest.key, &plan);
+                }
                 diagnostics.extend(context.into_diagnostics());
             }
-            (Ok(_), None) => {}
-            (Err(errors), _) => diagnostics.extend(errors.into_iter().map(|error| {
+            Err(errors) => diagnostics.extend(errors.into_iter().map(|error| {
                 let origin = locate::locate(&tree, &error.path);
                 Diagnostic::error(
                     origin,
@@ -172,7 +178,7 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
         // It makes late events and repeats that fit the watermark.
         options.delay = spec.event_time.delay;
     }
-    let (http_listen, charts) = serve::http(&root.section("http"), &spec.windows);
+    let http = http::read(&root.section("http"), source.as_ref(), &spec.windows);
     let config = Config {
         name,
         source: source?,
@@ -182,8 +188,10 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
         load: load_options(&root.section("load")),
         memory_in_flight: memory(&root.section("memory")),
         threads: engine(&root.section("engine")),
-        http_listen,
-        charts,
+        http_listen: http.listen,
+        http_guard: http.guard,
+        http_ingest: http.ingest,
+        charts: http.charts,
         hot: serve::hot(&root.section("hot")),
         lookups,
         spec,

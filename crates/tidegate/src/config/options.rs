@@ -8,6 +8,7 @@ use tidegate_core::spec::JobSpec;
 use tidegate_engine::WarehouseKind;
 use tidegate_log::StorageOptions;
 use tidegate_serve::{Chart, HotOptions};
+use tidegate_serve::{GuardOptions, IngestOptions};
 use tidegate_sources::SourceOptions;
 
 /// A whole configuration file.
@@ -35,6 +36,10 @@ pub struct Config {
     pub charts: Vec<Chart>,
     /// Where live values are kept.
     pub hot: HotOptions,
+    /// Who may ask there, and how much.
+    pub http_guard: GuardOptions,
+    /// How events are taken in there, if they are.
+    pub http_ingest: Option<IngestOptions>,
     /// Files of the reference tables.
     pub lookups: Vec<LookupFile>,
     /// What happens to an event.

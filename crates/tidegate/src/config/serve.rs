@@ -1,6 +1,5 @@
-//! Reads what is shown over HTTP: `[http]` with its charts, and `[hot]`.
+//! Reads what is shown over HTTP: `[[http.charts]]` and `[hot]`.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidegate_core::spec::WindowSpec;
@@ -9,29 +8,13 @@ use tidegate_serve::{Chart, ChartKind, HotOptions};
 use super::diagnostics::nearest;
 use super::reader::Section;
 
-/// Where the server listens, and the charts of its dashboard.
-pub fn http(section: &Section<'_>, windows: &[WindowSpec]) -> (Option<SocketAddr>, Vec<Chart>) {
-    let listen = section.parsed("listen", |text| {
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("`{text}` is not an address and a port, as in 127.0.0.1:8080"))
-            .and_then(|address| {
-                let refused = || {
-                    format!(
-                        "`{text}` can be reached from other machines, and this version has no access control; \
-                         use 127.0.0.1:{}",
-                        address.port()
-                    )
-                };
-                if address.ip().is_loopback() { Ok(address) } else { Err(refused()) }
-            })
-    });
-    let charts = section.sections("charts");
-    let charts = charts
+/// The charts of the dashboard, which show aggregates of `windows`.
+pub fn charts(http: &Section<'_>, windows: &[WindowSpec]) -> Vec<Chart> {
+    let charts = http.sections("charts");
+    charts
         .iter()
         .filter_map(|section| chart(section, windows))
-        .collect();
-    section.finish();
-    (listen, charts)
+        .collect()
 }
 
 fn chart(section: &Section<'_>, windows: &[WindowSpec]) -> Option<Chart> {

@@ -7,6 +7,7 @@
 mod common;
 
 mod expiry;
+mod ingest;
 mod outages;
 mod partitions;
 mod pipeline;

@@ -103,6 +103,11 @@ impl Pipeline {
         self
     }
 
+    /// A path in the job's folder.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.job.path(name)
+    }
+
     /// Starts a command over the job.
     pub(crate) fn start(&self, args: &[&str]) -> Process {
         Process::start(self.job.command(args), args[0])

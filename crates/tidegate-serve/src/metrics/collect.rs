@@ -1,0 +1,231 @@
+//! The values of all metrics at one moment.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidegate_engine::{Phase, Status};
+
+use super::names::Metric;
+use super::page::Page;
+use super::{Fixed, process};
+use crate::guard::Guard;
+use crate::ingest::Ingest;
+
+/// Reads everything.
+pub(crate) fn collect(
+    fixed: &Fixed,
+    status: &Status,
+    guard: &Guard,
+    ingest: Option<&Ingest>,
+) -> Page {
+    let mut page = Page::new(&fixed.pipeline);
+    process(&mut page, fixed, status);
+    records(&mut page, status);
+    positions(&mut page, status);
+    batches(&mut page, fixed, status);
+    loads(&mut page, fixed, status);
+    http(&mut page, guard, ingest);
+    page
+}
+
+fn process(page: &mut Page, fixed: &Fixed, status: &Status) {
+    page.add_for(Metric::Info, &fixed.version, 1_u64);
+    for phase in [
+        Phase::Starting,
+        Phase::Running,
+        Phase::Stopping,
+        Phase::Stopped,
+    ] {
+        page.add_for(Metric::Phase, phase.name(), phase == status.phase);
+    }
+    page.add(Metric::StartTime, seconds(fixed.started_at));
+    if let Some(bytes) = process::resident_bytes() {
+        page.add(Metric::ResidentMemory, bytes);
+    }
+    page.add(Metric::StateKeys, status.state_keys);
+    page.add(Metric::StateBytes, status.state_bytes);
+    page.add(Metric::InFlight, status.in_flight_bytes);
+}
+
+fn records(page: &mut Page, status: &Status) {
+    page.add(Metric::Read, status.read_live);
+    page.add(Metric::Committed, status.read);
+    page.add(Metric::Events, status.events);
+    page.add(Metric::Late, status.late);
+    page.add(Metric::Rejected, status.rejected);
+    for (reason, count) in &status.rejected_by {
+        page.add_for(Metric::RejectReasons, reason, *count);
+    }
+    page.add(Metric::Duplicates, status.duplicates);
+    page.add(Metric::Updates, status.updates);
+    page.add(Metric::Gone, status.gone);
+}
+
+fn positions(page: &mut Page, status: &Status) {
+    page.add(Metric::Lag, status.lag.values().sum::<u64>());
+    for (partition, lag) in &status.lag {
+        page.add_for(Metric::PartitionLag, &partition.to_string(), *lag);
+    }
+    for (lane, watermark) in &status.watermarks {
+        page.add_for(Metric::Watermark, &lane.to_string(), seconds(*watermark));
+    }
+}
+
+fn batches(page: &mut Page, fixed: &Fixed, status: &Status) {
+    page.add(Metric::Commits, status.commits);
+    page.add(Metric::CommitSequence, status.last_seq);
+    page.add(Metric::CommitFailing, status.commit_error.is_some());
+    page.add(Metric::BatchInterval, fixed.batch_interval.as_secs_f64());
+    let Some(at) = status.committed_at else {
+        return;
+    };
+    page.add(Metric::CommitTime, seconds(at));
+    let batch = &status.last_batch;
+    page.add(Metric::BatchRecords, batch.records);
+    page.add(Metric::BatchFiles, batch.files);
+    page.add(Metric::BatchBytes, batch.bytes);
+    page.add(Metric::EncodeSeconds, batch.encode_seconds);
+    page.add(Metric::CommitSeconds, batch.commit_seconds);
+}
+
+/// Nothing without a warehouse. What only a load can say is left out until this process has loaded.
+fn loads(page: &mut Page, fixed: &Fixed, status: &Status) {
+    let Some(interval) = fixed.load_interval else {
+        return;
+    };
+    page.add(Metric::LoadInterval, interval.as_secs_f64());
+    page.add(Metric::Loads, status.loads);
+    page.add(Metric::LoadedRows, status.rows_loaded);
+    page.add(Metric::LoadFailing, status.load_error.is_some());
+    page.add(Metric::LoadFailures, status.load_failures);
+    let Some(at) = status.loaded_at else { return };
+    page.add(Metric::LoadTime, seconds(at));
+    page.add(Metric::LoadedSequence, status.loaded_seq);
+    page.add(Metric::LoadRows, status.last_load.rows);
+    page.add(Metric::LoadSeconds, status.last_load.seconds);
+}
+
+fn http(page: &mut Page, guard: &Guard, ingest: Option<&Ingest>) {
+    for (class, count) in guard.answered() {
+        page.add_for(Metric::HttpRequests, class, read(count));
+    }
+    let refused = guard.refused();
+    for (reason, count) in [
+        ("unauthorized", &refused.unauthorized),
+        ("forbidden", &refused.forbidden),
+        ("busy", &refused.busy),
+        ("timeout", &refused.timeout),
+    ] {
+        page.add_for(Metric::HttpRefused, reason, read(count));
+    }
+    let Some(ingest) = ingest else { return };
+    let counts = &ingest.counts;
+    for (result, count) in [
+        ("accepted", &counts.accepted),
+        ("rejected", &counts.rejected),
+        ("failed", &counts.failed),
+    ] {
+        page.add_for(Metric::IngestRecords, result, read(count));
+    }
+    page.add(Metric::IngestLimited, read(&counts.limited));
+}
+
+fn read(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::guard::GuardOptions;
+
+    /// A job with something of everything.
+    fn busy() -> Status {
+        Status {
+            phase: Phase::Running,
+            read: 100,
+            events: 80,
+            late: 5,
+            rejected: 10,
+            duplicates: 5,
+            rejected_by: [
+                ("decode.syntax".to_owned(), 4),
+                ("rule.amount".to_owned(), 7),
+            ]
+            .into(),
+            read_live: 120,
+            lag: [(0, 7), (1, 13)].into(),
+            watermarks: [(0, 1_772_452_800_500_000)].into(),
+            committed_at: Some(1_772_452_801_000_000),
+            loaded_at: Some(1_772_452_802_000_000),
+            load_error: Some("no".to_owned()),
+            load_failures: 3,
+            ..Status::default()
+        }
+    }
+
+    fn page(status: &Status, load_interval: Option<Duration>) -> String {
+        let fixed = Fixed {
+            pipeline: "payments".to_owned(),
+            version: "1.2.3".to_owned(),
+            batch_interval: Duration::from_millis(1500),
+            load_interval,
+            started_at: 1_772_452_800_000_000,
+        };
+        let guard = Guard::open(&GuardOptions::default()).unwrap();
+        collect(&fixed, status, &guard, None).text()
+    }
+
+    #[test]
+    fn every_number_of_the_status_is_there() {
+        let text = page(&busy(), Some(Duration::from_secs(2)));
+        for line in [
+            "tidegate_info{pipeline=\"payments\",version=\"1.2.3\"} 1",
+            "tidegate_phase{pipeline=\"payments\",phase=\"running\"} 1",
+            "tidegate_phase{pipeline=\"payments\",phase=\"stopped\"} 0",
+            "process_start_time_seconds{pipeline=\"payments\"} 1772452800",
+            "tidegate_records_read_total{pipeline=\"payments\"} 120",
+            "tidegate_records_committed_total{pipeline=\"payments\"} 100",
+            "tidegate_reject_reasons_total{pipeline=\"payments\",reason=\"rule.amount\"} 7",
+            "tidegate_lag_records{pipeline=\"payments\"} 20",
+            "tidegate_partition_lag_records{pipeline=\"payments\",partition=\"1\"} 13",
+            "tidegate_watermark_timestamp_seconds{pipeline=\"payments\",lane=\"0\"} 1772452800.5",
+            "tidegate_batch_interval_seconds{pipeline=\"payments\"} 1.5",
+            "tidegate_load_failing{pipeline=\"payments\"} 1",
+            "tidegate_load_failures{pipeline=\"payments\"} 3",
+            "tidegate_last_load_timestamp_seconds{pipeline=\"payments\"} 1772452802",
+            "tidegate_http_refused_total{pipeline=\"payments\",reason=\"busy\"} 0",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_is_taken_in_is_not_on_the_page_of_a_busy_job_without_it() {
+        let text = page(&busy(), Some(Duration::from_secs(2)));
+        let missing: Vec<_> = Metric::ALL
+            .iter()
+            .filter(|metric| !text.contains(&format!("# TYPE {} ", metric.definition().name)))
+            .collect();
+        assert_eq!(missing, [&Metric::IngestRecords, &Metric::IngestLimited]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let text = page(&Status::default(), None);
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let known: Vec<_> = samples
+            .filter(|line| line.contains("load") || line.contains("last_batch"))
+            .collect();
+        assert!(known.is_empty(), "{known:?}");
+    }
+}

@@ -1,0 +1,28 @@
+//! Metrics for Prometheus, read off the status when they are asked for: nothing is kept beside it.
+//!
+//! `names` has every metric that there is, `page` the text format, `collect` the values.
+
+mod collect;
+mod names;
+mod page;
+mod process;
+
+use std::time::Duration;
+
+pub(crate) use collect::collect;
+pub use names::{Definition, Kind, Metric};
+
+/// What never changes while the process runs.
+#[derive(Debug)]
+pub(crate) struct Fixed {
+    /// Name of the job.
+    pub(crate) pipeline: String,
+    /// Version of the program.
+    pub(crate) version: String,
+    /// Time between commits.
+    pub(crate) batch_interval: Duration,
+    /// Time between loads; none without a warehouse.
+    pub(crate) load_interval: Option<Duration>,
+    /// When the process started, in microseconds since the Unix epoch.
+    pub(crate) started_at: i64,
+}

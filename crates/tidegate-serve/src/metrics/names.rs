@@ -1,0 +1,191 @@
+//! Every metric that there is. Names are an interface: people alert on them.
+
+/// Kind of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, until the process starts again or for ever.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    /// Its name in the text format.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        }
+    }
+}
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Definition {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Unit of its values; empty for those that are marks.
+    pub unit: &'static str,
+    /// Names of its labels, beside `pipeline`, which all have.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($metric:ident: $kind:ident $name:literal $unit:literal [$($label:literal),*] $help:literal;)*) => {
+        /// A metric.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Metric {
+            $(#[doc = $help] $metric,)*
+        }
+
+        impl Metric {
+            /// All metrics, in the order in which they are shown.
+            pub const ALL: &[Metric] = &[$(Metric::$metric,)*];
+
+            /// What it is.
+            pub fn definition(self) -> Definition {
+                match self {
+                    $(Metric::$metric => Definition {
+                        name: $name,
+                        kind: Kind::$kind,
+                        unit: $unit,
+                        labels: &[$($label),*],
+                        help: $help,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    Info: Gauge "tidegate_info" "" ["version"] "1, with the version of the program.";
+    Phase: Gauge "tidegate_phase" "" ["phase"] "1 for the phase that the job is in (starting, running, stopping, stopped), 0 for the others.";
+    StartTime: Gauge "process_start_time_seconds" "seconds" [] "When the process started, as seconds since 1970.";
+    ResidentMemory: Gauge "process_resident_memory_bytes" "bytes" [] "Memory of the process that is resident.";
+
+    Read: Counter "tidegate_records_read_total" "records" [] "Records read from the source since the process started, committed or not: the input rate.";
+    Committed: Counter "tidegate_records_committed_total" "records" [] "Records read and committed, in the life of the job: the processing rate. The sum of events, late events, rejected records and duplicates.";
+    Events: Counter "tidegate_events_total" "records" [] "Records that became events in time, in the life of the job.";
+    Late: Counter "tidegate_late_events_total" "records" [] "Events behind the watermark, in the life of the job. They are loaded too.";
+    Rejected: Counter "tidegate_rejected_records_total" "records" [] "Records that did not become events, in the life of the job. They are kept with their reasons.";
+    RejectReasons: Counter "tidegate_reject_reasons_total" "reasons" ["reason"] "Reasons for which records were rejected, in the life of the job. A record can have several.";
+    Duplicates: Counter "tidegate_duplicates_total" "records" [] "Exact repeats that were dropped, in the life of the job.";
+    Updates: Counter "tidegate_updates_total" "rows" [] "Rows that replaced, or lost to, a row of the same key in the warehouse, since the process started.";
+    Gone: Counter "tidegate_offsets_gone_total" "records" [] "Offsets that expired at the source before they were read, in the life of the job: lost data.";
+
+    Lag: Gauge "tidegate_lag_records" "records" [] "Records that the source holds beyond what was read.";
+    PartitionLag: Gauge "tidegate_partition_lag_records" "records" ["partition"] "Records that a partition holds beyond what was read.";
+    Watermark: Gauge "tidegate_watermark_timestamp_seconds" "seconds" ["lane"] "Watermark of a lane, as seconds since 1970 of event time.";
+
+    Commits: Counter "tidegate_commits_total" "commits" [] "Commits in the life of the job.";
+    CommitSequence: Gauge "tidegate_commit_sequence" "" [] "Sequence number of the newest commit.";
+    CommitTime: Gauge "tidegate_last_commit_timestamp_seconds" "seconds" [] "When this process committed last, as seconds since 1970.";
+    CommitFailing: Gauge "tidegate_commit_failing" "" [] "1 while the commit under way fails and is tried again, else 0.";
+    BatchInterval: Gauge "tidegate_batch_interval_seconds" "seconds" [] "Time between commits that is configured (batch.interval): the trigger.";
+    BatchRecords: Gauge "tidegate_last_batch_records" "records" [] "Records of the last batch.";
+    BatchFiles: Gauge "tidegate_last_batch_files" "files" [] "Files of the last batch.";
+    BatchBytes: Gauge "tidegate_last_batch_bytes" "bytes" [] "Bytes of the files of the last batch.";
+    EncodeSeconds: Gauge "tidegate_last_batch_encode_seconds" "seconds" [] "How long the last batch took to be encoded as Parquet.";
+    CommitSeconds: Gauge "tidegate_last_batch_commit_seconds" "seconds" [] "How long the files of the last batch took to be stored and committed.";
+
+    LoadInterval: Gauge "tidegate_load_interval_seconds" "seconds" [] "Time between loads that is configured (load.interval).";
+    Loads: Counter "tidegate_loads_total" "loads" [] "Loads into the warehouse since the process started.";
+    LoadedRows: Counter "tidegate_loaded_rows_total" "rows" [] "Rows loaded into the warehouse since the process started.";
+    LoadedSequence: Gauge "tidegate_loaded_sequence" "" [] "Sequence number of the newest commit that is in the warehouse.";
+    LoadTime: Gauge "tidegate_last_load_timestamp_seconds" "seconds" [] "When this process loaded last, as seconds since 1970.";
+    LoadRows: Gauge "tidegate_last_load_rows" "rows" [] "Rows of the last load.";
+    LoadSeconds: Gauge "tidegate_last_load_seconds" "seconds" [] "How long the last load took.";
+    LoadFailing: Gauge "tidegate_load_failing" "" [] "1 while loads fail and are tried again, else 0.";
+    LoadFailures: Gauge "tidegate_load_failures" "loads" [] "Loads that failed one after the other, up to now.";
+
+    StateKeys: Gauge "tidegate_state_keys" "keys" [] "Fingerprints and window groups in memory.";
+    StateBytes: Gauge "tidegate_state_bytes" "bytes" [] "Memory of the fingerprints.";
+    InFlight: Gauge "tidegate_in_flight_bytes" "bytes" [] "Payload between source and commit; memory.in-flight bounds it.";
+
+    HttpRequests: Counter "tidegate_http_requests_total" "requests" ["code"] "Requests over HTTP since the process started, by the class of their status: 2xx, 4xx, ...";
+    HttpRefused: Counter "tidegate_http_refused_total" "requests" ["reason"] "Requests that were refused since the process started: unauthorized (no token, or an unknown one), forbidden (without the role), busy (too many at the same time), timeout.";
+    IngestRecords: Counter "tidegate_ingest_records_total" "records" ["result"] "Records sent to POST /v1/events since the process started: accepted (Kafka has them), rejected, failed (Kafka has not acknowledged them).";
+    IngestLimited: Counter "tidegate_ingest_limited_total" "requests" [] "Requests to POST /v1/events that were beyond the sender's rate, since the process started.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus() {
+        let mut names = BTreeSet::new();
+        for metric in Metric::ALL {
+            let Definition {
+                name,
+                kind,
+                unit,
+                help,
+                ..
+            } = metric.definition();
+            assert!(names.insert(name), "{name} is there twice");
+            assert!(
+                name.starts_with("tidegate_") || name.starts_with("process_"),
+                "{name}"
+            );
+            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            if matches!(unit, "seconds" | "bytes") {
+                assert!(name.ends_with(unit), "{name}");
+            }
+            assert!(
+                help.ends_with('.') && !help.contains('\n') && !help.contains('|'),
+                "{name}"
+            );
+        }
+    }
+
+    /// `docs/metrics.md`, as it has to be.
+    fn document() -> String {
+        let mut out = String::from(
+            "# Metrics\n\n`GET /metrics` answers in Prometheus' text format; it needs the role `read` where there are tokens. Every series has the\n\
+             label `pipeline`, the job's name. Counters of the life of the job come from the commit log: they do not start again with the process.\n\n\
+             This page is generated from the code: `TIDEGATE_UPDATE=1 cargo test` writes it anew.\n\n\
+             | metric | kind | unit | labels | |\n| --- | --- | --- | --- | --- |\n",
+        );
+        for metric in Metric::ALL {
+            let Definition {
+                name,
+                kind,
+                unit,
+                labels,
+                help,
+            } = metric.definition();
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let _ = writeln!(
+                out,
+                "| `{name}` | {} | {unit} | {} | {help} |",
+                kind.name(),
+                labels.join(", ")
+            );
+        }
+        out.push_str(
+            "\nDashboards for Grafana and alert rules for Prometheus are in [deploy](../deploy); what to do about an alert is in\n[runbook.md](runbook.md).\n",
+        );
+        out
+    }
+
+    #[test]
+    fn the_documentation_has_every_metric() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+        if std::env::var_os("TIDEGATE_UPDATE").is_some() {
+            std::fs::write(path, document()).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(path).unwrap_or_default() == document(),
+            "docs/metrics.md is not what the code says; TIDEGATE_UPDATE=1 writes it anew"
+        );
+    }
+}

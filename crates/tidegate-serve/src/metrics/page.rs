@@ -1,0 +1,124 @@
+//! The text format of Prometheus, version 0.0.4.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::names::{Definition, Metric};
+
+/// Values of metrics, on their way to text.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pipeline: String,
+    samples: BTreeMap<Metric, String>,
+}
+
+impl Page {
+    /// Nothing yet. Every value gets the label `pipeline`.
+    pub(super) fn new(pipeline: &str) -> Self {
+        Page {
+            pipeline: escaped(pipeline),
+            samples: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a value of a metric without labels of its own.
+    pub(super) fn add(&mut self, metric: Metric, value: impl Into<Value>) {
+        self.sample(metric, None, value.into());
+    }
+
+    /// Adds a value of a metric with one label.
+    pub(super) fn add_for(&mut self, metric: Metric, label: &str, value: impl Into<Value>) {
+        self.sample(metric, Some(label), value.into());
+    }
+
+    fn sample(&mut self, metric: Metric, label: Option<&str>, value: Value) {
+        let Definition { name, labels, .. } = metric.definition();
+        debug_assert_eq!(labels.len(), usize::from(label.is_some()), "{name}");
+        let lines = self.samples.entry(metric).or_default();
+        // Writing to a String cannot fail.
+        let _ = write!(lines, "{name}{{pipeline=\"{}\"", self.pipeline);
+        if let (Some(key), Some(label)) = (labels.first(), label) {
+            let _ = write!(lines, ",{key}=\"{}\"", escaped(label));
+        }
+        let _ = match value {
+            Value::Whole(value) => writeln!(lines, "}} {value}"),
+            Value::Real(value) => writeln!(lines, "}} {value}"),
+        };
+    }
+
+    /// All of it.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        for (metric, lines) in &self.samples {
+            let Definition {
+                name, kind, help, ..
+            } = metric.definition();
+            let _ = write!(
+                out,
+                "# HELP {name} {help}\n# TYPE {name} {}\n{lines}",
+                kind.name()
+            );
+        }
+        out
+    }
+}
+
+/// A value: counts are exact, however large.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value {
+    Whole(u64),
+    Real(f64),
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Value::Whole(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Value::Whole(u64::from(value))
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Value::Real(value)
+    }
+}
+
+fn escaped(label: &str) -> String {
+    label
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_in_the_text_format() {
+        let mut page = Page::new("a\"b");
+        page.add_for(Metric::RejectReasons, "rule.x\\y\nz", 3_u64);
+        page.add(Metric::StateBytes, 1.5);
+        page.add_for(Metric::RejectReasons, "decode.syntax", u64::MAX);
+        let text = page.text();
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| !line.starts_with("# HELP"))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "# TYPE tidegate_reject_reasons_total counter",
+                "tidegate_reject_reasons_total{pipeline=\"a\\\"b\",reason=\"rule.x\\\\y\\nz\"} 3",
+                "tidegate_reject_reasons_total{pipeline=\"a\\\"b\",reason=\"decode.syntax\"} 18446744073709551615",
+                "# TYPE tidegate_state_bytes gauge",
+                "tidegate_state_bytes{pipeline=\"a\\\"b\"} 1.5",
+            ]
+        );
+    }
+}
