@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tidegate_core::dedup::Dedup;
 
 use crate::log::Log;
-use crate::process::{Tidegate, resident};
+use crate::proc::resident;
+use crate::process::Tidegate;
 use crate::{Bench, Outcome};
 
 /// Seconds of the horizon: the delay of the transactions example.
