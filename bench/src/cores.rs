@@ -5,7 +5,7 @@ use tidegate_core::clock::Clock;
 use tidegate_sources::GeneratorOptions;
 use tidegate_sources::generator::{FileFormat, generate_files};
 
-use crate::process::cores;
+use crate::proc::cores;
 use crate::spread::Spread;
 use crate::{Bench, Outcome, expect};
 

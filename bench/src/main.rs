@@ -14,6 +14,7 @@ mod latency;
 mod loads;
 mod log;
 mod picture;
+mod proc;
 mod process;
 mod skew;
 mod spark;
@@ -136,7 +137,7 @@ fn measure() -> Outcome<()> {
     };
     let before = std::fs::read_to_string(&out).unwrap_or_default();
     let mut results: Value = serde_json::from_str(&before).unwrap_or_else(|_| json!({}));
-    results["machine"] = process::machine().into();
+    results["machine"] = proc::machine().into();
     results["date"] = chrono::Utc::now().format("%Y-%m-%d").to_string().into();
     let mut failed = Vec::new();
     for (name, measure) in MEASURES {

@@ -10,7 +10,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tidegate_testkit::Kafka;
 
-use crate::process::{Run, Running, cores};
+use crate::proc::cores;
+use crate::process::{Run, Running};
 use crate::spread::Spread;
 use crate::{Bench, Outcome, expect, topic};
 

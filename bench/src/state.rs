@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tidegate_core::dedup::Dedup;
 
 use crate::log::Log;
-use crate::process::{Tidegate, resident};
+use crate::proc::resident;
+use crate::process::Tidegate;
 use crate::{Bench, Outcome};
 
 /// Seconds of the horizon: the delay of the transactions example.
@@ -88,11 +89,15 @@ fn fill_and_restart(tidegate: &Tidegate, dir: &Path, keys: u64, events: u64) -> 
     // While it fills, the last tenth of the first horizon; after that, all of what follows.
     let (full, after) = (most(keys - keys / 10, keys), most(keys + 1, u64::MAX));
     println!(
-        "{seen} events in {seconds:.0} s; {} MiB at most; resident {} MiB when the horizon was nearly full, at most {} MiB after it",
-        peak_bytes >> 20,
-        full.unwrap_or(0) >> 20,
-        after.unwrap_or(0) >> 20,
+        "{seen} events in {seconds:.0} s; {} MiB at most",
+        peak_bytes >> 20
     );
+    if let (Some(full), Some(after)) = (full, after) {
+        let (full, after) = (full >> 20, after >> 20);
+        println!(
+            "resident: {full} MiB when the horizon was nearly full, at most {after} MiB after it"
+        );
+    }
 
     log.read()?;
     let before = log.commits.len();

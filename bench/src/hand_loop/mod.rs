@@ -21,6 +21,7 @@ use tidegate_sources::generator::{FileFormat, generate_files};
 pub(crate) use columns::event_properties;
 pub(crate) use run::run;
 
+use crate::proc;
 use crate::process::{self, Tidegate};
 use crate::spread::Spread;
 use crate::{Bench, Outcome};
@@ -45,7 +46,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
     };
     let written = generate_files(&input, 1, FileFormat::Plain, &options, &Clock::System)?;
     let file = written.paths[0].clone();
-    let core = process::cores().first().copied().unwrap_or(0);
+    let core = proc::cores().first().copied().unwrap_or(0);
     let tidegate = bench.tidegate.on(&[core]);
 
     println!("\nby hand: {records} records from memory, on core {core}");

@@ -12,7 +12,7 @@ use super::columns::{Files, Rejected, Rows, event_properties, other_properties, 
 use super::event::{Event, STATUSES, instant, reasons};
 use super::state::{State, Verdict};
 use crate::Outcome;
-use crate::process::cpu;
+use crate::proc::cpu;
 
 /// Records between two looks at the clock.
 const CHUNK: usize = 4096;
