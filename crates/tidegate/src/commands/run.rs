@@ -81,7 +81,7 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
     };
     let mut tasks = Tasks::default();
     if let Some(server) = http {
-        tracing::info!(address = %server.address(), "HTTP: /v1/status and what docs/api.md lists");
+        tracing::info!(address = %server.address(), "HTTP: the dashboard, /healthz, /readyz and the API under /v1");
         tasks.spawn(server.serve(served(&handle, how.now)));
     }
     serve_queries(config, &handle, &mut tasks);
