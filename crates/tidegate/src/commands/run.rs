@@ -83,7 +83,7 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
     let (ending, ended) = tokio::sync::oneshot::channel::<()>();
     let mut server_task = None;
     if let Some(server) = http {
-        tracing::info!(address = %server.address(), "HTTP: /v1/status and what docs/api.md lists");
+        tracing::info!(address = %server.address(), "HTTP: the dashboard, /healthz, /readyz and the API under /v1");
         let stop = async move {
             // The sender is never used: that it is gone is the sign.
             let _ = ended.await;
