@@ -55,7 +55,7 @@ pub(crate) struct App {
     /// Takes events in, if that is asked for.
     pub(crate) ingest: Option<Arc<Ingest>>,
     /// What stands before the routes, for its counts.
-    pub(crate) guard: Arc<Guard>,
+    pub(crate) gate: Arc<Guard>,
     /// What metrics say that never changes.
     pub(crate) fixed: Fixed,
 }
@@ -65,7 +65,7 @@ impl App {
         options: &ServeOptions,
         job: Job,
         ingest: Option<Arc<Ingest>>,
-        guard: Arc<Guard>,
+        gate: Arc<Guard>,
     ) -> Self {
         App {
             about: job::about(options, &job),
@@ -78,7 +78,7 @@ impl App {
             },
             job,
             ingest,
-            guard,
+            gate,
         }
     }
 
