@@ -97,7 +97,7 @@ pub(crate) struct App {
     /// Takes events in, if that is asked for.
     pub(crate) ingest: Option<Arc<Ingest>>,
     /// What stands before the routes, for its counts.
-    pub(crate) guard: Arc<Guard>,
+    pub(crate) gate: Arc<Guard>,
     /// What metrics say that never changes.
     pub(crate) fixed: Fixed,
 }
@@ -126,7 +126,7 @@ impl App {
         options: &ServeOptions,
         job: Job,
         ingest: Option<Arc<Ingest>>,
-        guard: Arc<Guard>,
+        gate: Arc<Guard>,
     ) -> Result<(Self, Background), StartError> {
         let views = Arc::new(View::all(&job.plan));
         let index = SharedIndex::default();
@@ -187,7 +187,7 @@ impl App {
             clients: Clients::default(),
             assets: Assets::new(),
             ingest,
-            guard,
+            gate,
         };
         let background = Background {
             writer,

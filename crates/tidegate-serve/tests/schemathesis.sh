@@ -5,6 +5,9 @@
 #   crates/tidegate-serve/tests/schemathesis.sh target/release/tidegate [BROKERS TOPIC]
 #
 # Needs `pip install schemathesis` (4). With a Kafka it takes events in, too.
+#
+# What a record has to have is the job's own schema and rules, of which OpenAPI knows nothing: so one that the document allows can be
+# rejected (positive_data_acceptance).
 set -eu
 
 tidegate=$(realpath "$1")
@@ -24,9 +27,9 @@ fi
   --set 'http.tokens=[{name="schemathesis",roles=["admin"],token="${TOKEN}"}]' 2>log &
 job=$!
 trap 'kill $job; wait $job || true; rm -rf "$folder"' EXIT
-until grep -q address= log; do sleep 0.1; kill -0 $job || { cat log; exit 1; }; done
+until grep -q address= log 2>/dev/null; do sleep 0.1; kill -0 $job || { cat log; exit 1; }; done
 address=$(sed -n 's/.*address=\([0-9.:]*\).*/\1/p' log | head -1)
 
-schemathesis run "http://$address/openapi.json" --checks all --max-examples 200 --seed 1 \
+schemathesis run "http://$address/openapi.json" --checks all --exclude-checks positive_data_acceptance --max-examples 200 --seed 1 \
   --header "Authorization: Bearer $TOKEN"
 kill -0 $job

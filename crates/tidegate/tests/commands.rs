@@ -245,7 +245,7 @@ fn a_running_pipeline_answers_queries_and_ends_cleanly() {
         .lines()
         .map_while(Result::ok);
     let line = log
-        .find(|line| line.contains("/readyz"))
+        .find(|line| line.contains("address="))
         .expect("it says where HTTP is");
     let (_, address) = line.split_once("address=").unwrap();
     let address = address.split_whitespace().next().unwrap().to_owned();

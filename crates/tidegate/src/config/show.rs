@@ -101,9 +101,12 @@ fn inline(name: &str, value: &Value) -> String {
     }
 }
 
-/// Whether a key is one that holds a secret.
+/// Whether a key is one that holds a secret, and not the name of its file.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
+    if name.ends_with("-file") {
+        return false;
+    }
     [
         "password",
         "passwd",
@@ -152,6 +155,10 @@ name = "w"
 group-by = ["a"]
 [windows.aggregates]
 n = "count(*)"
+[[http.tokens]]
+token = "hunter2"
+[[http.tokens]]
+token-file = "/run/secrets/ada"
 "#;
         let (mut tree, errors) = tree::parse(text);
         assert!(errors.is_empty(), "{errors:?}");
@@ -160,7 +167,9 @@ n = "count(*)"
         let shown = show(&tree);
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(
-            shown.contains("name = \"y\"") && shown.contains("${USER_NAME}"),
+            shown.contains("name = \"y\"")
+                && shown.contains("${USER_NAME}")
+                && shown.contains("/run/secrets/ada"),
             "{shown}"
         );
         let (again, errors) = tree::parse(&shown);
