@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod check;
+mod dashboard;
 mod duckdb;
 mod fetch;
 mod guard;
@@ -33,6 +34,7 @@ Usage: cargo xtask COMMAND
                         measure everything, or what is named; writes bench/results.json and bench/results.svg
                         --quick: small sizes, which show that it works, and nothing is written there
   guard [--update]      instructions a record of the hot stages, against bench/instructions.txt
+  dashboard [FOLDER]    the dashboard in Chromium, against a demo that runs (Node 20); screenshots go to FOLDER
   lint                  formatting, clippy with warnings as errors, cargo-deny
   ci                    lint, then test --require-kafka
   kafka                 start a Kafka broker to play with; Ctrl-C stops it
@@ -76,6 +78,10 @@ fn run(command: &str, args: &[String]) -> Result<(), Failure> {
             setup(&places, false)?;
             packages::install(packages::VALGRIND)?;
             guard::guard(&places, args.iter().any(|arg| arg == "--update"))
+        }
+        "dashboard" => {
+            setup(&places, false)?;
+            dashboard::dashboard(&places, args)
         }
         "lint" => check::lint(&places),
         "ci" => {

@@ -11,6 +11,8 @@ use crate::terminal::Terminal;
 
 /// Where things come from and go to.
 const PLACES: &str = include_str!("demo.toml");
+/// Windows beside those of the example, for the dashboard.
+const WINDOWS: &str = include_str!("demo_windows.toml");
 /// What happens to an event: as in the example, behind this line.
 const EXAMPLE: &str = include_str!("../../../../examples/transactions.toml");
 const MARK: &str = "# ---- What happens to an event ----";
@@ -72,7 +74,8 @@ pub(super) fn configuration(dir: &Path) -> Result<String, Failure> {
     let events = events
         .replace("delay = \"10m\"", "delay = \"10s\"")
         .replace("idle-after = \"1m\"", "idle-after = \"5s\"");
-    Ok(format!("{}{MARK}{events}", PLACES.replace("{dir}", &shown)))
+    let places = PLACES.replace("{dir}", &shown);
+    Ok(format!("{places}{MARK}{events}{WINDOWS}"))
 }
 
 fn introduction(dir: &Path, file: &Path) -> String {
@@ -135,7 +138,7 @@ mod tests {
         assert_eq!(loaded.config.storage.url, "file:some dir/data");
         assert_eq!(loaded.config.spec.event_time.delay.as_secs(), 10);
         assert_eq!(loaded.config.spec.event_time.idle_after.as_secs(), 5);
-        assert_eq!(loaded.config.spec.windows.len(), 2);
+        assert_eq!(loaded.config.spec.windows.len(), 4);
         assert!(configuration(Path::new("a\"b")).is_err());
     }
 }
