@@ -116,6 +116,7 @@ impl JobLoader {
                 std::thread::sleep(TICK.min(self.interval));
                 continue;
             }
+            let started = Instant::now();
             let more = match self.tick(shared) {
                 Ok(more) => {
                     pause = self.interval;
@@ -133,10 +134,11 @@ impl JobLoader {
                     false
                 }
             };
+            // From its start, so that how long a load takes does not add to how old rows are.
             due = if more {
                 Instant::now()
             } else {
-                Instant::now() + pause
+                started + pause
             };
         }
         if shared.failed() {

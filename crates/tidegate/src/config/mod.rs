@@ -253,7 +253,7 @@ fn load_options(section: &Section<'_>) -> LoadConfig {
     let options = LoadConfig {
         interval: section
             .duration("interval", Duration::from_millis(10))
-            .unwrap_or(Duration::from_secs(2)),
+            .unwrap_or(Duration::from_secs(1)),
         max_rows: section.count("max-rows", 1).map_or(5_000_000, |n| n as u64),
         analyze_every: section
             .duration("analyze-every", second)
