@@ -26,17 +26,15 @@ pub(crate) fn test(places: &Places, args: &[String]) -> Result<(), Failure> {
         Err(failure) => eprintln!("The Kafka tests will be skipped: {failure}"),
         Ok(()) => {}
     }
-    match packages::install(packages::POSTGRES) {
-        Err(failure) if require_kafka => return Err(failure),
-        Err(failure) => {
-            eprintln!("The tests of the Redshift emulator will be skipped: {failure}");
+    for (what, needs) in [
+        ("the Redshift emulator", packages::POSTGRES),
+        ("the hot tier in Redis", packages::REDIS),
+    ] {
+        match packages::install(needs) {
+            Err(failure) if require_kafka => return Err(failure),
+            Err(failure) => eprintln!("The tests of {what} will be skipped: {failure}"),
+            Ok(()) => {}
         }
-        Ok(()) => {}
-    }
-    match packages::install(packages::REDIS) {
-        Err(failure) if require_kafka => return Err(failure),
-        Err(failure) => eprintln!("The tests of the hot tier in Redis will be skipped: {failure}"),
-        Ok(()) => {}
     }
 
     let skipped = std::env::temp_dir().join(format!("tidegate-skipped-{}", process::id()));

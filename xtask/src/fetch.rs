@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use crate::process::Failure;
+use crate::packages;
+use crate::process::{Failure, Step};
 
 /// The folder `name` in `cache`. Where it is missing, `fill` fills an empty one, which then gets that name: a folder that is there
 /// is complete, whenever a fetch is broken off and however many run at once.
@@ -29,4 +30,18 @@ pub(crate) fn folder(
         fs::remove_dir_all(&partial).map_err(failed)?;
     }
     filled.map(|()| folder)
+}
+
+/// Puts the jars that `pom` depends on into `folder/libs`; `options` are Maven's.
+pub(crate) fn jars(folder: &Path, pom: &str, options: &[String]) -> Result<(), Failure> {
+    packages::install(packages::MAVEN)?;
+    let file = folder.join("pom.xml");
+    fs::write(&file, pom)
+        .map_err(|error| Failure::new(format!("cannot write {}: {error}", file.display())))?;
+    Step::new("mvn")
+        .args(["-B", "-q", "dependency:copy-dependencies"])
+        .args(["-DincludeScope=runtime", "-DoutputDirectory=libs"])
+        .args(options)
+        .within(folder)
+        .run()
 }

@@ -1,12 +1,10 @@
 //! Apache Kafka for the tests: its jars, which are ordinary Maven artifacts.
 
-use std::fs;
 use std::path::Path;
 
 use crate::fetch;
-use crate::packages;
 use crate::places::Places;
-use crate::process::{Failure, Step};
+use crate::process::Failure;
 
 /// Runs on Java 17.
 const VERSION: &str = "4.1.1";
@@ -34,21 +32,5 @@ pub(crate) fn fetch(places: &Places) -> Result<(), Failure> {
 }
 
 fn download(folder: &Path) -> Result<(), Failure> {
-    packages::install(packages::MAVEN)?;
-    fs::write(folder.join("pom.xml"), POM.replace("VERSION", VERSION)).map_err(|error| {
-        Failure::new(format!(
-            "cannot write {}/pom.xml: {error}",
-            folder.display()
-        ))
-    })?;
-    Step::new("mvn")
-        .args([
-            "-B",
-            "-q",
-            "dependency:copy-dependencies",
-            "-DincludeScope=runtime",
-            "-DoutputDirectory=libs",
-        ])
-        .within(folder)
-        .run()
+    fetch::jars(folder, &POM.replace("VERSION", VERSION), &[])
 }

@@ -36,7 +36,7 @@ Usage: cargo xtask COMMAND
   guard [--update]      instructions a record of the hot stages, against bench/instructions.txt
   dashboard [FOLDER]    the dashboard in Chromium, against a demo that runs (Node 20); screenshots go to FOLDER
   lint                  formatting, clippy with warnings as errors, cargo-deny
-  ci                    lint, then test --require-kafka
+  ci                    lint, then test --require-kafka, then guard
   kafka                 start a Kafka broker to play with; Ctrl-C stops it
 
 What is fetched is kept in $TIDEGATE_CACHE (default ~/.cache/tidegate) and linked into .deps/.
@@ -74,11 +74,7 @@ fn run(command: &str, args: &[String]) -> Result<(), Failure> {
         "demo" => demo(&places, args),
         "test" => check::test(&places, args),
         "bench" => bench(&places, args),
-        "guard" => {
-            setup(&places, false)?;
-            packages::install(packages::VALGRIND)?;
-            guard::guard(&places, args.iter().any(|arg| arg == "--update"))
-        }
+        "guard" => guarded(&places, args.iter().any(|arg| arg == "--update")),
         "dashboard" => {
             setup(&places, false)?;
             dashboard::dashboard(&places, args)
@@ -86,7 +82,8 @@ fn run(command: &str, args: &[String]) -> Result<(), Failure> {
         "lint" => check::lint(&places),
         "ci" => {
             check::lint(&places)?;
-            check::test(&places, &["--require-kafka".to_owned()])
+            check::test(&places, &["--require-kafka".to_owned()])?;
+            guarded(&places, false)
         }
         "kafka" => broker(&places),
         "help" | "-h" | "--help" => {
@@ -95,6 +92,12 @@ fn run(command: &str, args: &[String]) -> Result<(), Failure> {
         }
         _ => Err(Failure::new(format!("no such command\n\n{USAGE}"))),
     }
+}
+
+fn guarded(places: &Places, update: bool) -> Result<(), Failure> {
+    setup(places, false)?;
+    packages::install(packages::VALGRIND)?;
+    guard::guard(places, update)
 }
 
 /// Makes `cargo build` work, and with `kafka` the Kafka tests too. Does nothing, quickly, where all is there.

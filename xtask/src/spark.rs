@@ -1,6 +1,5 @@
 //! Spark for the comparison of the benchmarks: PySpark from PyPI, which brings Spark itself, and its Kafka connector from Maven.
 
-use std::fs;
 use std::path::Path;
 
 use crate::fetch;
@@ -41,7 +40,6 @@ pub(crate) fn fetch(places: &Places) -> Result<(), Failure> {
 
 fn download(folder: &Path) -> Result<(), Failure> {
     packages::install(packages::SPARK)?;
-    packages::install(packages::MAVEN)?;
     let pyspark = format!("pyspark=={VERSION}");
     Step::new("python3")
         .args([
@@ -49,21 +47,6 @@ fn download(folder: &Path) -> Result<(), Failure> {
         ])
         .within(folder)
         .run()?;
-    fs::write(folder.join("pom.xml"), POM.replace("VERSION", VERSION)).map_err(|error| {
-        Failure::new(format!(
-            "cannot write {}/pom.xml: {error}",
-            folder.display()
-        ))
-    })?;
-    Step::new("mvn")
-        .args([
-            "-B",
-            "-q",
-            "dependency:copy-dependencies",
-            "-DincludeScope=runtime",
-            "-DoutputDirectory=libs",
-        ])
-        .args([format!("-DincludeArtifactIds={JARS}")])
-        .within(folder)
-        .run()
+    let options = [format!("-DincludeArtifactIds={JARS}")];
+    fetch::jars(folder, &POM.replace("VERSION", VERSION), &options)
 }

@@ -126,10 +126,7 @@ impl Dedup {
                 self.ages[slot] = age(bucket);
                 return true;
             }
-            slot += 1;
-            if slot == self.keys.len() {
-                slot = 0;
-            }
+            slot = next(slot, self.keys.len());
         }
     }
 
@@ -144,7 +141,7 @@ impl Dedup {
             let key = if fingerprint == FREE { 1 } else { fingerprint };
             let mut slot = self.home(key);
             while self.keys[slot] != key {
-                slot = (slot + 1) % self.keys.len();
+                slot = next(slot, self.keys.len());
             }
             let newest = self.bucket_of(self.ages[slot]).max(bucket);
             self.ages[slot] = age(newest);
@@ -209,10 +206,7 @@ impl Dedup {
             }
             let mut to = self.home(key);
             while self.keys[to] != FREE {
-                to += 1;
-                if to == slots {
-                    to = 0;
-                }
+                to = next(to, slots);
             }
             self.keys[to] = key;
             self.ages[to] = self.ages[from];
@@ -232,16 +226,18 @@ impl Dedup {
             if key != FREE {
                 let mut slot = self.home(key);
                 while self.keys[slot] != FREE {
-                    slot += 1;
-                    if slot == slots {
-                        slot = 0;
-                    }
+                    slot = next(slot, slots);
                 }
                 self.keys[slot] = key;
                 self.ages[slot] = age;
             }
         }
     }
+}
+
+/// The slot that is probed after `slot`; a comparison is cheaper than a division.
+fn next(slot: usize, slots: usize) -> usize {
+    if slot + 1 == slots { 0 } else { slot + 1 }
 }
 
 fn age(bucket: i64) -> u8 {

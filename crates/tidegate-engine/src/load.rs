@@ -109,19 +109,15 @@ impl JobLoader {
     /// only at the end it is an error.
     pub(crate) fn run(mut self, shared: &Shared) {
         shared.update().loaded_seq = self.loader.loaded_seq();
-        let mut pause = self.interval;
-        let mut due = Instant::now() + self.interval;
+        let mut schedule = Schedule::new(self.interval, Instant::now() + self.interval);
         while !shared.drained() {
-            if Instant::now() < due {
+            let started = Instant::now();
+            if started < schedule.due {
                 std::thread::sleep(TICK.min(self.interval));
                 continue;
             }
-            let started = Instant::now();
-            let more = match self.tick(shared) {
-                Ok(more) => {
-                    pause = self.interval;
-                    more
-                }
+            match self.tick(shared) {
+                Ok(more) => schedule.succeeded(started, more),
                 Err(error) => {
                     let mut status = shared.update();
                     status.load_failures += 1;
@@ -130,16 +126,9 @@ impl JobLoader {
                     if is_first {
                         tracing::error!("{error}; the pipeline goes on, loading is tried again");
                     }
-                    pause = (pause * 2).min(PAUSE_MAX);
-                    false
+                    schedule.failed();
                 }
-            };
-            // From its start, so that how long a load takes does not add to how old rows are.
-            due = if more {
-                Instant::now()
-            } else {
-                started + pause
-            };
+            }
         }
         if shared.failed() {
             return;
@@ -161,28 +150,26 @@ impl JobLoader {
         stopped: &dyn Fn() -> bool,
         each: &mut dyn FnMut(&LoadReport),
     ) -> Result<(), LoaderError> {
-        let mut pause = self.interval;
+        let mut schedule = Schedule::new(self.interval, Instant::now());
         while !stopped() {
-            let more = match self.loader.tick() {
+            let started = Instant::now();
+            match self.loader.tick() {
                 Ok(tick) => {
-                    pause = self.interval;
                     if let Some(report) = &tick.load {
                         each(report);
                     }
-                    tick.more
+                    if once && !tick.more {
+                        return Ok(());
+                    }
+                    schedule.succeeded(started, tick.more);
                 }
                 Err(error) if once => return Err(error),
                 Err(error) => {
                     tracing::error!("{error}; loading is tried again");
-                    pause = (pause * 2).min(PAUSE_MAX);
-                    false
+                    schedule.failed();
                 }
-            };
-            if once && !more {
-                return Ok(());
             }
-            let due = Instant::now() + if more { Duration::ZERO } else { pause };
-            while Instant::now() < due && !stopped() {
+            while Instant::now() < schedule.due && !stopped() {
                 std::thread::sleep(TICK);
             }
         }
@@ -215,6 +202,42 @@ impl JobLoader {
             rows: report.rows,
             seconds: report.elapsed.as_secs_f64(),
         };
+    }
+}
+
+/// When the next load is due.
+#[derive(Debug)]
+struct Schedule {
+    interval: Duration,
+    /// The interval, or longer after loads that failed.
+    pause: Duration,
+    due: Instant,
+}
+
+impl Schedule {
+    fn new(interval: Duration, due: Instant) -> Self {
+        Schedule {
+            interval,
+            pause: interval,
+            due,
+        }
+    }
+
+    /// The next load is due an interval after the start of this one, so that how long it took does not add to
+    /// how old rows are; at once if there is `more` to load.
+    fn succeeded(&mut self, started: Instant, more: bool) {
+        self.pause = self.interval;
+        self.due = if more {
+            started
+        } else {
+            started + self.interval
+        };
+    }
+
+    /// The next try comes later each time, counted from now.
+    fn failed(&mut self) {
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        self.due = Instant::now() + self.pause;
     }
 }
 

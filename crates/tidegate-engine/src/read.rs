@@ -106,7 +106,7 @@ fn poll(source: &mut dyn Source, shared: &Shared, tasks: &Sender<Task>, items: &
 fn look_ahead(outlook: &mut Outlook, now: Instant, shared: &Shared) {
     let read = shared.read_live.load(Ordering::Relaxed);
     let mut status = shared.update();
-    let lag = status.lag.values().sum();
+    let lag = status.lag_total();
     let trend = outlook.update(now, read, lag);
     let was_behind = std::mem::replace(&mut status.behind, trend.behind);
     status.catch_up_seconds = trend.caught_up_in.map(|left| left.as_secs_f64());

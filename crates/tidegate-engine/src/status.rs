@@ -101,6 +101,13 @@ pub struct Status {
     pub in_flight_bytes: u64,
 }
 
+impl Status {
+    /// Records that the source holds beyond what was read, over all partitions.
+    pub fn lag_total(&self) -> u64 {
+        self.lag.values().sum()
+    }
+}
+
 /// A batch that was committed.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct BatchStatus {

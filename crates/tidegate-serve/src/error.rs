@@ -1,9 +1,9 @@
 //! What can go wrong while a request is answered, and the one place that says how HTTP shows it.
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+
+use crate::guard::refuse;
 
 /// Why a request has no answer. The message says what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +53,7 @@ impl IntoResponse for ApiError {
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = %self, "a request has no answer");
         }
-        let body = json!({ "error": { "code": code, "message": self.to_string() } });
-        let mut response = (status, Json(body)).into_response();
+        let mut response = refuse(status, code, self.to_string());
         if matches!(self, ApiError::Busy) {
             response
                 .headers_mut()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tidegate_engine::{Histogram, Latency, Status};
 
+use crate::metrics::resident_bytes;
 use crate::time;
 
 /// Time between two samples.
@@ -112,7 +113,7 @@ impl History {
             .iter()
             .filter(|(at, _)| (from..=to).contains(at));
         let points: Vec<&Point> = in_range.step_by(stride).collect();
-        let series = NAMES.iter().map(|name| {
+        let series = NAMES.iter().chain(&SHARES).map(|name| {
             let values: Vec<Option<f64>> = points
                 .iter()
                 .map(|(_, point)| point.get(name).copied())
@@ -128,7 +129,7 @@ impl History {
 }
 
 /// Names of all series.
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 20] = [
     "input_rate",
     "processing_rate",
     "lag_total",
@@ -149,6 +150,9 @@ const NAMES: [&str; 27] = [
     "rejected",
     "duplicates",
     "updates",
+];
+/// Names of the shares of records, which are series too.
+const SHARES: [&str; 7] = [
     "null_rate",
     "duplicate_rate",
     "schema_violation_rate",
@@ -251,7 +255,6 @@ impl Kept {
     #[allow(clippy::cast_precision_loss)]
     fn point(&self) -> BTreeMap<&'static str, f64> {
         let mut point = self.quality();
-        point.retain(|name, _| NAMES.contains(name));
         let Some(Sample { status, .. }) = self.recent.back() else {
             return point;
         };
@@ -262,7 +265,7 @@ impl Kept {
         };
         add("input_rate", self.rate(|status| status.read_live));
         add("processing_rate", self.rate(|status| status.read));
-        add("lag_total", Some(lag(status) as f64));
+        add("lag_total", Some(status.lag_total() as f64));
         let has_batch = status.last_batch.records > 0;
         add(
             "batch_seconds",
@@ -280,7 +283,7 @@ impl Kept {
         add("state_bytes", Some(status.state_bytes as f64));
         add("state_keys", Some(status.state_keys as f64));
         add("in_flight_bytes", Some(status.in_flight_bytes as f64));
-        add("memory_bytes", memory_bytes().map(|bytes| bytes as f64));
+        add("memory_bytes", resident_bytes().map(|bytes| bytes as f64));
         add("late", Some(status.late as f64));
         add("rejected", Some(status.rejected as f64));
         add("duplicates", Some(status.duplicates as f64));
@@ -306,18 +309,8 @@ impl Kept {
             self.rate(|status| status.read_live),
             self.rate(|status| status.read),
         );
-        let lag = lag(status);
         let quality = self.quality();
-        let shares = [
-            "null_rate",
-            "duplicate_rate",
-            "schema_violation_rate",
-            "business_rule_rate",
-            "late_rate",
-            "rejected_rate",
-            "update_rate",
-        ];
-        let shares = shares.map(|name| (name.to_owned(), json!(quality.get(name))));
+        let shares = SHARES.map(|name| (name.to_owned(), json!(quality.get(name))));
         let latency = self.latency().map(|(name, histogram)| {
             let quantile = |share| histogram.quantile(share);
             (
@@ -328,8 +321,8 @@ impl Kept {
         map.insert("now".to_owned(), time::show(*at).into());
         map.insert("input_rate".to_owned(), json!(input));
         map.insert("processing_rate".to_owned(), json!(processing));
-        map.insert("lag_total".to_owned(), lag.into());
-        map.insert("memory_bytes".to_owned(), json!(memory_bytes()));
+        map.insert("lag_total".to_owned(), status.lag_total().into());
+        map.insert("memory_bytes".to_owned(), json!(resident_bytes()));
         map.insert(
             "quality".to_owned(),
             shares.into_iter().collect::<Map<_, _>>().into(),
@@ -340,26 +333,6 @@ impl Kept {
         );
         map
     }
-}
-
-fn lag(status: &Status) -> u64 {
-    status.lag.values().sum()
-}
-
-/// Resident memory of this process.
-fn memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(
-        line.trim()
-            .trim_end_matches("kB")
-            .trim()
-            .parse::<u64>()
-            .ok()?
-            * 1024,
-    )
 }
 
 #[cfg(test)]

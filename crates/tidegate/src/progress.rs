@@ -90,7 +90,7 @@ fn log_line(status: &Status, rate: f64) {
         phase = status.phase.name(),
         read = status.read_live,
         rate = rounded(rate),
-        lag = lag(status),
+        lag = status.lag_total(),
         catch_up_seconds = status.catch_up_seconds.map(f64::round),
         committed = status.read,
         late = status.late,
@@ -120,7 +120,7 @@ fn panel_text(name: &str, status: &Status, rate: f64) -> String {
         uptime = seconds(status.uptime_seconds),
         read = show_count(status.read_live),
         rate = show_count(rounded(rate)),
-        lag = show_count(lag(status)),
+        lag = show_count(status.lag_total()),
         in_flight = show_size(status.in_flight_bytes),
         committed = show_count(status.read),
         late = show_count(status.late),
@@ -161,10 +161,6 @@ fn behind(status: &Status) -> u64 {
 
 fn rounded_to_ms(seconds: f64) -> f64 {
     (seconds * 1e3).round() / 1e3
-}
-
-fn lag(status: &Status) -> u64 {
-    status.lag.values().sum()
 }
 
 /// A time in seconds for people.

@@ -61,7 +61,7 @@ fn records(page: &mut Page, status: &Status) {
 }
 
 fn positions(page: &mut Page, status: &Status) {
-    page.add(Metric::Lag, status.lag.values().sum::<u64>());
+    page.add(Metric::Lag, status.lag_total());
     for (partition, lag) in &status.lag {
         page.add_for(Metric::PartitionLag, &partition.to_string(), *lag);
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub(crate) use collect::collect;
 pub use names::{Definition, Kind, Metric};
+pub(crate) use process::resident_bytes;
 
 /// What never changes while the process runs.
 #[derive(Debug)]

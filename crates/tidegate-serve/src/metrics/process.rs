@@ -1,7 +1,7 @@
 //! What the system knows about this process.
 
 /// Resident memory in bytes; none where the system does not say it in Linux' way.
-pub(super) fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()
