@@ -32,7 +32,6 @@ pub(crate) struct Redshift {
     emulator: Emulator,
     s3: S3,
     postgres: &'static str,
-    worlds: AtomicU32,
     runtime: Runtime,
 }
 
@@ -59,7 +58,6 @@ impl Place {
             emulator: emulator.unwrap(),
             s3,
             postgres,
-            worlds: AtomicU32::new(0),
             runtime,
         })))
     }
@@ -100,9 +98,10 @@ impl Place {
 
 impl Redshift {
     fn job(&self) -> (Job, String) {
-        let number = self.worlds.fetch_add(1, Ordering::Relaxed);
-        // The port tells this place from the others over the same database.
-        let schema = format!("job_{}_{number}", self.s3.address().port());
+        // Counted over all places, since they share the database.
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let schema = format!("job_{number}");
         self.sql(&format!("CREATE SCHEMA {schema}"));
         let job = Job::with_storage(|_| StorageOptions {
             url: format!("s3://{}/{number}", S3::BUCKET),
