@@ -19,10 +19,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             .to_str()
             .ok_or("a name that is not UTF-8")?
             .replace('\\', "/");
+        // Relative to the package, since a target folder may be shared by clones in several places.
         writeln!(
             list,
-            "    ({name:?}, include_bytes!({:?}) as &[u8]),",
-            file.display().to_string()
+            "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})) as &[u8]),",
+            format!("/dashboard/{name}")
         )?;
     }
     list.push_str("]\n");
