@@ -6,6 +6,7 @@ use std::process;
 use crate::packages;
 use crate::places::Places;
 use crate::process::{Failure, Step};
+use crate::promtool::promtool;
 use crate::setup;
 
 const CARGO_DENY: &str = "0.20.2";
@@ -37,6 +38,15 @@ pub(crate) fn test(places: &Places, args: &[String]) -> Result<(), Failure> {
         }
     }
 
+    let promtool = match promtool(places) {
+        Err(failure) if require_kafka => return Err(failure),
+        Err(failure) => {
+            eprintln!("The test of the alert rules will be skipped: {failure}");
+            "promtool".into()
+        }
+        Ok(program) => program,
+    };
+
     let skipped = std::env::temp_dir().join(format!("tidegate-skipped-{}", process::id()));
     let tested = Step::cargo([
         "test",
@@ -49,6 +59,7 @@ pub(crate) fn test(places: &Places, args: &[String]) -> Result<(), Failure> {
     .within(&places.root)
     .variable("TIDEGATE_TEST_LONG", if long { "1" } else { "" })
     .variable("TIDEGATE_TEST_SKIPPED", &skipped)
+    .variable("PROMTOOL", promtool)
     .run();
     let lines = fs::read_to_string(&skipped).unwrap_or_default();
     if !lines.is_empty() {

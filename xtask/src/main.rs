@@ -14,6 +14,7 @@ mod kafka;
 mod packages;
 mod places;
 mod process;
+mod promtool;
 mod spark;
 
 use std::env;

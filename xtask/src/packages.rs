@@ -129,7 +129,7 @@ pub(crate) fn install(needs: &[Need]) -> Result<(), Failure> {
 }
 
 /// `apt-get`, as root or through a sudo that asks nothing; `None` where neither is to be had.
-fn apt_get() -> Option<fn(&[&str]) -> Step> {
+pub(crate) fn apt_get() -> Option<fn(&[&str]) -> Step> {
     if !on_path("apt-get") {
         None
     } else if Step::new("sh")
@@ -148,7 +148,8 @@ fn apt_get() -> Option<fn(&[&str]) -> Step> {
     }
 }
 
-fn on_path(program: &str) -> bool {
+/// Whether a program is on the search path.
+pub(crate) fn on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
 }
