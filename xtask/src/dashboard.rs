@@ -12,7 +12,9 @@ use crate::process::{Failure, Step};
 /// Starts a demo in a folder of its own, runs the tests of the dashboard against it, and ends it. `args` are a folder
 /// for screenshots, if any.
 pub(crate) fn dashboard(places: &Places, args: &[String]) -> Result<(), Failure> {
-    Step::cargo(["build", "--release", "--bin", "tidegate"])
+    // What the tests build, so that nothing is built twice.
+    Step::cargo(["build", "--release", "--workspace", "--bins"])
+        .args(["--features", "failpoints"])
         .within(&places.root)
         .run()?;
     let target =

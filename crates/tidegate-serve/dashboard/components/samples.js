@@ -31,12 +31,12 @@ export function samples() {
     more.disabled = true;
     if (before === null) fill(state, h("p.quiet", {}, "Asking for samples …"));
     try {
-      const { rejected } = await api.get("v1/rejected", { reason, limit: PAGE, before });
+      const { rejected, next } = await api.get("v1/rejected", { reason, limit: PAGE, before });
       if (mine !== turn) return;
       list.append(...rejected.map(sample));
       fill(state, list.children.length === 0 ? emptyState("No sample", "The records may not be in the warehouse yet, or no longer.") : null);
-      before = rejected.at(-1)?.rejected_at ?? before;
-      more.hidden = rejected.length < PAGE;
+      before = next;
+      more.hidden = next === null;
     } catch (error) {
       if (mine === turn) fill(state, emptyState("The samples could not be had", error.message));
     }

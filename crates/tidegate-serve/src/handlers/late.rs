@@ -8,12 +8,13 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use tidegate_core::plan::SYSTEM_COLUMNS;
 
+use super::page::{Before, Order, next};
 use super::query_string::Parameters;
 use super::rejected::{ROWS, ROWS_MAX};
 use super::rows::{self, Source};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::tiers::sql::{instant, name};
+use crate::tiers::sql::name;
 
 /// Newest first, by when they were processed.
 pub(crate) async fn late(
@@ -21,15 +22,15 @@ pub(crate) async fn late(
     mut parameters: Parameters,
 ) -> Result<Json<Value>, ApiError> {
     let limit = parameters.limit("limit", ROWS, ROWS_MAX)?;
-    let before = parameters.time("before")?;
+    let before = Before::take(&mut parameters)?;
     parameters.finish("limit and before")?;
-    let processed = name(SYSTEM_COLUMNS[0]);
-    let condition = before.map_or("true".to_owned(), |before| {
-        format!("{processed} < {}", instant(before))
-    });
+    let [processed, partition, offset, _] = SYSTEM_COLUMNS;
+    let order = Order([processed, partition, offset]);
     let sql = format!(
-        "SELECT * FROM {} WHERE {condition} ORDER BY {processed} DESC LIMIT {limit}",
-        name(&app.tables.events)
+        "SELECT * FROM {} WHERE {} {} LIMIT {limit}",
+        name(&app.tables.events),
+        order.condition(before.as_ref()),
+        order.descending()
     );
     let source = Source {
         datasets: &["late"],
@@ -37,5 +38,8 @@ pub(crate) async fn late(
         newest_rows: before.is_none().then_some(limit as u64),
     };
     let (late, served_by) = rows::cold(&app, sql, &source, limit).await?;
-    Ok(Json(json!({ "late": late, "served_by": served_by })))
+    let next = next(&late, limit, [processed, partition, offset]);
+    Ok(Json(
+        json!({ "late": late, "next": next, "served_by": served_by }),
+    ))
 }

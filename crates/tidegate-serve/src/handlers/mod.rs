@@ -11,6 +11,7 @@ pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
+mod page;
 pub(crate) mod query;
 mod query_string;
 pub(crate) mod rejected;

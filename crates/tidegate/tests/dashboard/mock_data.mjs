@@ -117,8 +117,8 @@ export function log(before, limit, now, mode) {
 }
 
 export function rejected(reason, before, limit, now, mode) {
-  if (mode.empty) return { rejected: [], served_by: [] };
-  const end = before ? Date.parse(before) / 1000 : now;
+  if (mode.empty) return { rejected: [], next: null, served_by: [] };
+  const end = before ? Date.parse(before.split(",")[0]) / 1000 : now;
   // The second payload would be a script if it were ever taken for markup.
   const payloads = [
     ['{"transaction_id":"TXN_1764093600_0042","amount":-12.500000000000000001,"currency":"USD","merchant":"Umber Café","tags":[]}', "utf8"],
@@ -129,7 +129,8 @@ export function rejected(reason, before, limit, now, mode) {
     reasons: [reason ?? Object.keys(REASONS)[index % 4]], detail: index % 3 === 0 ? "rule `amount_in_range` is not true" : undefined, payload: payloads[index % 3][0], payload_encoding: payloads[index % 3][1],
     partition: index % 4, offset: 81_000_000 - index * 37, timestamp: iso(end - index - 1.4), rejected_at: iso(end - index - 1),
   }));
-  return { rejected: all, served_by: [] };
+  const last = all.at(-1);
+  return { rejected: all, next: `${last.rejected_at},${last.partition},${last.offset}`, served_by: [] };
 }
 
 export function late(limit, now, mode) {
