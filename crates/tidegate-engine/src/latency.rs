@@ -5,8 +5,17 @@
 
 use std::collections::VecDeque;
 
-/// Bounds of a histogram's buckets, ten for each power of ten, from a millisecond to a day and more.
-const BUCKETS: usize = 81;
+/// Ten bounds for each power of ten: the preferred numbers of ISO 3, which are round.
+const STEPS: [i64; 10] = [
+    1_000, 1_250, 1_600, 2_000, 2_500, 3_150, 4_000, 5_000, 6_300, 8_000,
+];
+/// Limits of the latency contract that are not among them, in microseconds: what processing may take, all stages together,
+/// and the contract itself. So each share within a limit is exact.
+const LIMITS: [i64; 3] = [15_000_000, 58_500_000, 300_000_000];
+/// From a millisecond to 100,000 s, which are a day and more.
+const BUCKETS: usize = 8 * STEPS.len() + 1 + LIMITS.len();
+/// Upper bounds of the buckets, in microseconds.
+static BOUNDS: [i64; BUCKETS] = bounds();
 /// Event times that stand for a chunk.
 const SAMPLES: usize = 16;
 /// Commits that wait to be loaded, at most; of more, the oldest are not measured.
@@ -40,27 +49,39 @@ impl Default for Histogram {
     }
 }
 
-/// Upper bound of a bucket, in seconds.
+const fn bounds() -> [i64; BUCKETS] {
+    let mut bounds = [0; BUCKETS];
+    let (mut place, mut step, mut power, mut limit) = (0, 0, 1, 0);
+    while place < BUCKETS {
+        let next = STEPS[step] * power;
+        if limit < LIMITS.len() && LIMITS[limit] < next {
+            bounds[place] = LIMITS[limit];
+            limit += 1;
+        } else {
+            bounds[place] = next;
+            step += 1;
+            if step == STEPS.len() {
+                (step, power) = (0, power * 10);
+            }
+        }
+        place += 1;
+    }
+    bounds
+}
+
+/// Upper bound of a bucket, in seconds; the last one for what is longer than all.
+#[allow(clippy::cast_precision_loss)]
 fn bound(bucket: usize) -> f64 {
-    #[allow(clippy::cast_precision_loss)]
-    let tenths = bucket as f64 / 10.0;
-    10_f64.powf(tenths - 3.0)
+    BOUNDS[bucket.min(BUCKETS - 1)] as f64 / 1e6
 }
 
 impl Histogram {
     /// Adds a duration that occurred `times` times. A negative one, from a clock that is ahead, counts as none.
-    fn add(&mut self, micros: i64, times: u64) {
+    pub fn add(&mut self, micros: i64, times: u64) {
+        let micros = micros.max(0);
+        self.counts[BOUNDS.partition_point(|bound| *bound < micros)] += times;
         #[allow(clippy::cast_precision_loss)]
-        let seconds = micros.max(0) as f64 / 1e6;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let bucket = if seconds <= 1e-3 {
-            0
-        } else {
-            (((seconds.log10() + 3.0) * 10.0 - 1e-9).ceil() as usize).min(BUCKETS)
-        };
-        self.counts[bucket] += times;
-        #[allow(clippy::cast_precision_loss)]
-        let times = times as f64;
+        let (seconds, times) = (micros as f64 / 1e6, times as f64);
         self.sum_seconds += seconds * times;
     }
 
@@ -208,8 +229,22 @@ mod tests {
         histogram.add(2_000_000, 10);
         let new = histogram.since(&earlier);
         assert_eq!(new.count(), 10);
-        // Two seconds are in the bucket from 1.995 to 2.512.
-        assert!((1.99..2.52).contains(&new.quantile(0.9).unwrap()));
+        // Two seconds are the last of the bucket from 1.6.
+        assert!((1.6..=2.0).contains(&new.quantile(0.9).unwrap()));
+    }
+
+    #[test]
+    fn limits_of_the_contract_are_bounds() {
+        assert!(BOUNDS.is_sorted());
+        for limit in [0.5, 2.0, 8.0, 15.0, 25.0, 58.5, 300.0] {
+            let mut histogram = Histogram::default();
+            #[allow(clippy::cast_possible_truncation)]
+            let micros = (limit * 1e6) as i64;
+            histogram.add(micros, 3);
+            histogram.add(micros + 1, 1);
+            let within = histogram.cumulative().find(|(bound, _)| *bound == limit);
+            assert_eq!(within, Some((limit, 3)));
+        }
     }
 
     #[test]

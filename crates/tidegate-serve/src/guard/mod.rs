@@ -2,7 +2,7 @@
 //!
 //! In the order in which a request passes: `connection` accepts it, bounded and by `tls` if asked for; `origin` keeps
 //! other web pages out; `authorize` finds its token (`access`) and what its path needs; `limits` bounds how many
-//! requests are answered at the same time, and for how long.
+//! requests are answered at the same time, and for how long. `tally` counts what has come of them all.
 
 mod access;
 mod authorize;
@@ -10,6 +10,7 @@ mod connection;
 mod limits;
 mod origin;
 mod refusal;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -20,9 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -33,11 +33,13 @@ pub(crate) use authorize::Caller;
 pub(crate) use authorize::needed;
 pub use limits::Limits;
 pub(crate) use refusal::refuse;
+pub(crate) use tally::Durations;
 pub use tls::{TlsError, TlsOptions};
 pub use token::{Role, Secret, TokenOptions};
 
 use access::Access;
 use origin::Origins;
+use tally::Tally;
 
 /// Who may ask what, and how much.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -63,9 +65,6 @@ pub enum GuardError {
     Tls(#[from] TlsError),
 }
 
-/// Classes of statuses, from 100 on.
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
 /// Stands before the routes.
 pub(crate) struct Guard {
     access: Access,
@@ -75,8 +74,7 @@ pub(crate) struct Guard {
     /// One permit for each request that may be answered at the same time.
     slots: Semaphore,
     refused: Refused,
-    /// Requests that were answered, by the class of their status, from 1xx.
-    answered: [AtomicU64; CLASSES.len()],
+    tally: Tally,
 }
 
 impl fmt::Debug for Guard {
@@ -112,7 +110,7 @@ impl Guard {
             slots: Semaphore::new(options.limits.requests),
             limits: options.limits.clone(),
             refused: Refused::default(),
-            answered: Default::default(),
+            tally: Tally::default(),
         })
     }
 
@@ -124,7 +122,7 @@ impl Guard {
             .layer(from_fn_with_state(Arc::clone(self), limits::bound))
             .layer(from_fn_with_state(Arc::clone(self), authorize::authorize))
             .layer(from_fn_with_state(Arc::clone(self), origin::check))
-            .layer(from_fn_with_state(Arc::clone(self), tally))
+            .layer(from_fn_with_state(Arc::clone(self), tally::tally))
     }
 
     /// Answers until `stop`, and then what is being answered, for a while.
@@ -144,18 +142,13 @@ impl Guard {
 
     /// How many requests were answered, by the class of their status.
     pub(crate) fn answered(&self) -> impl Iterator<Item = (&'static str, &AtomicU64)> {
-        CLASSES.into_iter().zip(&self.answered)
+        self.tally.answered()
     }
-}
 
-/// Counts what is answered.
-async fn tally(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
-    let class = usize::from(response.status().as_u16() / 100);
-    if let Some(counter) = guard.answered.get(class.wrapping_sub(1)) {
-        count(counter);
+    /// How long answers took, by what was asked for.
+    pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, &Durations)> {
+        self.tally.durations()
     }
-    response
 }
 
 fn count(counter: &AtomicU64) {

@@ -17,6 +17,12 @@ const TEXT: [(HeaderName, &str); 1] = [(
 pub(crate) async fn metrics(
     State(app): State<Arc<App>>,
 ) -> ([(HeaderName, &'static str); 1], String) {
-    let page = metrics::collect(&app.fixed, &app.status(), &app.gate, app.ingest.as_deref());
+    let page = metrics::collect(
+        &app.fixed,
+        &app.status(),
+        &(app.job.latency)(),
+        &app.gate,
+        app.ingest.as_deref(),
+    );
     (TEXT, page.text())
 }

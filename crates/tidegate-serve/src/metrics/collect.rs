@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidegate_engine::{Phase, Status};
+use tidegate_engine::{Latency, Phase, Status};
 
 use super::names::Metric;
 use super::page::Page;
@@ -10,10 +10,18 @@ use super::{Fixed, process};
 use crate::guard::Guard;
 use crate::ingest::Ingest;
 
+/// Those of the bounds of the engine's histograms that are shown, in seconds: fewer, with the limits of the contract among
+/// them (0.5, 2, 8, 15, 25, 58.5 and 300).
+const LATENCY_BOUNDS: [f64; 22] = [
+    0.01, 0.1, 0.25, 0.5, 0.8, 1.0, 1.6, 2.0, 2.5, 4.0, 5.0, 8.0, 15.0, 25.0, 40.0, 58.5, 100.0,
+    200.0, 300.0, 630.0, 4_000.0, 100_000.0,
+];
+
 /// Reads everything.
 pub(crate) fn collect(
     fixed: &Fixed,
     status: &Status,
+    latency: &Latency,
     guard: &Guard,
     ingest: Option<&Ingest>,
 ) -> Page {
@@ -22,6 +30,7 @@ pub(crate) fn collect(
     records(&mut page, status);
     positions(&mut page, status);
     batches(&mut page, fixed, status);
+    latencies(&mut page, latency);
     loads(&mut page, fixed, status);
     http(&mut page, guard, ingest);
     page
@@ -87,6 +96,23 @@ fn batches(page: &mut Page, fixed: &Fixed, status: &Status) {
     page.add(Metric::CommitSeconds, batch.commit_seconds);
 }
 
+/// What nothing has reached yet is left out.
+fn latencies(page: &mut Page, latency: &Latency) {
+    for (stage, histogram) in [
+        ("read", &latency.read),
+        ("commit", &latency.commit),
+        ("queryable", &latency.queryable),
+    ] {
+        let count = histogram.count();
+        if count > 0 {
+            let buckets = histogram.cumulative();
+            let shown = buckets.filter(|(bound, _)| LATENCY_BOUNDS.contains(bound));
+            let sum = histogram.sum_seconds();
+            page.add_histogram(Metric::Latency, stage, shown, count, sum);
+        }
+    }
+}
+
 /// Nothing without a warehouse. What only a load can say is left out until this process has loaded.
 fn loads(page: &mut Page, fixed: &Fixed, status: &Status) {
     let Some(interval) = fixed.load_interval else {
@@ -107,6 +133,16 @@ fn loads(page: &mut Page, fixed: &Fixed, status: &Status) {
 fn http(page: &mut Page, guard: &Guard, ingest: Option<&Ingest>) {
     for (class, count) in guard.answered() {
         page.add_for(Metric::HttpRequests, class, read(count));
+    }
+    for (route, durations) in guard.durations() {
+        let (count, sum) = (durations.count(), durations.sum_seconds());
+        page.add_histogram(
+            Metric::HttpSeconds,
+            route,
+            durations.cumulative(),
+            count,
+            sum,
+        );
     }
     let refused = guard.refused();
     for (reason, count) in [
@@ -170,7 +206,17 @@ mod tests {
         }
     }
 
-    fn page(status: &Status, load_interval: Option<Duration>) -> String {
+    /// Latencies of a few events.
+    fn latency() -> Latency {
+        let mut latency = Latency::default();
+        latency.read.add(400_000, 3);
+        latency.commit.add(2_000_000, 2);
+        latency.queryable.add(300_000_000, 99);
+        latency.queryable.add(300_000_001, 1);
+        latency
+    }
+
+    fn page(status: &Status, latency: &Latency, load_interval: Option<Duration>) -> String {
         let fixed = Fixed {
             pipeline: "payments".to_owned(),
             version: "1.2.3".to_owned(),
@@ -179,12 +225,12 @@ mod tests {
             started_at: 1_772_452_800_000_000,
         };
         let guard = Guard::open(&GuardOptions::default()).unwrap();
-        collect(&fixed, status, &guard, None).text()
+        collect(&fixed, status, latency, &guard, None).text()
     }
 
     #[test]
     fn every_number_of_the_status_is_there() {
-        let text = page(&busy(), Some(Duration::from_secs(2)));
+        let text = page(&busy(), &latency(), Some(Duration::from_secs(2)));
         for line in [
             "tidegate_info{pipeline=\"payments\",version=\"1.2.3\"} 1",
             "tidegate_phase{pipeline=\"payments\",phase=\"running\"} 1",
@@ -200,6 +246,12 @@ mod tests {
             "tidegate_load_failing{pipeline=\"payments\"} 1",
             "tidegate_load_failures{pipeline=\"payments\"} 3",
             "tidegate_last_load_timestamp_seconds{pipeline=\"payments\"} 1772452802",
+            "tidegate_latency_seconds_bucket{pipeline=\"payments\",stage=\"read\",le=\"0.25\"} 0",
+            "tidegate_latency_seconds_bucket{pipeline=\"payments\",stage=\"read\",le=\"0.5\"} 3",
+            "tidegate_latency_seconds_bucket{pipeline=\"payments\",stage=\"queryable\",le=\"300\"} 99",
+            "tidegate_latency_seconds_bucket{pipeline=\"payments\",stage=\"queryable\",le=\"+Inf\"} 100",
+            "tidegate_latency_seconds_sum{pipeline=\"payments\",stage=\"commit\"} 4",
+            "tidegate_latency_seconds_count{pipeline=\"payments\",stage=\"commit\"} 2",
             "tidegate_http_refused_total{pipeline=\"payments\",reason=\"busy\"} 0",
         ] {
             assert!(
@@ -210,18 +262,33 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_taken_in_is_not_on_the_page_of_a_busy_job_without_it() {
-        let text = page(&busy(), Some(Duration::from_secs(2)));
+    fn only_what_nobody_has_asked_or_sent_is_not_on_the_page_of_a_busy_job() {
+        let text = page(&busy(), &latency(), Some(Duration::from_secs(2)));
         let missing: Vec<_> = Metric::ALL
             .iter()
             .filter(|metric| !text.contains(&format!("# TYPE {} ", metric.definition().name)))
             .collect();
-        assert_eq!(missing, [&Metric::IngestRecords, &Metric::IngestLimited]);
+        // Nobody has asked anything here.
+        let none = [
+            Metric::HttpSeconds,
+            Metric::IngestRecords,
+            Metric::IngestLimited,
+        ];
+        assert_eq!(missing, none.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_bound_that_is_shown_is_one_of_the_engine() {
+        let text = page(&busy(), &latency(), None);
+        for bound in LATENCY_BOUNDS {
+            let bucket = format!("stage=\"commit\",le=\"{bound}\"");
+            assert!(text.contains(&bucket), "{bucket}");
+        }
     }
 
     #[test]
     fn what_is_not_known_is_left_out() {
-        let text = page(&Status::default(), None);
+        let text = page(&Status::default(), &Latency::default(), None);
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let known: Vec<_> = samples
             .filter(|line| line.contains("load") || line.contains("last_batch"))

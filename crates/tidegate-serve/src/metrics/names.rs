@@ -7,6 +7,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Durations by how long they were, since the process started: `_bucket` with the label `le`, `_sum` and `_count`.
+    Histogram,
 }
 
 impl Kind {
@@ -15,6 +17,7 @@ impl Kind {
         match self {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         }
     }
 }
@@ -93,6 +96,8 @@ metrics! {
     EncodeSeconds: Gauge "tidegate_last_batch_encode_seconds" "seconds" [] "How long the last batch took to be encoded as Parquet.";
     CommitSeconds: Gauge "tidegate_last_batch_commit_seconds" "seconds" [] "How long the files of the last batch took to be stored and committed.";
 
+    Latency: Histogram "tidegate_latency_seconds" "seconds" ["stage"] "How old events were, by their own time stamp, when they were read (stage read), committed (commit), and queryable in the warehouse (queryable). A few of each chunk stand for all.";
+
     LoadInterval: Gauge "tidegate_load_interval_seconds" "seconds" [] "Time between loads that is configured (load.interval).";
     Loads: Counter "tidegate_loads_total" "loads" [] "Loads into the warehouse since the process started.";
     LoadedRows: Counter "tidegate_loaded_rows_total" "rows" [] "Rows loaded into the warehouse since the process started.";
@@ -108,6 +113,7 @@ metrics! {
     InFlight: Gauge "tidegate_in_flight_bytes" "bytes" [] "Payload between source and commit; memory.in-flight bounds it.";
 
     HttpRequests: Counter "tidegate_http_requests_total" "requests" ["code"] "Requests over HTTP since the process started, by the class of their status: 2xx, 4xx, ...";
+    HttpSeconds: Histogram "tidegate_http_request_seconds" "seconds" ["route"] "How long an answer over HTTP took, from the end of the request's headers until it was ready to be sent; a WebSocket until it was open. By what was asked for: aggregates, event, ingest, query, live, status, rows, log, metrics, health, other.";
     HttpRefused: Counter "tidegate_http_refused_total" "requests" ["reason"] "Requests that were refused since the process started: unauthorized (no token, or an unknown one), forbidden (without the role), busy (too many at the same time), timeout.";
     IngestRecords: Counter "tidegate_ingest_records_total" "records" ["result"] "Records sent to POST /v1/events since the process started: accepted (Kafka has them), rejected, failed (Kafka has not acknowledged them).";
     IngestLimited: Counter "tidegate_ingest_limited_total" "requests" [] "Requests to POST /v1/events that were beyond the sender's rate, since the process started.";
@@ -151,7 +157,8 @@ mod tests {
     fn document() -> String {
         let mut out = String::from(
             "# Metrics\n\n`GET /metrics` answers in Prometheus' text format; it needs the role `read` where there are tokens. Every series has the\n\
-             label `pipeline`, the job's name. Counters of the life of the job come from the commit log: they do not start again with the process.\n\n\
+             label `pipeline`, the job's name. Counters of the life of the job come from the commit log: they do not start again with the process.\n\
+             A histogram has the series `_bucket` with the label `le`, `_sum` and `_count`.\n\n\
              This page is generated from the code: `TIDEGATE_UPDATE=1 cargo test` writes it anew.\n\n\
              | metric | kind | unit | labels | |\n| --- | --- | --- | --- | --- |\n",
         );

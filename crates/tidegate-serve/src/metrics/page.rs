@@ -31,18 +31,47 @@ impl Page {
         self.sample(metric, Some(label), value.into());
     }
 
+    /// Adds a histogram: for each bucket its upper bound and how many are not above it, how many there are, and their sum.
+    pub(super) fn add_histogram(
+        &mut self,
+        metric: Metric,
+        label: &str,
+        buckets: impl Iterator<Item = (f64, u64)>,
+        count: u64,
+        sum: f64,
+    ) {
+        for (bound, within) in buckets {
+            let more = format!(",le=\"{bound}\"");
+            self.line(metric, "_bucket", Some(label), &more, within.into());
+        }
+        self.line(metric, "_bucket", Some(label), ",le=\"+Inf\"", count.into());
+        self.line(metric, "_sum", Some(label), "", sum.into());
+        self.line(metric, "_count", Some(label), "", count.into());
+    }
+
     fn sample(&mut self, metric: Metric, label: Option<&str>, value: Value) {
+        self.line(metric, "", label, "", value);
+    }
+
+    fn line(
+        &mut self,
+        metric: Metric,
+        ending: &str,
+        label: Option<&str>,
+        more: &str,
+        value: Value,
+    ) {
         let Definition { name, labels, .. } = metric.definition();
         debug_assert_eq!(labels.len(), usize::from(label.is_some()), "{name}");
         let lines = self.samples.entry(metric).or_default();
         // Writing to a String cannot fail.
-        let _ = write!(lines, "{name}{{pipeline=\"{}\"", self.pipeline);
+        let _ = write!(lines, "{name}{ending}{{pipeline=\"{}\"", self.pipeline);
         if let (Some(key), Some(label)) = (labels.first(), label) {
             let _ = write!(lines, ",{key}=\"{}\"", escaped(label));
         }
         let _ = match value {
-            Value::Whole(value) => writeln!(lines, "}} {value}"),
-            Value::Real(value) => writeln!(lines, "}} {value}"),
+            Value::Whole(value) => writeln!(lines, "{more}}} {value}"),
+            Value::Real(value) => writeln!(lines, "{more}}} {value}"),
         };
     }
 
