@@ -6,14 +6,15 @@
 //! loaded, looked at every 25 ms.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::{Value, json};
 
+use crate::http::status;
 use crate::log::Log;
 use crate::process::Tidegate;
 use crate::{Bench, Outcome, topic};
@@ -104,16 +105,6 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
         "pipeline_cores": done.cpu_seconds / done.seconds,
         "peak_bytes": done.peak_bytes,
     }))
-}
-
-/// What the running pipeline says of itself.
-fn status(port: u16) -> Outcome<Value> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.write_all(b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok(serde_json::from_str(body)?)
 }
 
 /// Quantiles over all events in the warehouse that were created from `from` on.

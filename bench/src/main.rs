@@ -10,12 +10,14 @@
 mod backlog;
 mod cores;
 mod hand_loop;
+mod http;
 mod latency;
 mod loads;
 mod log;
 mod picture;
 mod proc;
 mod process;
+mod serve;
 mod skew;
 mod spark;
 mod spread;
@@ -68,7 +70,7 @@ impl Bench {
 type Measure = fn(&Bench) -> Outcome<Value>;
 
 /// All measures, in the order in which they run.
-const MEASURES: [(&str, Measure); 11] = [
+const MEASURES: [(&str, Measure); 12] = [
     ("throughput", throughput::measure),
     ("hand-loop", hand_loop::measure),
     ("cores", cores::measure),
@@ -80,6 +82,7 @@ const MEASURES: [(&str, Measure); 11] = [
     ("state", state::few_keys),
     ("big-state", state::many_keys),
     ("loads", loads::measure),
+    ("serve", serve::measure),
 ];
 
 fn main() -> ExitCode {

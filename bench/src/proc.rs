@@ -7,7 +7,25 @@ const TICKS: f64 = 100.0;
 
 /// CPU seconds that a process has used; see proc(5), `/proc/[pid]/stat`, fields 14 and 15.
 pub(crate) fn cpu(pid: u32) -> Option<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    cpu_of(&format!("/proc/{pid}/stat"))
+}
+
+/// CPU seconds that those threads of a process have used whose name begins so.
+pub(crate) fn cpu_of_threads(pid: u32, name: &str) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let named = threads.filter(|thread| {
+        fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.starts_with(name))
+    });
+    named
+        .filter_map(|thread| cpu_of(&thread.path().join("stat").to_string_lossy()))
+        .sum()
+}
+
+fn cpu_of(stat: &str) -> Option<f64> {
+    let stat = fs::read_to_string(stat).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;

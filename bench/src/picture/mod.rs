@@ -117,6 +117,19 @@ fn panels(results: &Value) -> Vec<Panel> {
     .map(|(name, label)| spread(label, &format!("/skew/{name}/events_per_second"), true));
     let latency =
         ["p50", "p95", "p99"].map(|name| single(name, &format!("/latency/latency_seconds/{name}")));
+    let looked_at = [
+        ("steady", "without", "steady, alone"),
+        ("steady", "with", "steady, looked at"),
+        ("full-speed", "without", "full speed, alone"),
+        ("full-speed", "with", "full speed, looked at"),
+    ]
+    .map(|(case, load, label)| {
+        spread(
+            label,
+            &format!("/serve/{case}/events_per_second/{load}"),
+            load == "with",
+        )
+    });
     let stages = [
         "decode",
         "rules",
@@ -150,6 +163,11 @@ fn panels(results: &Value) -> Vec<Panel> {
             "Event to queryable in DuckDB, 50,000 events/s",
             "s",
             bars(latency),
+        ),
+        (
+            "5,000 reads/s and 1,000 WebSockets beside it",
+            "events/s",
+            bars(looked_at),
         ),
         ("Stages alone, on one core", "rows/s", bars(rates)),
         ("Stages alone", "instructions a row", bars(instructions)),

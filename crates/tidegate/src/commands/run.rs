@@ -5,12 +5,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_core::clock::Clock;
 use tidegate_engine::{
     BatchOptions, Engine, EngineOptions, Handle, LoadOptions, LookupSource, WarehouseKind,
     WarehouseOptions,
 };
 use tidegate_serve::{BindError, Job, ServeOptions, Server, WarehouseInfo};
+use tokio::runtime::{Builder, Runtime};
 
 use super::{failures, load_config, query, runtime};
 use crate::cli::{ProgressArgs, RunArgs};
@@ -22,6 +24,9 @@ use crate::signals::Signals;
 use crate::socket;
 use crate::summary::Report;
 use crate::terminal::Terminal;
+
+/// Threads that answer over HTTP, at most. What is heavy, such as SQL, runs beside them.
+const HTTP_THREADS_MAX: usize = 4;
 
 /// How a pipeline is run, beside its configuration.
 #[derive(Debug)]
@@ -60,17 +65,32 @@ pub(super) fn run_config(
     terminal: &Terminal,
 ) -> Result<Report, Failure> {
     let runtime = runtime()?;
-    let report = runtime.block_on(run_async(config, how, terminal));
+    // Who looks does not take turns with commits and loads.
+    let http = config.http_listen.map(|_| http_runtime()).transpose()?;
+    let served_on = http.as_ref().map(Runtime::handle);
+    let report = runtime.block_on(run_async(config, how, terminal, served_on));
     // A query that is still being answered does not hold up the end.
+    if let Some(http) = http {
+        http.shutdown_background();
+    }
     runtime.shutdown_background();
     report
 }
 
-async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Report, Failure> {
+async fn run_async(
+    config: &Config,
+    how: &How,
+    terminal: &Terminal,
+    served_on: Option<&tokio::runtime::Handle>,
+) -> Result<Report, Failure> {
     let mut signals = Signals::new()?;
     // Before anything is opened, so that a port that is taken costs nothing.
-    let http = match config.http_listen {
-        Some(address) => Some(listen(config, address, how.any_port).await?),
+    let http = match config.http_listen.zip(served_on) {
+        Some((address, served_on)) => {
+            let listening = listen(serve_options(config, address), how.any_port);
+            let listening = served_on.spawn(listening).await.map_err(Failure::other)?;
+            Some((listening?, served_on))
+        }
         None => None,
     };
     let handle = tokio::select! {
@@ -82,13 +102,13 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
     let mut tasks = Tasks::default();
     let (ending, ended) = tokio::sync::oneshot::channel::<()>();
     let mut server_task = None;
-    if let Some(server) = http {
+    if let Some((server, served_on)) = http {
         tracing::info!(address = %server.address(), "HTTP: the dashboard, /healthz, /readyz and the API under /v1");
         let stop = async move {
             // The sender is never used: that it is gone is the sign.
             let _ = ended.await;
         };
-        server_task = Some(tokio::spawn(server.serve(served(&handle, how.now), stop)));
+        server_task = Some(served_on.spawn(server.serve(served(&handle, how.now), stop)));
     }
     serve_queries(config, &handle, &mut tasks);
     let stop = handle.stopper();
@@ -131,11 +151,14 @@ async fn run_async(config: &Config, how: &How, terminal: &Terminal) -> Result<Re
         .map_err(|error| failures::engine(&error))
 }
 
-async fn listen(config: &Config, address: SocketAddr, any_port: bool) -> Result<Server, Failure> {
-    let mut bound = Server::bind(serve_options(config, address)).await;
+async fn listen(options: ServeOptions, any_port: bool) -> Result<Server, Failure> {
+    raise_file_limit();
+    let ip = options.listen.ip();
+    let mut bound = Server::bind(options.clone()).await;
     if any_port {
         if matches!(bound, Err(BindError::Address { .. })) {
-            bound = Server::bind(serve_options(config, SocketAddr::new(address.ip(), 0))).await;
+            let listen = SocketAddr::new(ip, 0);
+            bound = Server::bind(ServeOptions { listen, ..options }).await;
         }
         if let Ok(server) = &bound {
             output::error(&format!("Look at it: http://{}/\n\n", server.address()));
@@ -148,6 +171,31 @@ async fn listen(config: &Config, address: SocketAddr, any_port: bool) -> Result<
             Failure::new(Exit::InvalidConfig, error)
         }
     })
+}
+
+/// Each connection is an open file, and systems begin with few (1,024) where more may be had for the asking.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!(%error, "the limit of open files stays");
+        }
+    }
+}
+
+/// The threads that answer over HTTP.
+fn http_runtime() -> Result<Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    Builder::new_multi_thread()
+        .worker_threads((cores / 4).clamp(1, HTTP_THREADS_MAX))
+        .thread_name("tidegate-http")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other(format!("cannot start threads: {error}")))
 }
 
 /// What the server is told.
