@@ -22,30 +22,12 @@ pub(crate) fn test(places: &Places, args: &[String]) -> Result<(), Failure> {
     let require_kafka = ours.iter().any(|arg| *arg == "--require-kafka");
 
     setup(places, false)?;
-    match setup(places, true) {
-        Err(failure) if require_kafka => return Err(failure),
-        Err(failure) => eprintln!("The Kafka tests will be skipped: {failure}"),
-        Ok(()) => {}
-    }
-    for (what, needs) in [
-        ("the Redshift emulator", packages::POSTGRES),
-        ("the hot tier in Redis", packages::REDIS),
-    ] {
-        match packages::install(needs) {
-            Err(failure) if require_kafka => return Err(failure),
-            Err(failure) => eprintln!("The tests of {what} will be skipped: {failure}"),
-            Ok(()) => {}
-        }
-    }
-
-    let promtool = match promtool(places) {
-        Err(failure) if require_kafka => return Err(failure),
-        Err(failure) => {
-            eprintln!("The test of the alert rules will be skipped: {failure}");
-            "promtool".into()
-        }
-        Ok(program) => program,
-    };
+    or_skip("Kafka", setup(places, true), require_kafka)?;
+    let postgres = packages::install(packages::POSTGRES);
+    or_skip("the Redshift emulator", postgres, require_kafka)?;
+    let redis = packages::install(packages::REDIS);
+    or_skip("the hot tier in Redis", redis, require_kafka)?;
+    let promtool = or_skip("the alert rules", promtool(places), require_kafka)?;
 
     let skipped = std::env::temp_dir().join(format!("tidegate-skipped-{}", process::id()));
     let tested = Step::cargo([
@@ -59,7 +41,7 @@ pub(crate) fn test(places: &Places, args: &[String]) -> Result<(), Failure> {
     .within(&places.root)
     .variable("TIDEGATE_TEST_LONG", if long { "1" } else { "" })
     .variable("TIDEGATE_TEST_SKIPPED", &skipped)
-    .variable("PROMTOOL", promtool)
+    .variable("PROMTOOL", promtool.unwrap_or_else(|| "promtool".into()))
     .run();
     let lines = fs::read_to_string(&skipped).unwrap_or_default();
     if !lines.is_empty() {
@@ -75,6 +57,17 @@ pub(crate) fn test(places: &Places, args: &[String]) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// What tests need and was got; where it was not, they are skipped, unless they are required.
+fn or_skip<T>(tests: &str, got: Result<T, Failure>, required: bool) -> Result<Option<T>, Failure> {
+    match got {
+        Err(failure) if !required => {
+            eprintln!("The tests of {tests} will be skipped: {failure}");
+            Ok(None)
+        }
+        got => got.map(Some),
+    }
 }
 
 /// Formatting, clippy, and what the dependencies bring with them.

@@ -1,6 +1,7 @@
-//! promtool, which checks the alert rules: found, or taken out of Debian's package `prometheus` without
+//! promtool, which checks the alert rules: named by `PROMTOOL`, found, or taken out of Debian's package `prometheus` without
 //! installing it, since that would start a server.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 
@@ -10,6 +11,9 @@ use crate::process::{Failure, Step};
 
 /// Where promtool is, after fetching it into the cache if it is missing.
 pub(crate) fn promtool(places: &Places) -> Result<PathBuf, Failure> {
+    if let Some(named) = env::var_os("PROMTOOL") {
+        return Ok(named.into());
+    }
     if on_path("promtool") {
         return Ok("promtool".into());
     }
@@ -20,7 +24,7 @@ pub(crate) fn promtool(places: &Places) -> Result<PathBuf, Failure> {
     }
     if !on_path("apt-get") || !on_path("dpkg-deb") {
         return Err(Failure::new(
-            "promtool is missing: install Prometheus (https://prometheus.io/download)",
+            "promtool is missing: install Prometheus (https://prometheus.io/download), or set PROMTOOL to its path",
         ));
     }
     let unpacking = places.cache.join("promtool.part");
@@ -38,7 +42,11 @@ pub(crate) fn promtool(places: &Places) -> Result<PathBuf, Failure> {
             apt(&["update", "-qq"]).run()?;
             download().run()?;
         }
-        (downloaded, _) => downloaded?,
+        (downloaded, _) => downloaded.map_err(|failure| {
+            Failure::new(format!(
+                "{failure}\nsudo apt-get update, then call it again; or set PROMTOOL to promtool's path"
+            ))
+        })?,
     }
     Step::new("sh")
         .args([

@@ -42,7 +42,6 @@ const SETTLE: Duration = Duration::from_secs(3);
 struct Case {
     name: &'static str,
     source: Vec<String>,
-    warehouse: &'static str,
     /// From the start to the first measurement.
     warm_up: Duration,
 }
@@ -63,7 +62,6 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
             "source.rate=100000".to_owned(),
             format!("source.start-time={}", minutes_ago(1)),
         ],
-        warehouse: "none",
         warm_up: Duration::from_secs(bench.size(40, 25)),
     };
     results[steady.name] = run(bench, &steady)?;
@@ -75,7 +73,6 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
             "source.event-rate=20000".to_owned(),
             format!("source.start-time={}", minutes_ago(110)),
         ],
-        warehouse: "none",
         warm_up: Duration::from_secs(bench.size(40, 30)),
     };
     results[full.name] = run(bench, &full)?;
@@ -124,7 +121,7 @@ fn run(bench: &Bench, case: &Case) -> Outcome<Value> {
     let mut settings = vec![
         "source.kind=generator".to_owned(),
         format!("storage.url=file:{}", storage.display()),
-        format!("warehouse.url={}", case.warehouse),
+        "warehouse.url=none".to_owned(),
         format!("http.listen=127.0.0.1:{port}"),
     ];
     settings.extend_from_slice(&case.source);
@@ -155,6 +152,9 @@ fn run(bench: &Bench, case: &Case) -> Outcome<Value> {
         let from = sample(&mut pipeline, port)?;
         thread::sleep(lasts);
         let to = sample(&mut pipeline, port)?;
+        if load.0.is_finished() {
+            return Err("the load ended before the pipeline had been measured".into());
+        }
         let messages = seen.messages.load(Ordering::Relaxed) - messages;
         watched += messages as f64 / (to.at - from.at).as_secs_f64() / rounds as f64;
         server.add(&before, &Buckets::read(port)?);

@@ -163,6 +163,13 @@ mod tests {
     }
 
     #[test]
+    fn the_metric_says_which_routes_there_are() {
+        let names = Route::ALL.map(|(_, name)| name).join(", ");
+        let said = crate::Metric::HttpSeconds.definition().help;
+        assert!(said.ends_with(&format!(": {names}.")), "{said}");
+    }
+
+    #[test]
     fn an_answer_is_in_the_bucket_that_it_does_not_exceed() {
         assert!(BOUNDS.is_sorted());
         let durations = Durations::default();

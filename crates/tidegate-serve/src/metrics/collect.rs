@@ -135,14 +135,10 @@ fn http(page: &mut Page, guard: &Guard, ingest: Option<&Ingest>) {
         page.add_for(Metric::HttpRequests, class, read(count));
     }
     for (route, durations) in guard.durations() {
+        // The buckets first: answers are counted meanwhile, and no bucket may exceed the count.
+        let buckets: Vec<_> = durations.cumulative().collect();
         let (count, sum) = (durations.count(), durations.sum_seconds());
-        page.add_histogram(
-            Metric::HttpSeconds,
-            route,
-            durations.cumulative(),
-            count,
-            sum,
-        );
+        page.add_histogram(Metric::HttpSeconds, route, buckets.into_iter(), count, sum);
     }
     let refused = guard.refused();
     for (reason, count) in [
