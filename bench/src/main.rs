@@ -9,6 +9,7 @@
 
 mod backlog;
 mod cores;
+mod curves;
 mod hand_loop;
 mod http;
 mod latency;
@@ -70,11 +71,12 @@ impl Bench {
 type Measure = fn(&Bench) -> Outcome<Value>;
 
 /// All measures, in the order in which they run.
-const MEASURES: [(&str, Measure); 12] = [
+const MEASURES: [(&str, Measure); 13] = [
     ("throughput", throughput::measure),
     ("hand-loop", hand_loop::measure),
     ("cores", cores::measure),
     ("stages", stages::measure),
+    ("curves", curves::measure),
     ("kafka", spark::measure),
     ("skew", skew::measure),
     ("latency", latency::measure),

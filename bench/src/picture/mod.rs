@@ -180,22 +180,61 @@ fn panels(results: &Value) -> Vec<Panel> {
         content: Content::Bars(bars),
     })
     .collect();
-    let points = results
-        .pointer("/big-state/resident_bytes")
-        .and_then(Value::as_array);
-    let points: Vec<(f64, f64)> = points
-        .into_iter()
-        .flatten()
-        .filter_map(|point| Some((point[0].as_f64()? / 1e6, point[1].as_f64()? / 1_048_576.0)))
-        .collect();
-    if points.len() > 1 {
-        panels.push(Panel {
-            title: "Memory of the process as the horizon fills",
-            unit: "MiB",
-            content: Content::Curve(points, "million events"),
-        });
-    }
+    let costs = [
+        (
+            "fields",
+            "CPU time a record by fields of an event",
+            "fields",
+        ),
+        (
+            "partitions",
+            "CPU time a record by partitions",
+            "partitions",
+        ),
+        (
+            "keys",
+            "CPU time a record by keys in the horizon",
+            "million keys",
+        ),
+        ("windows", "CPU time a record by windows", "windows"),
+    ]
+    .map(|(name, title, axis)| {
+        let scale = if name == "keys" { 1e6 } else { 1.0 };
+        let of = |point: &Value| {
+            let cost = point.pointer("/cpu_micros_per_record/median")?.as_f64()?;
+            Some((point["x"].as_f64()? / scale, cost))
+        };
+        let points = points(results, &format!("/curves/{name}"), of);
+        (title, "microseconds", points, axis)
+    });
+    let memory = points(results, "/big-state/resident_bytes", |point| {
+        Some((point[0].as_f64()? / 1e6, point[1].as_f64()? / 1_048_576.0))
+    });
+    let memory = (
+        "Memory of the process as the horizon fills",
+        "MiB",
+        memory,
+        "million events",
+    );
+    let curves = costs.into_iter().chain([memory]);
+    panels.extend(curves.filter(|(_, _, points, _)| points.len() > 1).map(
+        |(title, unit, points, axis)| Panel {
+            title,
+            unit,
+            content: Content::Curve(points, axis),
+        },
+    ));
     panels
+}
+
+/// The points of a curve, as far as it was measured.
+fn points(
+    results: &Value,
+    path: &str,
+    of: impl Fn(&Value) -> Option<(f64, f64)>,
+) -> Vec<(f64, f64)> {
+    let points = results.pointer(path).and_then(Value::as_array);
+    points.into_iter().flatten().filter_map(of).collect()
 }
 
 /// Those that were measured.

@@ -213,9 +213,9 @@ impl App {
 
 /// The store of live values, and how long it keeps them, in microseconds.
 fn hot_store(options: &HotOptions, job: &str) -> Result<(Arc<dyn HotStore>, i64), HotError> {
-    let keep = i64::try_from(options.keep.as_micros()).unwrap_or(i64::MAX);
+    let keep = options.keep_micros();
     let store: Arc<dyn HotStore> = match &options.url {
-        Some(url) => Arc::new(RedisStore::new(url, options.is_cluster, job, keep)?),
+        Some(url) => Arc::new(RedisStore::new(url, options, job)?),
         None => memory::store(keep),
     };
     Ok((store, keep))

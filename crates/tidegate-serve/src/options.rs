@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -41,6 +42,8 @@ pub struct HotOptions {
     pub url: Option<String>,
     /// Whether the Redis is a cluster.
     pub is_cluster: bool,
+    /// With TLS: a file in PEM with the certificates of the authorities to believe; none for those of the system.
+    pub ca: Option<PathBuf>,
     /// How long a window is kept after its last change.
     pub keep: Duration,
 }
@@ -50,8 +53,16 @@ impl Default for HotOptions {
         HotOptions {
             url: None,
             is_cluster: false,
+            ca: None,
             keep: Duration::from_secs(7_200),
         }
+    }
+}
+
+impl HotOptions {
+    /// How long a window is kept, in microseconds.
+    pub(crate) fn keep_micros(&self) -> i64 {
+        i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX)
     }
 }
 
@@ -61,6 +72,7 @@ impl fmt::Debug for HotOptions {
         f.debug_struct("HotOptions")
             .field("is_redis", &self.url.is_some())
             .field("is_cluster", &self.is_cluster)
+            .field("ca", &self.ca)
             .field("keep", &self.keep)
             .finish()
     }

@@ -45,7 +45,7 @@ pub use postgres::Postgres;
 pub use produce::{Compression, Ending, OpenTransaction, Record};
 pub use proxy::{FaultProxy, ProxyStats, SeenRequest};
 pub use read::{Isolation, ReadRecord};
-pub use redis::Redis;
+pub use redis::{Redis, RedisCluster};
 pub use rule::{Fault, Rule};
 pub use s3::S3;
 pub use skip::skip;

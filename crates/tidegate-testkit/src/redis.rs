@@ -16,9 +16,8 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// Runs a server and watches over it from outside the test's process. The end of standard input is the end of the test's process,
 /// whatever ended it: Redis stops at once.
 const WATCH: &str = r#"
-program=$1; folder=$2; port=$3; cluster=$4
-"$program" --port "$port" --bind 127.0.0.1 --dir "$folder" --save "" --appendonly no --cluster-enabled "$cluster" \
-  </dev/null >"$folder/log" 2>&1 & redis=$!
+program=$1; folder=$2; shift 2
+"$program" --bind 127.0.0.1 --dir "$folder" --save "" --appendonly no "$@" </dev/null >"$folder/log" 2>&1 & redis=$!
 read -r line
 kill -s KILL "$redis" 2>/dev/null; wait "$redis" 2>/dev/null
 "#;
@@ -27,10 +26,20 @@ kill -s KILL "$redis" 2>/dev/null; wait "$redis" 2>/dev/null
 pub struct Redis {
     program: PathBuf,
     port: u16,
-    is_cluster: bool,
+    kind: Kind,
     folder: TempDir,
     watch: Option<Child>,
 }
+
+enum Kind {
+    Alone,
+    Node,
+    /// With TLS only: certificate and key, files in PEM.
+    Tls(PathBuf, PathBuf),
+}
+
+/// A cluster of three servers to test against, each with a third of the slots.
+pub struct RedisCluster([Redis; 3]);
 
 impl Redis {
     /// An empty server. `None` where no Redis can be had: the calling test has then been counted as skipped and should return.
@@ -39,29 +48,20 @@ impl Redis {
     ///
     /// If there is a Redis but it does not come up.
     pub fn start() -> Option<Self> {
-        Self::start_as(false)
+        Self::start_as(Kind::Alone)
     }
 
-    /// A cluster of one server that has all slots. `None` as for [`Redis::start`].
+    /// An empty server that speaks TLS only, with a certificate for `localhost` and its key, files in PEM. `None` as for
+    /// [`Redis::start`].
     ///
     /// # Panics
     ///
     /// If there is a Redis but it does not come up.
-    pub fn start_cluster() -> Option<Self> {
-        let redis = Self::start_as(true)?;
-        let slots: Vec<String> = (0..16_384).map(|slot| slot.to_string()).collect();
-        let mut command = vec!["CLUSTER", "ADDSLOTS"];
-        command.extend(slots.iter().map(String::as_str));
-        redis.ask(&command);
-        let begin = Instant::now();
-        while !redis.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
-            assert!(begin.elapsed() < START_MAX, "the cluster did not form");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(redis)
+    pub fn start_tls(certificate: &Path, key: &Path) -> Option<Self> {
+        Self::start_as(Kind::Tls(certificate.to_owned(), key.to_owned()))
     }
 
-    fn start_as(is_cluster: bool) -> Option<Self> {
+    fn start_as(kind: Kind) -> Option<Self> {
         let path = env::var_os("PATH").unwrap_or_default();
         let program = env::split_paths(&path)
             .map(|folder| folder.join("redis-server"))
@@ -83,7 +83,7 @@ impl Redis {
         let mut redis = Redis {
             program,
             port,
-            is_cluster,
+            kind,
             folder: TempDir::with_prefix("tidegate-redis-").expect("a temporary folder"),
             watch: None,
         };
@@ -93,7 +93,36 @@ impl Redis {
 
     /// Where it is.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        match self.kind {
+            Kind::Tls(..) => format!("rediss://localhost:{}", self.port),
+            Kind::Alone | Kind::Node => format!("redis://127.0.0.1:{}", self.port),
+        }
+    }
+
+    fn options(&self) -> Vec<String> {
+        let port = self.port.to_string();
+        let options: Vec<&str> = match &self.kind {
+            Kind::Alone => vec!["--port", &port],
+            Kind::Node => vec!["--port", &port, "--cluster-enabled", "yes"],
+            Kind::Tls(certificate, key) => {
+                let (certificate, key) = (certificate.to_str(), key.to_str());
+                let [certificate, key] =
+                    [certificate, key].map(|path| path.expect("a path in UTF-8"));
+                vec![
+                    "--port",
+                    "0",
+                    "--tls-port",
+                    &port,
+                    "--tls-cert-file",
+                    certificate,
+                    "--tls-key-file",
+                    key,
+                    "--tls-auth-clients",
+                    "no",
+                ]
+            }
+        };
+        options.into_iter().map(str::to_owned).collect()
     }
 
     /// Ends the server at once; what it held is gone.
@@ -115,8 +144,7 @@ impl Redis {
             .args(["-c", WATCH, "redis-watch"])
             .arg(&self.program)
             .arg(self.folder.path())
-            .arg(self.port.to_string())
-            .arg(if self.is_cluster { "yes" } else { "no" })
+            .args(self.options())
             .current_dir(Path::new("/"))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -144,11 +172,14 @@ impl Redis {
     ///
     /// If `redis-cli` does not start.
     pub fn ask(&self, command: &[&str]) -> String {
-        let answer = Command::new(self.program.with_file_name("redis-cli"))
-            .args(["-p", &self.port.to_string()])
-            .args(command)
-            .output()
-            .expect("redis-cli starts");
+        let mut client = Command::new(self.program.with_file_name("redis-cli"));
+        client.args(["-p", &self.port.to_string()]);
+        if let Kind::Tls(certificate, _) = &self.kind {
+            client
+                .args(["-h", "localhost", "--tls", "--cacert"])
+                .arg(certificate);
+        }
+        let answer = client.args(command).output().expect("redis-cli starts");
         String::from_utf8_lossy(&answer.stdout).into_owned()
     }
 }
@@ -156,5 +187,39 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+impl RedisCluster {
+    /// An empty cluster. `None` as for [`Redis::start`].
+    ///
+    /// # Panics
+    ///
+    /// If there is a Redis but the cluster does not form.
+    pub fn start() -> Option<Self> {
+        let node = || Redis::start_as(Kind::Node);
+        let cluster = RedisCluster([node()?, node()?, node()?]);
+        let nodes = cluster
+            .0
+            .each_ref()
+            .map(|node| format!("127.0.0.1:{}", node.port));
+        let [first, second, third] = nodes.each_ref().map(String::as_str);
+        let told =
+            cluster.0[0].ask(&["--cluster", "create", first, second, third, "--cluster-yes"]);
+        let begin = Instant::now();
+        let is_ok = |node: &Redis| node.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+        while !cluster.0.iter().all(is_ok) {
+            assert!(
+                begin.elapsed() < START_MAX,
+                "the cluster did not form:\n{told}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(cluster)
+    }
+
+    /// Its members.
+    pub fn nodes(&self) -> &[Redis] {
+        &self.0
     }
 }

@@ -1,13 +1,15 @@
 //! What every hot store must do.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tidegate_testkit::Redis;
+use tidegate_testkit::{Redis, RedisCluster};
 
 use super::memory::MemoryStore;
 use super::redis::RedisStore;
 use super::{HotStore, HotWindow, HotWindows};
 use crate::number::Number;
+use crate::options::HotOptions;
 use crate::view::Part;
 
 /// Microseconds between windows.
@@ -32,6 +34,11 @@ fn windows(parts: &[Part]) -> HotWindows {
             .put_part(part.clone());
     }
     windows
+}
+
+/// A store in the Redis at `url`.
+fn redis_store(url: &str, job: &str) -> RedisStore {
+    RedisStore::new(url, &HotOptions::default(), job).unwrap()
 }
 
 /// The present, on a window's start.
@@ -120,11 +127,11 @@ async fn memory_keeps_the_contract() {
 #[tokio::test]
 async fn redis_keeps_the_contract() {
     let Some(redis) = Redis::start() else { return };
-    let store = RedisStore::new(&redis.url(), false, "job", KEEP).unwrap();
+    let store = redis_store(&redis.url(), "job");
     check(&store).await;
     // Another process, and another job.
     let now = now();
-    let other = RedisStore::new(&redis.url(), false, "job", KEEP).unwrap();
+    let other = redis_store(&redis.url(), "job");
     assert!(
         !other
             .read("v", (now, now + 1), SLIDE)
@@ -132,7 +139,7 @@ async fn redis_keeps_the_contract() {
             .unwrap()
             .is_empty()
     );
-    let stranger = RedisStore::new(&redis.url(), false, "other", KEEP).unwrap();
+    let stranger = redis_store(&redis.url(), "other");
     assert!(
         stranger
             .read("v", (now, now + 1), SLIDE)
@@ -156,10 +163,45 @@ async fn redis_keeps_the_contract() {
 
 #[tokio::test]
 async fn a_cluster_keeps_the_contract() {
-    let Some(redis) = Redis::start_cluster() else {
+    let Some(cluster) = RedisCluster::start() else {
         return;
     };
-    check(&RedisStore::new(&redis.url(), true, "job", KEEP).unwrap()).await;
+    let options = HotOptions {
+        is_cluster: true,
+        ..HotOptions::default()
+    };
+    // One node is enough to find the others.
+    let store = RedisStore::new(&cluster.nodes()[0].url(), &options, "job").unwrap();
+    check(&store).await;
+    for node in cluster.nodes() {
+        let keys: u64 = node.ask(&["DBSIZE"]).trim().parse().unwrap();
+        assert!(keys > 5, "each node has its share: {keys}");
+    }
+}
+
+#[tokio::test]
+async fn redis_with_tls_keeps_the_contract_and_is_not_believed_without_its_authority() {
+    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+    let certificate = tls.join("certificate.pem");
+    let Some(redis) = Redis::start_tls(&certificate, &tls.join("key.pem")) else {
+        return;
+    };
+    let url = redis.url();
+    let with = |ca: Option<PathBuf>| {
+        let options = HotOptions {
+            ca,
+            ..HotOptions::default()
+        };
+        RedisStore::new(&url, &options, "job")
+    };
+    check(&with(Some(certificate)).unwrap()).await;
+    let stranger = with(None).unwrap().check().await.unwrap_err();
+    assert!(stranger.to_string().contains("certificate"), "{stranger}");
+    let missing = with(Some("missing.pem".into())).unwrap_err().to_string();
+    assert!(
+        missing.contains("cannot read missing.pem (hot.ca)"),
+        "{missing}"
+    );
 }
 
 #[tokio::test]
@@ -188,8 +230,7 @@ async fn a_redis_that_is_away_is_an_error_at_once_and_comes_back() {
     let Some(mut redis) = Redis::start() else {
         return;
     };
-    let store: Arc<dyn HotStore> =
-        Arc::new(RedisStore::new(&redis.url(), false, "job", KEEP).unwrap());
+    let store: Arc<dyn HotStore> = Arc::new(redis_store(&redis.url(), "job"));
     let now = now();
     let values = windows(&[part(now, 0, "[]", 1)]);
     store.write("v", &values, now).await.unwrap();
@@ -217,7 +258,7 @@ async fn a_redis_that_is_away_is_an_error_at_once_and_comes_back() {
 #[tokio::test]
 async fn a_redis_that_lost_everything_is_noticed_once() {
     let Some(redis) = Redis::start() else { return };
-    let store = RedisStore::new(&redis.url(), false, "job", KEEP).unwrap();
+    let store = redis_store(&redis.url(), "job");
     assert!(store.check().await.unwrap());
     assert!(store.check().await.unwrap());
     redis.ask(&["FLUSHALL"]);

@@ -12,6 +12,7 @@ pub(crate) mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -46,6 +47,14 @@ pub(crate) enum HotError {
         url: String,
         /// What is wrong with it.
         message: String,
+    },
+    /// The certificate cannot be read.
+    #[error("cannot read {} (hot.ca): {source}", path.display())]
+    Authority {
+        /// Its file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
     },
 }
 

@@ -1,5 +1,6 @@
 //! Reads what is shown over HTTP: `[[http.charts]]` and `[hot]`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate_core::spec::WindowSpec;
@@ -98,10 +99,20 @@ pub fn hot(section: &Section<'_>) -> HotOptions {
             }
         }
     });
+    let ca = section.string("ca").map(PathBuf::from);
+    if let Some(entry) = section.entry("ca")
+        && (section.entry("url").is_none()
+            || url.as_ref().is_some_and(|url| !url.starts_with("rediss:")))
+    {
+        let wrong = section.refuse(entry, "is only for a Redis with TLS");
+        let hint = "write url = \"rediss://...\", or leave `ca` out";
+        section.context().report(wrong.hint(hint));
+    }
     let default = HotOptions::default();
     let options = HotOptions {
         url,
         is_cluster: section.boolean("cluster").unwrap_or(default.is_cluster),
+        ca,
         keep: section
             .duration("keep", Duration::from_secs(60))
             .unwrap_or(default.keep),

@@ -28,6 +28,7 @@ pub struct Job {
     folder: TempDir,
     sets: Vec<String>,
     now: Option<String>,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Job {
@@ -49,6 +50,7 @@ impl Job {
             folder,
             sets: Vec::new(),
             now: Some(NOW.to_owned()),
+            variables: Vec::new(),
         }
     }
 
@@ -61,6 +63,15 @@ impl Job {
     /// Runs take this for the present instead of [`NOW`].
     pub fn with_now(mut self, now: String) -> Self {
         self.now = Some(now);
+        self
+    }
+
+    /// Every command has these in its environment.
+    pub fn with_variables(
+        mut self,
+        variables: impl IntoIterator<Item = (&'static str, &'static str)>,
+    ) -> Self {
+        self.variables.extend(variables);
         self
     }
 
@@ -90,6 +101,7 @@ impl Job {
         command
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
+            .envs(self.variables.iter().copied())
             // Sockets of tests stay with the test.
             .env("XDG_RUNTIME_DIR", self.folder.path());
         command

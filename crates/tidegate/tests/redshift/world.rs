@@ -85,7 +85,8 @@ impl World {
             .set("warehouse.url", format!("redshift://dev/{name}"))
             .set("redshift.endpoint", self.emulator.url())
             .set("batch.interval", "50ms")
-            .set("load.interval", "100ms");
+            .set("load.interval", "100ms")
+            .with_variables(S3::environment());
         Loaded {
             world: self,
             job,
@@ -161,9 +162,7 @@ impl Loaded<'_> {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.job.command(args);
-        command.envs(S3::environment());
-        command
+        self.job.command(args)
     }
 
     /// Runs a command to its end.

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use server::Server;
 use tidegate_core::clock::Clock;
 use tidegate_sources::generator::{FileFormat, GeneratorOptions, generate_files};
-use tidegate_testkit::Redis;
+use tidegate_testkit::{Redis, S3};
 
 const TRANSACTIONS: &str = include_str!("../oracle/transactions.sql");
 const HOUR: i64 = 3_600_000_000;
@@ -158,12 +158,7 @@ fn tiers_agree_with_each_other_and_with_sql_over_the_files() {
         }
         let hot = last;
         check(&job, view, &hot["rows"], None);
-        let warm = aggregates(&server, view, "&tier=warm");
-        let cold = aggregates(&server, view, "&tier=cold");
-        assert_eq!((tiers(&warm), tiers(&cold)), (vec!["warm"], vec!["cold"]));
-        check(&job, view, &warm["rows"], Some(final_to));
-        check(&job, view, &cold["rows"], Some(final_to));
-        assert_eq!(rounded(&warm["rows"], true), rounded(&cold["rows"], true));
+        let warm = warm_and_cold_agree(&job, &server, view, final_to);
         assert_eq!(rounded(&hot["rows"], true), rounded(&warm["rows"], true));
         assert!(
             hot["rows"]
@@ -197,6 +192,36 @@ fn tiers_agree_with_each_other_and_with_sql_over_the_files() {
         }
     }
     other_answers(&job, &server);
+}
+
+/// Asks for all final windows of a view, and gives what the warm tier has.
+fn warm_and_cold_agree(job: &Job, server: &Server, view: &str, final_to: &str) -> Value {
+    let warm = aggregates(server, view, "&tier=warm");
+    let cold = aggregates(server, view, "&tier=cold");
+    assert_eq!((tiers(&warm), tiers(&cold)), (vec!["warm"], vec!["cold"]));
+    check(job, view, &warm["rows"], Some(final_to));
+    check(job, view, &cold["rows"], Some(final_to));
+    assert_eq!(rounded(&warm["rows"], true), rounded(&cold["rows"], true));
+    warm
+}
+
+#[test]
+fn tiers_agree_where_files_are_in_s3_and_in_memory() {
+    let s3 = S3::start();
+    let in_s3 = job()
+        .set("storage.url", format!("s3://{}/serve", S3::BUCKET))
+        .set("storage.endpoint", s3.endpoint())
+        .set("storage.allow-http", true)
+        .with_variables(S3::environment());
+    for job in [in_s3, job().set("storage.url", "memory:")] {
+        let server = Server::start(&job);
+        let status = server.until_loaded(records(&job));
+        let final_to = status["watermarks"]["0"].as_str().unwrap();
+        for view in ["transactions_1m", "transactions_5m"] {
+            warm_and_cold_agree(&job, &server, view, final_to);
+        }
+        other_answers(&job, &server);
+    }
 }
 
 /// In pages of seven come the same rows as in one: many are of the same instant.
