@@ -74,7 +74,7 @@ impl Lane {
                 && let Some(dedup) = &self.dedup
             {
                 let end = rows.min(row + PREFETCH_ROWS);
-                dedup.prefetch(&prepared.fingerprints[row..end]);
+                dedup.prefetch(prepared.fingerprints[row..end].iter().copied());
             }
             if !prepared.accepted[row] {
                 continue;
@@ -113,8 +113,11 @@ impl Lane {
     pub fn restore(&mut self, restored: &Restored, rows: &[usize]) {
         let watermark = self.watermark.unwrap_or(i64::MIN);
         if let Some(dedup) = &mut self.dedup {
-            for row in rows {
-                dedup.restore(restored.fingerprints[*row], restored.times[*row]);
+            for rows in rows.chunks(PREFETCH_ROWS) {
+                dedup.prefetch(rows.iter().map(|row| restored.fingerprints[*row]));
+                for row in rows {
+                    dedup.restore(restored.fingerprints[*row], restored.times[*row]);
+                }
             }
         }
         for (window, input) in self.windows.iter_mut().zip(&restored.windows) {

@@ -1,10 +1,8 @@
 //! `GET /v1/live`: a WebSocket on which the server pushes what a client has subscribed to.
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -12,7 +10,6 @@ use axum::extract::ws::{Message as Frame, Utf8Bytes, WebSocket, WebSocketUpgrade
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::App;
@@ -43,29 +40,15 @@ enum End {
     Bye(String),
 }
 
-/// All clients.
-#[derive(Debug)]
-pub(crate) struct Clients {
-    count: AtomicUsize,
-    /// Whose turn it is to write. Each message goes to all clients at the same moment; one after the other, they leave room
-    /// in between for requests, which would wait for all of them otherwise.
-    turns: Semaphore,
-}
-
-impl Default for Clients {
-    fn default() -> Self {
-        Clients {
-            count: AtomicUsize::new(0),
-            turns: Semaphore::new(1),
-        }
-    }
-}
+/// Counts clients.
+#[derive(Debug, Default)]
+pub(crate) struct Clients(AtomicUsize);
 
 struct Place(Arc<App>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.clients.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.clients.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -75,7 +58,7 @@ pub(crate) async fn live(
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
     let place = Place(Arc::clone(&app));
-    if app.clients.count.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
+    if app.clients.0.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
         return Err(ApiError::Busy);
     }
     let upgrade = upgrade
@@ -99,11 +82,11 @@ pub(crate) async fn live(
 async fn serve(app: &App, socket: &mut WebSocket) -> Result<(), End> {
     let mut messages = app.hub.listen();
     let mut topics = BTreeSet::new();
-    send(app, socket, hello(app)).await?;
+    send(socket, hello(app)).await?;
     loop {
         tokio::select! {
             message = messages.recv() => match message {
-                Ok(Message { topic, text }) if topics.contains(&topic) => send(app, socket, text).await?,
+                Ok(Message { topic, text }) if topics.contains(&topic) => send(socket, text).await?,
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => return Err(End::Bye("too slow".to_owned())),
                 Err(RecvError::Closed) => return Err(End::Bye("the job has ended".to_owned())),
@@ -112,7 +95,7 @@ async fn serve(app: &App, socket: &mut WebSocket) -> Result<(), End> {
                 Some(Ok(Frame::Text(text))) => {
                     let wanted = wanted(app, &text)?;
                     for topic in wanted.difference(&topics) {
-                        send(app, socket, app.hub.first(app, *topic).await).await?;
+                        send(socket, app.hub.first(app, *topic).await).await?;
                     }
                     topics = wanted;
                 }
@@ -124,18 +107,8 @@ async fn serve(app: &App, socket: &mut WebSocket) -> Result<(), End> {
     }
 }
 
-/// Writes in turn what the connection takes at once; a client that makes us wait does not keep the turn.
-async fn send(app: &App, socket: &mut WebSocket, text: Utf8Bytes) -> Result<(), End> {
-    let mut sent = pin!(socket.send(Frame::Text(text)));
-    let first = {
-        let _turn = app.clients.turns.acquire().await;
-        futures::poll!(&mut sent)
-    };
-    let done = match first {
-        Poll::Ready(done) => Ok(done),
-        Poll::Pending => tokio::time::timeout(SEND_MAX, sent).await,
-    };
-    match done {
+async fn send(socket: &mut WebSocket, text: Utf8Bytes) -> Result<(), End> {
+    match tokio::time::timeout(SEND_MAX, socket.send(Frame::Text(text))).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::Gone),
         Err(_) => Err(End::Bye("too slow".to_owned())),

@@ -6,7 +6,8 @@
 #   run.sh URL FOLDER       and keeps screenshots in the folder
 #
 # What it needs is put into $TIDEGATE_CACHE (default ~/.cache/tidegate); Chromium is installed when it is missing and
-# this may be done. TIDEGATE_TOKEN is the token of the running Tidegate, CHROMIUM another browser's path.
+# this may be done. TIDEGATE_TOKEN is the token of a running Tidegate that wants one; then only the tests against it run.
+# CHROMIUM is another browser's path.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -36,4 +37,8 @@ export TIDEGATE_URL="${1:-}"
 export TIDEGATE_SCREENSHOTS="${2:-}"
 
 cd "$here"
-exec node --test --test-concurrency=1 --test-reporter=spec ./*.test.mjs
+set -- ./*.test.mjs
+if [ -n "${TIDEGATE_TOKEN:-}" ]; then
+    set -- ./real.test.mjs
+fi
+exec node --test --test-concurrency=1 --test-reporter=spec "$@"
