@@ -1,5 +1,6 @@
 //! What can go wrong while a request is answered, and the one place that says how HTTP shows it.
 
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -28,6 +29,9 @@ pub(crate) enum ApiError {
     /// It took too long.
     #[error("{0}")]
     Timeout(String),
+    /// A WebSocket was expected.
+    #[error("this is a WebSocket: {0}")]
+    NoWebSocket(#[from] WebSocketUpgradeRejection),
     /// Something behind the server fails.
     #[error("{0}")]
     Internal(String),
@@ -42,6 +46,7 @@ impl ApiError {
             ApiError::NoTier { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_tier"),
             ApiError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             ApiError::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            ApiError::NoWebSocket(_) => (StatusCode::UPGRADE_REQUIRED, "upgrade_required"),
             ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
@@ -54,10 +59,15 @@ impl IntoResponse for ApiError {
             tracing::error!(error = %self, "a request has no answer");
         }
         let mut response = refuse(status, code, self.to_string());
-        if matches!(self, ApiError::Busy) {
+        let more = match self {
+            ApiError::Busy => Some((header::RETRY_AFTER, "1")),
+            ApiError::NoWebSocket(_) => Some((header::UPGRADE, "websocket")),
+            _ => None,
+        };
+        if let Some((name, value)) = more {
             response
                 .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                .insert(name, HeaderValue::from_static(value));
         }
         response
     }

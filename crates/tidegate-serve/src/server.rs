@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use tidegate_sources::SourceError;
 use tidegate_sources::produce::TopicProducer;
 use tokio::net::TcpListener;
@@ -145,7 +145,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/rejected", get(rejected::rejected))
         .route("/v1/late", get(late::late))
         .route("/v1/history", get(history::history))
-        .route("/v1/live", any(live::live))
+        .route("/v1/live", get(live::live))
         .route("/v1/log", get(log::log))
         .route("/v1/query", post(query::query))
         .fallback(file)

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message as Frame, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use serde::Deserialize;
@@ -55,8 +56,9 @@ impl Drop for Place {
 /// Upgrades, if there is room.
 pub(crate) async fn live(
     State(app): State<Arc<App>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
+    let upgrade = upgrade?;
     let place = Place(Arc::clone(&app));
     if app.clients.0.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
         return Err(ApiError::Busy);

@@ -25,6 +25,12 @@ pub(crate) fn show(app: &App) -> Value {
     let mut shown = serde_json::to_value(&status).unwrap_or_default();
     if let Value::Object(members) = &mut shown {
         members.insert("watermarks".to_owned(), watermarks.into());
+        for (name, at) in [
+            ("committed_at", status.committed_at),
+            ("loaded_at", status.loaded_at),
+        ] {
+            members.insert(name.to_owned(), at.map(time::show).into());
+        }
         members.extend(app.history.now());
         members.insert(
             "now".to_owned(),

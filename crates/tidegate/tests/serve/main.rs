@@ -418,6 +418,7 @@ fn parameters_that_make_no_sense_are_explained() {
         ),
         ("/v1/rejected?limit=1&limit=2", 400, "give it once"),
         ("/v1/log?before=x", 400, "a sequence number"),
+        ("/v1/live", 426, "this is a WebSocket"),
         ("/v1/nothing", 404, "there is no `/v1/nothing` here"),
     ] {
         let (code, answer) = server.request("GET", path, "");
