@@ -141,6 +141,8 @@ fn alone(
 ) -> Outcome<Value> {
     let mut command = Command::new("taskset");
     command
+        // As the program does for itself.
+        .env("MIMALLOC_PURGE_DELAY", "10000")
         .args(["-c", &core.to_string()])
         .args(own_arguments(file, out, decoder, records, batch)?);
     let output = command

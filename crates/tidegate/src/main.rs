@@ -1,5 +1,7 @@
 //! The program: parses the command line, runs the command, turns its outcome into an exit code.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -8,11 +10,8 @@ use tidegate::commands;
 use tidegate::output;
 use tidegate::terminal::Terminal;
 
-/// Many threads allocate and free batches; this allocator gives freed memory back and scales.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     let _failpoints = tidegate_log::failpoint::setup();
     let cli = Cli::parse();
     let terminal = Terminal::new();

@@ -8,6 +8,7 @@
 mod assembly;
 mod context;
 mod group;
+mod messages;
 mod options;
 mod positions;
 mod source;

@@ -1,24 +1,22 @@
 //! The source: the client, polled from one thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Message, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaOptions;
 use super::assembly::Assembly;
 use super::context::{Context, Shared};
 use super::group::{Closing, Untold};
+use super::messages::{Messages, Taken};
 use super::positions::{Position, Watermarks, decide, partition_name};
 use crate::{ChunkLimits, Resume, Source, SourceError, SourceEvent};
 
-/// Messages that are taken before it is looked at the clock again.
-const BURST: usize = 256;
 /// How long one question to the cluster may take.
 const ASK: Duration = Duration::from_secs(5);
 /// How long the question for the topic may take, which is the one that is asked while no broker is
@@ -34,6 +32,9 @@ const END_WAIT: Duration = Duration::from_secs(15);
 pub struct KafkaSource {
     options: KafkaOptions,
     consumer: Arc<BaseConsumer<Context>>,
+    messages: Messages,
+    /// Partitions of which nothing has come out of `messages` since they were assigned.
+    unsettled: BTreeSet<i32>,
     shared: Arc<Shared>,
     assembly: Assembly,
     resume: BTreeMap<i32, i64>,
@@ -46,7 +47,7 @@ pub struct KafkaSource {
     topic_missing: Option<Instant>,
     end_missing: Option<Instant>,
     untold: Untold,
-    /// Behind `consumer`, so that it is the last that has the client.
+    /// Behind `consumer` and `messages`, so that it is the last that has the client.
     _closing: Closing,
 }
 
@@ -104,10 +105,15 @@ impl KafkaSource {
                 },
             })?;
         let consumer = Arc::new(consumer);
+        let messages = Messages::new(&consumer, &options.topic).ok_or_else(|| {
+            SourceError::option("source.topic", "no topic has a NUL in its name".to_owned())
+        })?;
         Ok(KafkaSource {
             options: options.clone(),
             _closing: Closing::new(&consumer),
             consumer,
+            messages,
+            unsettled: BTreeSet::new(),
             shared,
             assembly: Assembly::new(limits),
             resume: resume
@@ -159,6 +165,10 @@ impl KafkaSource {
         }
         self.end_missing = None;
         self.shared.find();
+        self.unsettled = positions.keys().copied().collect();
+        for partition in &self.unsettled {
+            self.messages.forward(*partition);
+        }
         self.assign(&positions)?;
         for (id, position) in positions {
             let Position { from, at } = position;
@@ -270,62 +280,60 @@ impl KafkaSource {
         }
     }
 
-    /// Takes what the client has, until something is ready, the burst is over or it is `until`.
+    /// Takes what the client has, or waits for something until `until`.
     fn take(&mut self, until: Instant) -> Result<(), SourceError> {
+        self.settle()?;
+        if self.locate_at.is_some_and(|at| at <= Instant::now()) {
+            return Ok(());
+        }
         let now = Instant::now();
         let mut wait = until.saturating_duration_since(now);
         if let Some(due) = self.assembly.due_in(now) {
             wait = wait.min(due);
         }
-        let mut ended = Vec::new();
-        for _ in 0..BURST {
-            match self.consumer.poll(wait) {
-                None => break,
-                Some(Ok(message)) => {
-                    let timestamp = match message.timestamp() {
-                        Timestamp::CreateTime(millis) | Timestamp::LogAppendTime(millis) => {
-                            millis.checked_mul(1000)
-                        }
-                        Timestamp::NotAvailable => None,
-                    };
-                    // The time of a record's arrival matters only to the linger: that of the first
-                    // message of a burst will do, unless it was waited for.
-                    let now = if wait.is_zero() { now } else { Instant::now() };
-                    let (partition, offset) = (message.partition(), message.offset());
-                    self.assembly
-                        .record(partition, offset, timestamp, message.payload(), now);
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    self.assembly.end(partition);
-                    ended.push(partition);
-                }
-                Some(Err(error)) => self.fault(&error)?,
+        let mut errors = Vec::new();
+        // The time of a record's arrival matters only to the linger: that of the first message of a batch will do.
+        let mut arrived = None;
+        let (assembly, unsettled) = (&mut self.assembly, &mut self.unsettled);
+        self.messages.take(wait, |taken| match taken {
+            Taken::Record {
+                partition,
+                offset,
+                timestamp,
+                payload,
+            } => {
+                let now = *arrived.get_or_insert_with(Instant::now);
+                let timestamp = timestamp.and_then(|millis| millis.checked_mul(1000));
+                unsettled.remove(&partition);
+                assembly.record(partition, offset, timestamp, payload, now);
             }
-            wait = Duration::ZERO;
-            if self.assembly.has_events() || self.locate_at.is_some() {
-                break;
+            Taken::End { partition, offset } => {
+                unsettled.remove(&partition);
+                assembly.end(partition);
+                // The markers of transactions are behind the last records, and are not handed out.
+                assembly.cover(partition, offset);
             }
-        }
-        self.cover_markers(&ended);
-        Ok(())
+            Taken::Error(code) => errors.push(KafkaError::MessageConsumption(code)),
+        });
+        errors.iter().try_for_each(|error| self.fault(error))
     }
 
-    /// Covers the markers of transactions, which are behind the last records of partitions that have
-    /// ended and are not handed out: the client's position is behind them.
-    fn cover_markers(&mut self, ended: &[i32]) {
-        if ended.is_empty() {
-            return;
+    /// Serves the client's events, and sees that messages come out of [`Messages`].
+    ///
+    /// An assignment takes the place of the one before in the client's own time, and the end of that one takes the forwarding of its
+    /// partitions back; so they are forwarded until something has come from them. Should messages go past the queue for want of it,
+    /// they are seen here before any that come later, and everything is read again from where it is known.
+    fn settle(&mut self) -> Result<(), SourceError> {
+        for partition in &self.unsettled {
+            self.messages.forward(*partition);
         }
-        // Without an answer they are covered by what comes next.
-        let Ok(positions) = self.consumer.position() else {
-            return;
-        };
-        for id in ended {
-            let found = positions.find_partition(&self.options.topic, *id);
-            if let Some(Offset::Offset(offset)) = found.map(|partition| partition.offset()) {
-                self.assembly.cover(*id, offset);
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            match event {
+                Ok(_) => self.locate_at = Some(Instant::now()),
+                Err(error) => self.fault(&error)?,
             }
         }
+        Ok(())
     }
 
     /// Deals with what the client reports instead of a message.
