@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arrow::array::{BooleanArray, UInt32Array};
 use arrow::compute::{FilterBuilder, take_record_batch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
@@ -124,6 +124,15 @@ impl Properties {
                         .set_column_encoding(path.clone(), texts)
                         .set_column_statistics_enabled(path, EnabledStatistics::None);
                 }
+                // Keys repeat, values differ: one dictionary for all of them would be given up.
+                DataType::Map(entries, _) => {
+                    if let Some(path) = value_path(field.name(), entries) {
+                        events = events
+                            .set_column_dictionary_enabled(path.clone(), false)
+                            .set_column_encoding(path.clone(), texts)
+                            .set_column_statistics_enabled(path, EnabledStatistics::None);
+                    }
+                }
                 _ => {}
             }
         }
@@ -132,6 +141,18 @@ impl Properties {
             other: Arc::new(base().build()),
         }
     }
+}
+
+/// The column of a map's values, if they are text.
+fn value_path(name: &str, entries: &Field) -> Option<ColumnPath> {
+    let DataType::Struct(fields) = entries.data_type() else {
+        return None;
+    };
+    let value = fields
+        .get(1)
+        .filter(|value| *value.data_type() == DataType::Utf8)?;
+    let parts = [name, entries.name(), value.name()];
+    Some(ColumnPath::new(parts.map(str::to_owned).to_vec()))
 }
 
 fn encode_batch(
