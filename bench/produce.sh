@@ -5,7 +5,8 @@
 #
 # TIDEGATE          the program (default: target/release/tidegate)
 # KAFKA_TOOLS       folder with kafka-tools and its dependencies, from Maven (org.apache.kafka:kafka-tools)
-# RDKAFKA           librdkafka's rdkafka_performance; left out where it is not set
+# RDKAFKA           librdkafka's rdkafka_performance, which sends one constant payload; left out where it is not set
+# kcat              librdkafka's other tool, which sends the same events from a file; left out where it is not on the PATH
 #
 # The topics bench-300 and bench-2048 have to be there, or the broker creates topics. A line for each run: size, producer, events/s,
 # MB/s, p50, p95 and p99 in ms, CPU seconds of the producer for a million events, load of the machine before it.
@@ -62,12 +63,31 @@ m = re.findall(r"(\d+) msgs/s and ([\d.]+) M", sys.stdin.read())[-1]
 print(m[0], m[1], "- - -")')"
 }
 
+# kcat says nothing of rates: its time is of the whole process.
+run_kcat() { # size count
+  local begin end
+  begin=$(date +%s.%N)
+  { time kcat -P -b "$brokers" -t "bench-$1" -z lz4 -l -X enable.idempotence=true -X acks=all -X batch.size=524288 -X linger.ms=20 \
+    -X queue.buffering.max.kbytes=32768 -X queue.buffering.max.messages=10000000 "$folder/lines-$1" \
+    >"$folder/out" 2>"$folder/err"; } 2>"$folder/time"
+  end=$(date +%s.%N)
+  show "$1" kcat "$2" "$(whole "$begin" "$end" "$1" "$2")"
+}
+
+whole() { # begin end size count
+  awk -v t="$(echo "$2 $1" | awk '{ print $1 - $2 }')" -v n="$4" -v s="$3" 'BEGIN { printf "%.0f %.1f - - -", n / t, n * s / t / 1e6 }'
+}
+
 for size in 300 2048; do
   count=$((size == 300 ? 2000000 : 600000))
   sample "$size"
+  if command -v kcat >/dev/null; then
+    for _ in $(seq $((count / 100000))); do cat "$folder/sample-$size"; done >"$folder/lines-$size"
+  fi
   for _ in $(seq "$runs"); do
     run_tidegate "$size" "$count"
     run_kafka "$size" "$count"
+    if command -v kcat >/dev/null; then run_kcat "$size" "$count"; fi
     if [ -n "${RDKAFKA:-}" ]; then run_rdkafka "$size" "$count"; fi
   done
 done

@@ -97,6 +97,22 @@ impl Kafka {
         name
     }
 
+    /// Deletes a topic.
+    ///
+    /// # Panics
+    ///
+    /// If Kafka refuses.
+    pub fn delete_topic(&self, name: &str) {
+        let options = AdminOptions::new().operation_timeout(Some(WAIT_MAX));
+        let results =
+            wait_for(self.admin().delete_topics(&[name], &options)).expect("Kafka answers");
+        for result in results {
+            result.unwrap_or_else(|(name, error)| panic!("cannot delete {name}: {error}"));
+        }
+        // They know the topic as it was.
+        self.producers().clear();
+    }
+
     /// Deletes the records of a partition with offsets below `before`, as retention does.
     ///
     /// # Panics

@@ -21,7 +21,8 @@ use std::time::Duration;
 use rdkafka::bindings::{
     rd_kafka_consume_batch_queue, rd_kafka_message_destroy, rd_kafka_message_t,
     rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_forward,
-    rd_kafka_queue_get_partition, rd_kafka_queue_new, rd_kafka_queue_t, rd_kafka_timestamp_type_t,
+    rd_kafka_queue_get_consumer, rd_kafka_queue_get_partition, rd_kafka_queue_length,
+    rd_kafka_queue_new, rd_kafka_queue_t, rd_kafka_timestamp_type_t,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -63,11 +64,12 @@ unsafe impl Send for Messages {}
 impl Messages {
     /// An empty queue. None if the name of the topic has a NUL in it, which no topic has.
     pub(super) fn new(consumer: &Arc<BaseConsumer<Context>>, topic: &str) -> Option<Self> {
+        let topic = CString::new(topic).ok()?;
         // SAFETY: the client lives as long as `consumer` does.
         let queue = unsafe { rd_kafka_queue_new(consumer.client().native_ptr()) };
         Some(Messages {
             queue: NonNull::new(queue)?,
-            topic: CString::new(topic).ok()?,
+            topic,
             batch: Vec::with_capacity(BATCH),
             consumer: Arc::clone(consumer),
         })
@@ -85,6 +87,20 @@ impl Messages {
                 rd_kafka_queue_forward(from, self.queue.as_ptr());
                 rd_kafka_queue_destroy(from);
             }
+        }
+    }
+
+    /// Whether something waits on the consumer's own queue.
+    pub(super) fn consumer_has_events(&self) -> bool {
+        // SAFETY: the client lives; the reference to its queue is ours to destroy.
+        unsafe {
+            let queue = rd_kafka_queue_get_consumer(self.consumer.client().native_ptr());
+            if queue.is_null() {
+                return false;
+            }
+            let events = rd_kafka_queue_length(queue);
+            rd_kafka_queue_destroy(queue);
+            events > 0
         }
     }
 

@@ -327,13 +327,17 @@ impl KafkaSource {
         for partition in &self.unsettled {
             self.messages.forward(*partition);
         }
-        while let Some(event) = self.consumer.poll(Duration::ZERO) {
-            match event {
-                Ok(_) => self.locate_at = Some(Instant::now()),
-                Err(error) => self.fault(&error)?,
+        loop {
+            match self.consumer.poll(Duration::ZERO) {
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => {
+                    self.locate_at = Some(Instant::now());
+                }
+                Some(Err(error)) => self.fault(&error)?,
+                // The client has served an event of its own.
+                None if self.messages.consumer_has_events() => {}
+                None => return Ok(()),
             }
         }
-        Ok(())
     }
 
     /// Deals with what the client reports instead of a message.
@@ -382,7 +386,7 @@ impl KafkaSource {
         }
     }
 
-    /// Looks for partitions that were added.
+    /// Looks for partitions that were added, or are not there any more.
     fn discover(&mut self) -> Result<(), SourceError> {
         let lost = self.shared.lost_for().is_some();
         if lost
@@ -393,14 +397,21 @@ impl KafkaSource {
         }
         self.discovered = Instant::now();
         match self.ask_partitions() {
-            Ok(ids) if ids.iter().any(|id| self.assembly.position(*id).is_none()) => {
-                tracing::info!(topic = self.options.topic, "the topic has new partitions");
-                self.locate_at = Some(Instant::now());
-                Ok(())
+            Ok(ids) => {
+                let ids: BTreeSet<i32> = ids.into_iter().collect();
+                if !self.assembly.partitions().eq(ids) {
+                    tracing::info!(topic = self.options.topic, "the topic has other partitions");
+                    self.locate_at = Some(Instant::now());
+                }
             }
-            Ok(_) | Err(Obstacle::Passing) => Ok(()),
-            Err(Obstacle::Fatal(error)) => Err(error),
+            // What is missing is asked for again until it is there, or has been waited for long enough.
+            Err(Obstacle::Passing) if self.topic_missing.is_some() => {
+                self.locate_at = Some(Instant::now());
+            }
+            Err(Obstacle::Passing) => {}
+            Err(Obstacle::Fatal(error)) => return Err(error),
         }
+        Ok(())
     }
 
     /// Tells the group what is committed, once a broker is there to take it.

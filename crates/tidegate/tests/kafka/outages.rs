@@ -128,3 +128,32 @@ fn a_topic_that_is_not_there_is_waited_for_as_long_as_configured() {
     assert_eq!(run.end().code, Some(0));
     assert_eq!(pipeline.positions(), [(0, 0)].into());
 }
+
+#[test]
+fn a_topic_that_is_deleted_while_it_is_read_is_noticed() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("deleted", 2, &[]);
+    kafka.produce(&topic, Compression::None, events(0..100, 2));
+    let pipeline = Pipeline::new(kafka, &topic).set("source.topic-wait", "\"1s\"");
+    let mut run = pipeline.run();
+    run.until("all is read", |_| pipeline.read() == 100);
+    kafka.delete_topic(&topic);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(75), "{}", ended.err);
+    assert!(ended.err.contains("does not exist"), "{}", ended.err);
+}
+
+#[test]
+fn a_topic_that_comes_back_with_fewer_partitions_stops_the_run() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("shrinks", 3, &[]);
+    kafka.produce(&topic, Compression::None, events(0..90, 3));
+    let pipeline = Pipeline::new(kafka, &topic);
+    let mut run = pipeline.run();
+    run.until("all is read", |_| pipeline.read() == 90);
+    kafka.delete_topic(&topic);
+    kafka.create_topic(&topic, 1, &[]);
+    let ended = run.end();
+    assert_ne!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.err.contains(&topic), "{}", ended.err);
+}
