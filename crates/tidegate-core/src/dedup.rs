@@ -21,6 +21,8 @@ const CROWDED: usize = 40;
 const GROWTH: usize = 8;
 /// A small table grows by half, but by no more slots than this: where it is small, speed counts for more.
 const GROWTH_SMALL: usize = 1 << 18;
+/// Slots of a block: tables that are larger consist of blocks, so that growing takes one block at a time, and gives one back.
+const BLOCK: usize = 1 << 16;
 /// Slots of the smallest table.
 const SLOTS_MIN: usize = 256;
 /// Marks a free slot; a fingerprint of this value is stored as 1.
@@ -36,8 +38,7 @@ fn bucket(time: i64, width: i64) -> i64 {
 pub struct Dedup {
     /// Microseconds of event time in a bucket.
     width: i64,
-    keys: Vec<u128>,
-    ages: Vec<u8>,
+    slots: Slots,
     used: usize,
     /// All entries are in buckets from `base` up to, not including, `base + BUCKET_CYCLE`.
     base: i64,
@@ -56,8 +57,7 @@ impl Dedup {
         Dedup {
             // Rounded up, so that the horizon never spans more than `BUCKETS` whole buckets.
             width: (micros / BUCKETS + i64::from(micros % BUCKETS != 0)).max(1),
-            keys: Vec::new(),
-            ages: Vec::new(),
+            slots: Slots::default(),
             used: 0,
             base: i64::MIN,
             oldest: i64::MAX,
@@ -98,9 +98,9 @@ impl Dedup {
     pub fn prefetch(&self, fingerprints: impl IntoIterator<Item = u128>) {
         let mut loaded = 0;
         for key in fingerprints {
-            let slot = self.home(key);
-            if let (Some(key), Some(age)) = (self.keys.get(slot), self.ages.get(slot)) {
-                loaded ^= *key as u64 ^ u64::from(*age);
+            if self.slots.len > 0 {
+                let (block, at) = self.slots.place(self.slots.home(key));
+                loaded ^= block.keys[at] as u64 ^ u64::from(block.ages[at]);
             }
         }
         std::hint::black_box(loaded);
@@ -118,24 +118,26 @@ impl Dedup {
             bucket - self.base < BUCKET_CYCLE,
             "the watermark is advanced before"
         );
-        let mut slot = self.home(key);
+        let mut slot = self.slots.home(key);
         loop {
-            let found = self.keys[slot];
+            let (live_from, base) = (self.live_from, self.base);
+            let (block, at) = self.slots.place_mut(slot);
+            let found = block.keys[at];
             if found == FREE {
-                self.keys[slot] = key;
-                self.ages[slot] = age(bucket);
+                block.keys[at] = key;
+                block.ages[at] = age(bucket);
                 self.used += 1;
                 self.oldest = self.oldest.min(bucket);
                 return true;
             }
             if found == key {
-                if self.bucket_of(self.ages[slot]) >= self.live_from {
+                if bucket_of(base, block.ages[at]) >= live_from {
                     return false;
                 }
-                self.ages[slot] = age(bucket);
+                block.ages[at] = age(bucket);
                 return true;
             }
-            slot = next(slot, self.keys.len());
+            slot = self.slots.next(slot);
         }
     }
 
@@ -148,12 +150,12 @@ impl Dedup {
         }
         if !self.insert(fingerprint, time) {
             let key = if fingerprint == FREE { 1 } else { fingerprint };
-            let mut slot = self.home(key);
-            while self.keys[slot] != key {
-                slot = next(slot, self.keys.len());
+            let mut slot = self.slots.home(key);
+            while self.slots.key(slot) != key {
+                slot = self.slots.next(slot);
             }
-            let newest = self.bucket_of(self.ages[slot]).max(bucket);
-            self.ages[slot] = age(newest);
+            let newest = self.bucket_of(self.slots.age(slot)).max(bucket);
+            self.slots.set(slot, key, age(newest));
         }
     }
 
@@ -169,17 +171,11 @@ impl Dedup {
 
     /// Bytes of memory of the table.
     pub fn bytes(&self) -> usize {
-        self.keys.capacity() * size_of::<u128>() + self.ages.capacity()
+        self.slots.len * (size_of::<u128>() + size_of::<u8>())
     }
 
-    fn home(&self, key: u128) -> usize {
-        let high = u128::from((key >> 64) as u64);
-        ((high * self.keys.len() as u128) >> 64) as usize
-    }
-
-    /// The bucket that an age stands for: the only one of its class in `base..base + BUCKET_CYCLE`.
     fn bucket_of(&self, age: u8) -> i64 {
-        self.base + (i64::from(age) - self.base).rem_euclid(BUCKET_CYCLE)
+        bucket_of(self.base, age)
     }
 
     /// Sees that there is a free slot.
@@ -188,11 +184,11 @@ impl Dedup {
         if self.used == 0 {
             self.base = self.live_from;
         }
-        if (self.used + 1) * 64 > self.keys.len() * FULL {
+        if (self.used + 1) * 64 > self.slots.len * FULL {
             if self.oldest < self.live_from {
                 self.clean();
             }
-            if self.used * 64 >= self.keys.len() * CROWDED {
+            if self.used * 64 >= self.slots.len * CROWDED {
                 self.grow();
             }
         }
@@ -205,28 +201,24 @@ impl Dedup {
     /// been placed and its own slot is free.
     #[cold]
     fn clean(&mut self) {
-        let slots = self.keys.len();
-        let Some(start) = self.keys.iter().position(|key| *key == FREE) else {
+        let len = self.slots.len;
+        let Some(start) = (0..len).find(|slot| self.slots.key(*slot) == FREE) else {
             return;
         };
         let mut live = 0;
         let mut oldest = i64::MAX;
-        for from in (start + 1..slots).chain(0..=start) {
-            let key = std::mem::replace(&mut self.keys[from], FREE);
+        for from in (start + 1..len).chain(0..=start) {
+            let (key, age) = (self.slots.key(from), self.slots.age(from));
             if key == FREE {
                 continue;
             }
-            let bucket = self.bucket_of(self.ages[from]);
+            self.slots.set(from, FREE, 0);
+            let bucket = self.bucket_of(age);
             if bucket < self.live_from {
                 continue;
             }
             oldest = oldest.min(bucket);
-            let mut to = self.home(key);
-            while self.keys[to] != FREE {
-                to = next(to, slots);
-            }
-            self.keys[to] = key;
-            self.ages[to] = self.ages[from];
+            self.slots.put(key, age);
             live += 1;
         }
         self.used = live;
@@ -237,27 +229,116 @@ impl Dedup {
     /// Moves everything to a larger table.
     #[cold]
     fn grow(&mut self) {
-        let slots = self.keys.len();
-        let more = (slots / GROWTH).max(GROWTH_SMALL.min(slots / 2));
-        let slots = (slots + more).max(SLOTS_MIN);
-        let keys = std::mem::replace(&mut self.keys, vec![FREE; slots]);
-        let ages = std::mem::replace(&mut self.ages, vec![0; slots]);
-        for (key, age) in keys.into_iter().zip(ages) {
-            if key != FREE {
-                let mut slot = self.home(key);
-                while self.keys[slot] != FREE {
-                    slot = next(slot, slots);
+        let len = self.slots.len;
+        let more = (len / GROWTH).max(GROWTH_SMALL.min(len / 2));
+        let mut larger = Slots::new((len + more).max(SLOTS_MIN));
+        for block in std::mem::take(&mut self.slots).blocks {
+            for (key, age) in block.keys.into_iter().zip(block.ages) {
+                if key != FREE {
+                    larger.put(key, age);
                 }
-                self.keys[slot] = key;
-                self.ages[slot] = age;
             }
+        }
+        larger.blocks.iter_mut().for_each(Block::fill);
+        self.slots = larger;
+    }
+}
+
+/// The slots of a table: what is behind the last one is the first one.
+#[derive(Debug, Default)]
+struct Slots {
+    blocks: Vec<Block>,
+    len: usize,
+}
+
+/// Slots that are one after the other; without memory until the first is used.
+#[derive(Debug)]
+struct Block {
+    keys: Vec<u128>,
+    ages: Vec<u8>,
+    len: usize,
+}
+
+impl Block {
+    fn fill(&mut self) {
+        if self.keys.is_empty() {
+            self.keys = vec![FREE; self.len];
+            self.ages = vec![0; self.len];
         }
     }
 }
 
-/// The slot that is probed after `slot`; a comparison is cheaper than a division.
-fn next(slot: usize, slots: usize) -> usize {
-    if slot + 1 == slots { 0 } else { slot + 1 }
+impl Slots {
+    /// At least `len` of them, whose blocks have no memory yet.
+    fn new(len: usize) -> Self {
+        let len = if len > BLOCK {
+            len.next_multiple_of(BLOCK)
+        } else {
+            len
+        };
+        let block = |_| Block {
+            keys: Vec::new(),
+            ages: Vec::new(),
+            len: len.min(BLOCK),
+        };
+        Slots {
+            blocks: (0..len.div_ceil(BLOCK)).map(block).collect(),
+            len,
+        }
+    }
+
+    /// Where a key is looked for first. Keys that are in order are in order in a larger table, too.
+    fn home(&self, key: u128) -> usize {
+        let high = u128::from((key >> 64) as u64);
+        ((high * self.len as u128) >> 64) as usize
+    }
+
+    /// The slot that is probed after this one; a comparison is cheaper than a division.
+    fn next(&self, slot: usize) -> usize {
+        if slot + 1 == self.len { 0 } else { slot + 1 }
+    }
+
+    /// The block of a slot, and where in it.
+    fn place(&self, slot: usize) -> (&Block, usize) {
+        (&self.blocks[slot / BLOCK], slot % BLOCK)
+    }
+
+    fn place_mut(&mut self, slot: usize) -> (&mut Block, usize) {
+        (&mut self.blocks[slot / BLOCK], slot % BLOCK)
+    }
+
+    fn key(&self, slot: usize) -> u128 {
+        let (block, at) = self.place(slot);
+        block.keys[at]
+    }
+
+    fn age(&self, slot: usize) -> u8 {
+        let (block, at) = self.place(slot);
+        block.ages[at]
+    }
+
+    fn set(&mut self, slot: usize, key: u128, age: u8) {
+        let (block, at) = self.place_mut(slot);
+        block.keys[at] = key;
+        block.ages[at] = age;
+    }
+
+    /// Puts a key that is not there into the first free slot from its home on.
+    fn put(&mut self, key: u128, age: u8) {
+        let mut slot = self.home(key);
+        loop {
+            self.blocks[slot / BLOCK].fill();
+            if self.key(slot) == FREE {
+                return self.set(slot, key, age);
+            }
+            slot = self.next(slot);
+        }
+    }
+}
+
+/// The bucket that an age stands for: the only one of its class in `base..base + BUCKET_CYCLE`.
+fn bucket_of(base: i64, age: u8) -> i64 {
+    base + (i64::from(age) - base).rem_euclid(BUCKET_CYCLE)
 }
 
 fn age(bucket: i64) -> u8 {
