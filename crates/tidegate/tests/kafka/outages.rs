@@ -32,8 +32,13 @@ fn a_broker_that_restarts_loses_and_doubles_nothing() {
     kafka.stop(Stop::Graceful);
     run.until("it has said so", |run| run.log().contains(LOST));
     kafka.start_again();
+    // An outage that begins before it has seen that the broker is back is the same one to it.
+    run.until("it has said that it is back", |run| {
+        run.log().contains(FOUND)
+    });
+    let before = pipeline.read();
     kafka.produce(&topic, Compression::Zstd, events(60_000..90_000, 4));
-    run.until("commits behind the first", |_| pipeline.read() > 30_000);
+    run.until("further commits", |_| pipeline.read() > before);
     kafka.stop(Stop::Hard);
     run.until("it has said so again", |run| {
         run.log().matches(LOST).count() == 2
@@ -42,7 +47,7 @@ fn a_broker_that_restarts_loses_and_doubles_nothing() {
     kafka.produce(&topic, Compression::Lz4, events(90_000..91_000, 4));
     run.until("all is read", |_| pipeline.read() == 91_000);
     // It says so when it next looks, which can be after the last record.
-    run.until("it has said that it is back", |run| {
+    run.until("it has said again that it is back", |run| {
         run.log().matches(FOUND).count() == 2
     });
     let ended = run.stop();
