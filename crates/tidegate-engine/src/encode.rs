@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{BooleanArray, UInt32Array};
-use arrow::compute::{FilterBuilder, take_record_batch};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -16,11 +15,11 @@ use parquet::schema::types::ColumnPath;
 use tidegate_core::plan::Plan;
 use tidegate_core::rejected::{oversized_schema, rejected_schema};
 use tidegate_log::Draft;
+use tidegate_parquet::Part;
 
 use crate::error::EngineError;
 use crate::gather::{Batch, Judged};
 use crate::latency::Samples;
-use crate::parquet_file::{self, Part};
 use crate::shared::Shared;
 
 /// A file in memory, ready to be put.
@@ -167,14 +166,14 @@ fn encode_batch(
     if !batch.rejected.is_empty() {
         let mut file = File::new("rejected", now, &rejected_schema(), &properties.other);
         for rejected in batch.rejected {
-            file.add(rejected, None);
+            file.add(Part::all(rejected), None);
         }
         files.push(file);
     }
     if !batch.oversized.is_empty() {
         let mut file = File::new("oversized", now, &oversized_schema(), &properties.other);
         for oversized in batch.oversized {
-            file.add(oversized, None);
+            file.add(Part::all(oversized), None);
         }
         files.push(file);
     }
@@ -183,7 +182,7 @@ fn encode_batch(
             let rows = closed.into_batch(window)?;
             let dataset = format!("window:{}", window.name);
             let mut file = File::new(&dataset, now, &rows.schema(), &properties.other);
-            file.add(rows, Some(range));
+            file.add(Part::all(rows), Some(range));
             files.push(file);
         }
     }
@@ -226,15 +225,16 @@ fn events(
         let one_hour = ranges.len() == 1;
         for (hour, range) in ranges {
             let in_hour = |time: &i64| time.div_euclid(HOUR) == hour;
-            let selection = if one_hour && rows.events == rows.keep.len() as u64 {
-                None
+            let batch = rows.batch.clone();
+            let part = if one_hour && rows.events == rows.keep.len() as u64 {
+                Part::all(batch)
             } else {
                 let keep = rows
                     .keep
                     .iter()
                     .zip(&rows.times)
                     .map(|(keep, time)| *keep && (one_hour || in_hour(time)));
-                Some(BooleanArray::from(keep.collect::<Vec<bool>>()))
+                Part::selected(batch, &BooleanArray::from(keep.collect::<Vec<bool>>()))
             };
             hours
                 .entry(hour)
@@ -246,7 +246,7 @@ fn events(
                         &properties.events,
                     )
                 })
-                .select(rows.batch.clone(), selection.as_ref(), range);
+                .add(part, Some(range));
         }
     }
     Ok(hours.into_values().collect())
@@ -267,7 +267,10 @@ fn late(
             File::new("late", now, plan.stored_schema(), &properties.events)
         })
         .add(
-            take_record_batch(&rows.batch, &UInt32Array::from(rows.late.clone()))?,
+            Part::all(take_record_batch(
+                &rows.batch,
+                &UInt32Array::from(rows.late.clone()),
+            )?),
             range,
         );
     }
@@ -280,7 +283,7 @@ struct File {
     time: i64,
     rows: u64,
     event_time: Option<(i64, i64)>,
-    draft: parquet_file::Draft,
+    draft: tidegate_parquet::Draft,
 }
 
 impl File {
@@ -295,7 +298,7 @@ impl File {
             time,
             rows: 0,
             event_time: None,
-            draft: parquet_file::Draft {
+            draft: tidegate_parquet::Draft {
                 schema: Arc::clone(schema),
                 properties: Arc::clone(properties),
                 parts: Vec::new(),
@@ -303,27 +306,14 @@ impl File {
         }
     }
 
-    /// Adds all rows of a batch.
-    fn add(&mut self, batch: RecordBatch, range: Option<(i64, i64)>) {
-        self.rows += batch.num_rows() as u64;
+    /// Adds rows that are between these two event times.
+    fn add(&mut self, part: Part, range: Option<(i64, i64)>) {
+        self.rows += part.rows() as u64;
         self.event_time = match (self.event_time, range) {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
             (a, b) => a.or(b),
         };
-        self.draft.parts.push(Part {
-            batch,
-            selection: None,
-        });
-    }
-
-    /// Adds the selected rows of a batch, all if there is no selection.
-    fn select(&mut self, batch: RecordBatch, selection: Option<&BooleanArray>, range: (i64, i64)) {
-        let left_out = selection.map_or(0, |s| s.len() - s.true_count());
-        self.add(batch, Some(range));
-        self.rows -= left_out as u64;
-        if let (Some(part), Some(selection)) = (self.draft.parts.last_mut(), selection) {
-            part.selection = Some(FilterBuilder::new(selection).optimize().build());
-        }
+        self.draft.parts.push(part);
     }
 }
 
@@ -334,7 +324,7 @@ fn encode_files(files: Vec<File>, threads: usize) -> Result<Vec<Encoded>, Engine
         about.push((file.dataset, file.time, file.rows, file.event_time));
         drafts.push(file.draft);
     }
-    let bytes = parquet_file::encode(&drafts, threads)?;
+    let bytes = tidegate_parquet::encode(&drafts, threads)?;
     let encoded = about.into_iter().zip(bytes);
     Ok(encoded
         .map(|((dataset, time, rows, event_time), bytes)| Encoded {

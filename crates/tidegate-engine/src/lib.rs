@@ -18,7 +18,6 @@ mod load_alone;
 mod lookups;
 mod options;
 mod outlook;
-mod parquet_file;
 mod read;
 mod restore;
 mod shared;

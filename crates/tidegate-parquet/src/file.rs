@@ -1,56 +1,47 @@
-//! Parquet files, written to memory by several threads at once: any thread takes any column.
+//! Files, written to memory by several threads at once: any thread takes any column.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::compute::FilterPredicate;
-use arrow::datatypes::{Field, SchemaRef};
-use arrow::record_batch::RecordBatch;
+use arrow::datatypes::Field;
 use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+
+use crate::chunk::{Chunk, Compressor};
+use crate::column;
+use crate::draft::{Draft, Part};
+use crate::leaf::Encode;
 
 /// A row group takes no more parts once it has this many rows.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 /// Fewer rows than this are encoded by the calling thread alone: they take about a millisecond.
 const ROWS_ALONE: usize = 2_000;
 
-/// A file before it is encoded.
-pub(crate) struct Draft {
-    pub(crate) schema: SchemaRef,
-    pub(crate) properties: Arc<WriterProperties>,
-    /// Its rows, in order.
-    pub(crate) parts: Vec<Part>,
-}
-
-/// Rows of one batch.
-pub(crate) struct Part {
-    pub(crate) batch: RecordBatch,
-    /// Which of them; all if none.
-    pub(crate) selection: Option<FilterPredicate>,
-}
-
-impl Part {
-    fn rows(&self) -> usize {
-        self.selection
-            .as_ref()
-            .map_or(self.batch.num_rows(), FilterPredicate::count)
-    }
-}
-
 /// One column of one row group, to be encoded by whichever thread is free.
 struct Column<'a> {
     field: &'a Field,
     index: usize,
     parts: &'a [Part],
-    /// One for each leaf of the column; taken by the thread that encodes it.
-    writers: Mutex<Vec<ArrowColumnWriter>>,
-    encoded: Mutex<Option<Result<Vec<ArrowColumnChunk>, ParquetError>>>,
+    /// Taken by the thread that encodes it.
+    encoder: Mutex<Option<Encoder>>,
+    encoded: Mutex<Option<Result<Encoded, ParquetError>>>,
+}
+
+enum Encoder {
+    Ours(Box<dyn Encode>),
+    /// One for each leaf.
+    Arrow(Vec<ArrowColumnWriter>),
+}
+
+/// The leaves of a column.
+enum Encoded {
+    Ours(Vec<Chunk>),
+    Arrow(Vec<ArrowColumnChunk>),
 }
 
 /// A file with a footer to be written.
@@ -64,7 +55,7 @@ struct Open {
 ///
 /// # Errors
 /// If a batch does not have its file's schema, or Parquet has no form for a type.
-pub(crate) fn encode(drafts: &[Draft], threads: usize) -> Result<Vec<Bytes>, ParquetError> {
+pub fn encode(drafts: &[Draft], threads: usize) -> Result<Vec<Bytes>, ParquetError> {
     let mut files = Vec::with_capacity(drafts.len());
     let mut columns = Vec::new();
     for draft in drafts {
@@ -78,8 +69,9 @@ pub(crate) fn encode(drafts: &[Draft], threads: usize) -> Result<Vec<Bytes>, Par
     };
     let next = AtomicUsize::new(0);
     let work = || {
+        let mut compressor = Compressor::default();
         while let Some(column) = columns.get(next.fetch_add(1, Ordering::Relaxed)) {
-            column.encode();
+            column.encode(&mut compressor);
         }
     };
     std::thread::scope(|scope| {
@@ -129,11 +121,17 @@ fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, Par
             {
                 leaves += 1;
             }
+            let writers = writers.by_ref().take(leaves - first).collect();
+            let leaves = &parquet_schema.columns()[first..leaves];
+            let encoder = match column::encoder(field, leaves, &draft.properties) {
+                Some(encoder) => Encoder::Ours(encoder),
+                None => Encoder::Arrow(writers),
+            };
             columns.push(Column {
                 field,
                 index,
                 parts,
-                writers: Mutex::new(writers.by_ref().take(leaves - first).collect()),
+                encoder: Mutex::new(Some(encoder)),
                 encoded: Mutex::new(None),
             });
         }
@@ -143,23 +141,39 @@ fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, Par
 }
 
 impl Column<'_> {
-    fn encode(&self) {
-        let writers =
-            std::mem::take(&mut *self.writers.lock().unwrap_or_else(PoisonError::into_inner));
-        let encoded = self.write(writers);
+    fn encode(&self, compressor: &mut Compressor) {
+        let encoder = self.encoder.lock();
+        let Some(encoder) = encoder.unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        let encoded = match encoder {
+            Encoder::Ours(encoder) => self.write(encoder, compressor).map(Encoded::Ours),
+            Encoder::Arrow(writers) => self.write_filtered(writers).map(Encoded::Arrow),
+        };
         *self.encoded.lock().unwrap_or_else(PoisonError::into_inner) = Some(encoded);
     }
 
     fn write(
+        &self,
+        mut encoder: Box<dyn Encode>,
+        compressor: &mut Compressor,
+    ) -> Result<Vec<Chunk>, ParquetError> {
+        for part in self.parts {
+            encoder.add(part.batch.column(self.index), &part.runs, compressor)?;
+        }
+        encoder.finish(compressor)
+    }
+
+    fn write_filtered(
         &self,
         mut writers: Vec<ArrowColumnWriter>,
     ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
         for part in self.parts {
             let all = part.batch.column(self.index);
             let selected;
-            let array = match &part.selection {
-                Some(selection) => {
-                    selected = selection.filter(all)?;
+            let array = match part.filter() {
+                Some(filter) => {
+                    selected = filter.filter(all)?;
                     &selected
                 }
                 None => all,
@@ -169,6 +183,24 @@ impl Column<'_> {
             }
         }
         writers.into_iter().map(ArrowColumnWriter::close).collect()
+    }
+}
+
+impl Encoded {
+    fn append_to(
+        self,
+        row_group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    ) -> Result<(), ParquetError> {
+        match self {
+            Encoded::Ours(chunks) => {
+                let mut chunks = chunks.into_iter();
+                chunks.try_for_each(|chunk| chunk.append_to(row_group))
+            }
+            Encoded::Arrow(chunks) => {
+                let mut chunks = chunks.into_iter();
+                chunks.try_for_each(|chunk| chunk.append_to_row_group(row_group))
+            }
+        }
     }
 }
 
@@ -186,8 +218,8 @@ impl Open {
                     .into_inner()
                     .unwrap_or_else(PoisonError::into_inner);
                 // None: the thread that took it panicked, which `scope` has passed on.
-                for chunk in encoded.unwrap_or_else(|| Ok(Vec::new()))? {
-                    chunk.append_to_row_group(&mut row_group)?;
+                if let Some(encoded) = encoded {
+                    encoded?.append_to(&mut row_group)?;
                 }
             }
             row_group.close()?;

@@ -1,0 +1,186 @@
+//! Numbers and times: values of four or eight bytes.
+
+use std::ops::Range;
+
+use arrow::datatypes::{ArrowNativeType, ToByteSlice};
+use parquet::basic::Encoding;
+use parquet::file::properties::EnabledStatistics;
+use parquet::file::statistics::{Statistics, ValueStatistics};
+
+use crate::delta;
+use crate::dictionary::Numbers;
+use crate::leaf::{LeafOptions, Values};
+
+// Pages have numbers as little-endian machines do.
+const _: () = assert!(cfg!(target_endian = "little"));
+
+/// Appends values in some encoding.
+type Append<T> = fn(&[T], &mut Vec<u8>);
+
+/// A type of numbers.
+pub(crate) trait Number: ArrowNativeType {
+    /// Stores differences, if that is done for this type.
+    const DELTA: Option<Append<Self>>;
+
+    /// Its bits, which are of one value only.
+    fn bits(self) -> u64;
+
+    /// Statistics of least, greatest, and the number of nulls.
+    fn statistics(range: Option<(Self, Self)>, nulls: u64) -> Statistics;
+
+    /// How zero is stored as least and as greatest value.
+    fn zeros() -> (Self, Self);
+}
+
+macro_rules! number {
+    ($type:ty, $kind:ident, $delta:expr, $bits:expr, $zeros:expr) => {
+        impl Number for $type {
+            const DELTA: Option<Append<Self>> = $delta;
+
+            fn bits(self) -> u64 {
+                $bits(self)
+            }
+
+            fn statistics(range: Option<(Self, Self)>, nulls: u64) -> Statistics {
+                let (least, greatest) = range.unzip();
+                let values = ValueStatistics::new(least, greatest, None, Some(nulls), false);
+                Statistics::$kind(values.with_backwards_compatible_min_max(true))
+            }
+
+            fn zeros() -> (Self, Self) {
+                $zeros
+            }
+        }
+    };
+}
+
+number!(i32, Int32, None, |value| value as u32 as u64, (0, 0));
+number!(
+    i64,
+    Int64,
+    Some(delta::encode),
+    |value| value as u64,
+    (0, 0)
+);
+// The format's definition of statistics wants zeros of both signs between least and greatest.
+number!(
+    f32,
+    Float,
+    None,
+    |value: f32| value.to_bits().into(),
+    (-0.0, 0.0)
+);
+number!(f64, Double, None, f64::to_bits, (-0.0, 0.0));
+
+/// Numbers of a page: those of a dictionary, as long as it is worth while, then as they are or as differences.
+pub(crate) struct Fixed<T> {
+    numbers: Option<Numbers>,
+    /// The last value and its number: neighbours are often equal.
+    last: Option<(u64, u32)>,
+    delta: Option<Append<T>>,
+    values: Vec<T>,
+    has_statistics: bool,
+    range: Option<(T, T)>,
+}
+
+impl<T: Number> Fixed<T> {
+    /// None if the options ask for what is not done here.
+    pub(crate) fn new(options: &LeafOptions) -> Option<Self> {
+        let delta = match options.encoding {
+            Encoding::PLAIN => None,
+            Encoding::DELTA_BINARY_PACKED => Some(T::DELTA?),
+            _ => return None,
+        };
+        Some(Fixed {
+            numbers: options.numbers(),
+            last: None,
+            delta,
+            values: Vec::new(),
+            has_statistics: options.statistics != EnabledStatistics::None,
+            range: None,
+        })
+    }
+
+    fn widen_range(&mut self, values: &[T]) {
+        // What is not a number has no place in the order.
+        let ordered = values.iter().copied();
+        let ordered = ordered.filter(|value| value.partial_cmp(value).is_some());
+        self.range = ordered.fold(self.range, |range, value| {
+            let (least, greatest) = range.unwrap_or((value, value));
+            Some((
+                if value < least { value } else { least },
+                if value > greatest { value } else { greatest },
+            ))
+        });
+    }
+}
+
+impl<T: Number> Values for Fixed<T> {
+    type Array<'a> = &'a [T];
+
+    fn bytes_of(_array: &Self::Array<'_>, range: Range<usize>) -> usize {
+        range.len() * size_of::<T>()
+    }
+
+    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>) {
+        let values = &array[range];
+        if self.has_statistics {
+            self.widen_range(values);
+        }
+        match self.numbers.as_mut().and_then(Numbers::open) {
+            Some((dictionary, numbers)) => {
+                for value in values {
+                    let bits = value.bits();
+                    let number = match self.last {
+                        Some((last, number)) if last == bits => number,
+                        _ => dictionary.fixed(bits, std::slice::from_ref(value).to_byte_slice()),
+                    };
+                    self.last = Some((bits, number));
+                    numbers.push(number);
+                }
+            }
+            None => self.values.extend_from_slice(values),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let numbers = self.numbers.as_ref().map_or(0, Numbers::bytes);
+        size_of_val(&*self.values) + numbers
+    }
+
+    fn must_end(&self) -> bool {
+        self.numbers.as_ref().is_some_and(Numbers::must_end)
+    }
+
+    fn take(&mut self, out: &mut Vec<u8>) -> Encoding {
+        if let Some(encoding) = self.numbers.as_mut().and_then(|numbers| numbers.take(out)) {
+            return encoding;
+        }
+        let encoding = match self.delta {
+            Some(encode) => {
+                encode(&self.values, out);
+                Encoding::DELTA_BINARY_PACKED
+            }
+            None => {
+                out.extend_from_slice(self.values.to_byte_slice());
+                Encoding::PLAIN
+            }
+        };
+        self.values.clear();
+        encoding
+    }
+
+    fn finish(self, nulls: u64) -> (Option<(Vec<u8>, usize)>, Option<Statistics>) {
+        let range = self.range.map(|(least, greatest)| {
+            let (zero, other) = T::zeros();
+            (
+                if least == zero { zero } else { least },
+                if greatest == other { other } else { greatest },
+            )
+        });
+        (
+            self.numbers.map(Numbers::into_page),
+            self.has_statistics.then(|| T::statistics(range, nulls)),
+        )
+    }
+}

@@ -1,0 +1,33 @@
+//! Parquet files from Arrow batches, in memory.
+//!
+//! Files, their metadata and the rarer types are the `parquet` crate's. Columns of text, numbers, times and maps of texts, of which
+//! most of the bytes of events are, are encoded here: selected rows go from Arrow's buffers into pages run by run, without a filtered
+//! copy, a hash of what will not repeat, or a level for each value. Settings are those of [`WriterProperties`]; what is written can be
+//! told from what `ArrowWriter` writes only by where pages end and how repeats are packed.
+//!
+//! - [`Draft`] and [`Part`]: rows that become a file. [`encode`]: files, on several threads at once.
+//! - `column`: which encoder a column has. `flat` and `map`: rows into leaves.
+//! - `leaf`: levels and values of one leaf into pages; `text` and `fixed` are its values.
+//! - `chunk`: pages, compressed, into a column chunk.
+//! - `dictionary`, `levels`, `delta`, `pack`: the encodings of the Parquet format
+//!   (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
+
+mod chunk;
+mod column;
+mod delta;
+mod dictionary;
+mod draft;
+mod file;
+mod fixed;
+mod flat;
+mod leaf;
+mod levels;
+mod map;
+mod pack;
+mod text;
+
+pub use draft::{Draft, Part};
+pub use file::encode;
+
+#[cfg(doc)]
+use parquet::file::properties::WriterProperties;

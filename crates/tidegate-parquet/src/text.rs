@@ -1,0 +1,96 @@
+//! Texts.
+
+use std::ops::Range;
+
+use arrow::array::StringArray;
+use parquet::basic::Encoding;
+use parquet::file::properties::EnabledStatistics;
+use parquet::file::statistics::Statistics;
+
+use crate::delta;
+use crate::dictionary::Numbers;
+use crate::leaf::{LeafOptions, Values};
+
+/// Texts of a page: numbers in a dictionary, as long as it is worth while, then lengths and bytes.
+pub(crate) struct Text {
+    numbers: Option<Numbers>,
+    encoding: Encoding,
+    lengths: Vec<i32>,
+    bytes: Vec<u8>,
+}
+
+impl Text {
+    /// None if the options ask for what is not done here.
+    pub(crate) fn new(options: &LeafOptions) -> Option<Self> {
+        let is_done = matches!(
+            options.encoding,
+            Encoding::PLAIN | Encoding::DELTA_LENGTH_BYTE_ARRAY
+        );
+        (is_done && options.statistics == EnabledStatistics::None).then(|| Text {
+            numbers: options.numbers(),
+            encoding: options.encoding,
+            lengths: Vec::new(),
+            bytes: Vec::new(),
+        })
+    }
+}
+
+impl Values for Text {
+    type Array<'a> = &'a StringArray;
+
+    fn bytes_of(array: &Self::Array<'_>, range: Range<usize>) -> usize {
+        let offsets = array.value_offsets();
+        (offsets[range.end] - offsets[range.start]) as usize
+    }
+
+    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>) {
+        let offsets = &array.value_offsets()[range.start..=range.end];
+        let data = array.value_data();
+        let places = offsets.windows(2);
+        match self.numbers.as_mut().and_then(Numbers::open) {
+            Some((dictionary, numbers)) => {
+                let texts = places.map(|place| &data[place[0] as usize..place[1] as usize]);
+                numbers.extend(texts.map(|text| dictionary.text(text)));
+            }
+            None if self.encoding == Encoding::PLAIN => {
+                for place in places {
+                    let text = &data[place[0] as usize..place[1] as usize];
+                    let length = text.len() as u32;
+                    self.bytes.extend_from_slice(&length.to_le_bytes());
+                    self.bytes.extend_from_slice(text);
+                }
+            }
+            None => {
+                self.lengths.extend(places.map(|place| place[1] - place[0]));
+                let (begin, end) = (offsets[0], offsets[offsets.len() - 1]);
+                self.bytes
+                    .extend_from_slice(&data[begin as usize..end as usize]);
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let numbers = self.numbers.as_ref().map_or(0, Numbers::bytes);
+        self.bytes.len() + size_of_val(&*self.lengths) + numbers
+    }
+
+    fn must_end(&self) -> bool {
+        self.numbers.as_ref().is_some_and(Numbers::must_end)
+    }
+
+    fn take(&mut self, out: &mut Vec<u8>) -> Encoding {
+        if let Some(encoding) = self.numbers.as_mut().and_then(|numbers| numbers.take(out)) {
+            return encoding;
+        }
+        if self.encoding == Encoding::DELTA_LENGTH_BYTE_ARRAY {
+            delta::encode(&self.lengths, out);
+            self.lengths.clear();
+        }
+        out.append(&mut self.bytes);
+        self.encoding
+    }
+
+    fn finish(self, _nulls: u64) -> (Option<(Vec<u8>, usize)>, Option<Statistics>) {
+        (self.numbers.map(Numbers::into_page), None)
+    }
+}
