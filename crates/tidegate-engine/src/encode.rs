@@ -125,11 +125,12 @@ impl Properties {
                 }
                 // Keys repeat, values differ: one dictionary for all of them would be given up.
                 DataType::Map(entries, _) => {
-                    if let Some(path) = value_path(field.name(), entries) {
+                    if let Some([keys, values]) = text_paths(field.name(), entries) {
                         events = events
-                            .set_column_dictionary_enabled(path.clone(), false)
-                            .set_column_encoding(path.clone(), texts)
-                            .set_column_statistics_enabled(path, EnabledStatistics::None);
+                            .set_column_statistics_enabled(keys, EnabledStatistics::None)
+                            .set_column_dictionary_enabled(values.clone(), false)
+                            .set_column_encoding(values.clone(), texts)
+                            .set_column_statistics_enabled(values, EnabledStatistics::None);
                     }
                 }
                 _ => {}
@@ -142,16 +143,25 @@ impl Properties {
     }
 }
 
-/// The column of a map's values, if they are text.
-fn value_path(name: &str, entries: &Field) -> Option<ColumnPath> {
+/// The columns of a map's keys and values, if they are text.
+fn text_paths(name: &str, entries: &Field) -> Option<[ColumnPath; 2]> {
     let DataType::Struct(fields) = entries.data_type() else {
         return None;
     };
-    let value = fields
-        .get(1)
-        .filter(|value| *value.data_type() == DataType::Utf8)?;
-    let parts = [name, entries.name(), value.name()];
-    Some(ColumnPath::new(parts.map(str::to_owned).to_vec()))
+    let path = |leaf: &Field| {
+        let parts = [name, entries.name(), leaf.name()];
+        ColumnPath::new(parts.map(str::to_owned).to_vec())
+    };
+    match fields.iter().as_slice() {
+        [keys, values]
+            if [keys, values]
+                .iter()
+                .all(|leaf| *leaf.data_type() == DataType::Utf8) =>
+        {
+            Some([path(keys), path(values)])
+        }
+        _ => None,
+    }
 }
 
 fn encode_batch(

@@ -1,7 +1,7 @@
 //! Pages, compressed, into a column chunk.
 
 use bytes::Bytes;
-use parquet::basic::{Compression, Encoding, EncodingMask, PageType};
+use parquet::basic::{Compression, Encoding, EncodingMask};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
@@ -17,6 +17,10 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
+    pub(crate) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn append_to(
         self,
         row_group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
@@ -29,6 +33,8 @@ impl Chunk {
 #[derive(Default)]
 pub(crate) struct Compressor {
     zstd: Option<(i32, zstd::bulk::Compressor<'static>)>,
+    /// The page at hand: large enough for any so far.
+    compressed: Vec<u8>,
 }
 
 impl Compressor {
@@ -40,27 +46,32 @@ impl Compressor {
         )
     }
 
-    fn compress(&mut self, compression: Compression, page: &[u8]) -> Result<Vec<u8>> {
-        match compression {
-            Compression::UNCOMPRESSED => Ok(page.to_vec()),
-            Compression::SNAPPY => snap::raw::Encoder::new()
-                .compress_vec(page)
-                .map_err(|error| ParquetError::External(Box::new(error))),
-            Compression::ZSTD(level) => Ok(self.zstd(level.compression_level())?.compress(page)?),
-            other => Err(ParquetError::NYI(format!("pages compressed by {other}"))),
-        }
-    }
-
-    fn zstd(&mut self, level: i32) -> Result<&mut zstd::bulk::Compressor<'static>> {
-        let usable = self.zstd.take().filter(|(its, _)| *its == level);
-        let (_, compressor) = match usable {
-            Some(usable) => self.zstd.insert(usable),
-            None => {
-                let compressor = zstd::bulk::Compressor::new(level)?;
-                self.zstd.insert((level, compressor))
+    fn compress(&mut self, compression: Compression, page: &[u8]) -> Result<Bytes> {
+        let out = &mut self.compressed;
+        let length = match compression {
+            Compression::UNCOMPRESSED => return Ok(Bytes::copy_from_slice(page)),
+            Compression::SNAPPY => {
+                let bound = snap::raw::max_compress_len(page.len());
+                out.resize(out.len().max(bound), 0);
+                let compressed = snap::raw::Encoder::new().compress(page, out);
+                compressed.map_err(|error| ParquetError::External(Box::new(error)))?
             }
+            Compression::ZSTD(level) => {
+                let level = level.compression_level();
+                let usable = self.zstd.take().filter(|(its, _)| *its == level);
+                let (_, zstd) = match usable {
+                    Some(usable) => self.zstd.insert(usable),
+                    None => self
+                        .zstd
+                        .insert((level, zstd::bulk::Compressor::new(level)?)),
+                };
+                let bound = zstd::zstd_safe::compress_bound(page.len());
+                out.resize(out.len().max(bound), 0);
+                zstd.compress_to_buffer(page, &mut out[..])?
+            }
+            other => return Err(ParquetError::NYI(format!("pages compressed by {other}"))),
         };
-        Ok(compressor)
+        Ok(Bytes::copy_from_slice(&out[..length]))
     }
 }
 
@@ -72,11 +83,14 @@ pub(crate) struct Size {
     pub(crate) rows: usize,
 }
 
-/// The pages of a column chunk so far. They are put together at the end: the dictionary, known then, is in front.
+/// The data pages of a column chunk so far. The dictionary, which is in front of them, is known at the end.
 pub(crate) struct Pages {
     descriptor: ColumnDescPtr,
     compression: Compression,
-    pages: Vec<(CompressedPage, Size)>,
+    written: Written,
+    values: usize,
+    rows: usize,
+    index: OffsetIndexBuilder,
 }
 
 impl Pages {
@@ -85,7 +99,10 @@ impl Pages {
         Pages {
             descriptor,
             compression,
-            pages: Vec::new(),
+            written: Written::default(),
+            values: 0,
+            rows: 0,
+            index: OffsetIndexBuilder::new(),
         }
     }
 
@@ -98,15 +115,20 @@ impl Pages {
         compressor: &mut Compressor,
     ) -> Result<()> {
         let page = Page::DataPage {
-            buf: compressor.compress(self.compression, body)?.into(),
+            buf: compressor.compress(self.compression, body)?,
             num_values: size.values as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        self.pages
-            .push((CompressedPage::new(page, body.len()), size));
+        let at = self.written.compressed;
+        self.written.add(CompressedPage::new(page, body.len()))?;
+        self.index.append_row_count(size.rows as i64);
+        self.index
+            .append_offset_and_size(at, (self.written.compressed - at) as i32);
+        self.values += size.values;
+        self.rows += size.rows;
         Ok(())
     }
 
@@ -117,91 +139,98 @@ impl Pages {
         statistics: Option<Statistics>,
         compressor: &mut Compressor,
     ) -> Result<Chunk> {
-        let mut sink = TrackedWrite::new(Vec::new());
-        let mut writer = SerializedPageWriter::new(&mut sink);
-        let mut totals = Totals::default();
-        let mut dictionary_at = None;
+        let mut written = Written::default();
+        let has_dictionary = dictionary.is_some();
         if let Some((body, count)) = dictionary {
             let page = Page::DictionaryPage {
-                buf: compressor.compress(self.compression, &body)?.into(),
+                buf: compressor.compress(self.compression, &body)?,
                 num_values: count as u32,
                 encoding: Encoding::PLAIN,
                 is_sorted: false,
             };
-            dictionary_at = Some(0);
-            totals.write(&mut writer, CompressedPage::new(page, body.len()))?;
+            written.add(CompressedPage::new(page, body.len()))?;
         }
-        let data_at = totals.compressed;
-        let mut index = OffsetIndexBuilder::new();
-        let (mut rows, mut values) = (0, 0);
-        for (page, size) in self.pages {
-            let at = totals.compressed;
-            totals.write(&mut writer, page)?;
-            index.append_row_count(size.rows as i64);
-            index.append_offset_and_size(at, (totals.compressed - at) as i32);
-            rows += size.rows as u64;
-            values += size.values as i64;
+        let data_at = written.compressed;
+        written.append(self.written);
+        let mut index = self.index.build();
+        for page in &mut index.page_locations {
+            page.offset += data_at;
         }
         let mut encodings = vec![Encoding::RLE];
-        encodings.extend(totals.encodings.iter().map(|stats| stats.encoding));
+        encodings.extend(written.encodings.iter().map(|stats| stats.encoding));
         let mut metadata = ColumnChunkMetaData::builder(self.descriptor)
             .set_compression(self.compression)
             .set_encodings_mask(EncodingMask::new_from_encodings(encodings.iter()))
-            .set_page_encoding_stats(totals.encodings)
-            .set_total_compressed_size(totals.compressed)
-            .set_total_uncompressed_size(totals.uncompressed)
-            .set_num_values(values)
+            .set_page_encoding_stats(written.encodings)
+            .set_total_compressed_size(written.compressed)
+            .set_total_uncompressed_size(written.uncompressed)
+            .set_num_values(self.values as i64)
             .set_data_page_offset(data_at)
-            .set_dictionary_page_offset(dictionary_at);
+            .set_dictionary_page_offset(has_dictionary.then_some(0));
         if let Some(statistics) = statistics {
             metadata = metadata.set_statistics(statistics);
         }
         Ok(Chunk {
-            bytes: sink.into_inner()?.into(),
+            bytes: written.bytes.into(),
             close: ColumnCloseResult {
-                bytes_written: totals.compressed as u64,
-                rows_written: rows,
+                bytes_written: written.compressed as u64,
+                rows_written: self.rows as u64,
                 metadata: metadata.build()?,
                 bloom_filter: None,
                 column_index: None,
-                offset_index: Some(index.build()),
+                offset_index: Some(index),
             },
         })
     }
 }
 
-/// What was written so far, with headers.
+/// Pages with their headers.
 #[derive(Default)]
-struct Totals {
+struct Written {
+    bytes: Vec<u8>,
     compressed: i64,
     uncompressed: i64,
     encodings: Vec<PageEncodingStats>,
 }
 
-impl Totals {
-    fn write(
-        &mut self,
-        writer: &mut SerializedPageWriter<'_, Vec<u8>>,
-        page: CompressedPage,
-    ) -> Result<()> {
-        let encoding = page.encoding();
-        let page_type = page.page_type();
+impl Written {
+    fn add(&mut self, page: CompressedPage) -> Result<()> {
+        self.count(PageEncodingStats {
+            page_type: page.page_type(),
+            encoding: page.encoding(),
+            count: 1,
+        });
+        let mut sink = TrackedWrite::new(&mut self.bytes);
+        let mut writer = SerializedPageWriter::new(&mut sink);
         let written = writer.write_page(page)?;
+        writer.close()?;
         self.compressed += written.bytes_written as i64;
         self.uncompressed += written.uncompressed_size as i64;
-        let known = self.encodings.iter_mut();
-        match known
-            .last()
-            .filter(|s| s.page_type == page_type && s.encoding == encoding)
-        {
-            Some(stats) => stats.count += 1,
-            None => self.encodings.push(PageEncodingStats {
-                page_type,
-                encoding,
-                count: 1,
-            }),
-        }
-        debug_assert!(page_type != PageType::DICTIONARY_PAGE || self.encodings.len() == 1);
         Ok(())
+    }
+
+    fn count(&mut self, stats: PageEncodingStats) {
+        let last = self
+            .encodings
+            .last_mut()
+            .filter(|last| last.page_type == stats.page_type && last.encoding == stats.encoding);
+        match last {
+            Some(last) => last.count += stats.count,
+            None => self.encodings.push(stats),
+        }
+    }
+
+    fn append(&mut self, mut other: Written) {
+        if self.bytes.is_empty() {
+            self.bytes = other.bytes;
+        } else {
+            self.bytes.append(&mut other.bytes);
+        }
+        self.compressed += other.compressed;
+        self.uncompressed += other.uncompressed;
+        other
+            .encodings
+            .into_iter()
+            .for_each(|stats| self.count(stats));
     }
 }

@@ -11,6 +11,7 @@ use parquet::arrow::arrow_writer::{
 };
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::SchemaDescriptor;
 
 use crate::chunk::{Chunk, Compressor};
 use crate::column;
@@ -112,23 +113,10 @@ fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, Par
             .count();
         let (parts, others) = rest.split_at(taken);
         rest = others;
-        let mut writers = factory.create_column_writers(row_groups.len())?.into_iter();
-        let mut leaves = 0;
-        for (index, field) in draft.schema.fields().iter().enumerate() {
-            let first = leaves;
-            while leaves < parquet_schema.num_columns()
-                && parquet_schema.get_column_root_idx(leaves) == index
-            {
-                leaves += 1;
-            }
-            let writers = writers.by_ref().take(leaves - first).collect();
-            let leaves = &parquet_schema.columns()[first..leaves];
-            let encoder = match column::encoder(field, leaves, &draft.properties) {
-                Some(encoder) => Encoder::Ours(encoder),
-                None => Encoder::Arrow(writers),
-            };
+        let encoders = encoders(draft, &parquet_schema, &factory, row_groups.len())?;
+        for (index, encoder) in encoders.into_iter().enumerate() {
             columns.push(Column {
-                field,
+                field: draft.schema.field(index),
                 index,
                 parts,
                 encoder: Mutex::new(Some(encoder)),
@@ -138,6 +126,38 @@ fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, Par
         row_groups.push(draft.schema.fields().len());
     }
     Ok(Open { writer, row_groups })
+}
+
+/// One for each column of a row group.
+fn encoders(
+    draft: &Draft,
+    schema: &SchemaDescriptor,
+    factory: &ArrowRowGroupWriterFactory,
+    row_group: usize,
+) -> Result<Vec<Encoder>, ParquetError> {
+    let mut rest = schema.columns();
+    let mut ours = Vec::with_capacity(draft.schema.fields().len());
+    for (index, field) in draft.schema.fields().iter().enumerate() {
+        let first = schema.num_columns() - rest.len();
+        let is_of_field = |leaf: &usize| schema.get_column_root_idx(*leaf) == index;
+        let count = (first..schema.num_columns())
+            .take_while(is_of_field)
+            .count();
+        let (leaves, others) = rest.split_at(count);
+        rest = others;
+        ours.push((count, column::encoder(field, leaves, &draft.properties)));
+    }
+    // They are made for all columns at once, and take memory: not for nothing.
+    let writers = match ours.iter().all(|(_, ours)| ours.is_some()) {
+        true => Vec::new(),
+        false => factory.create_column_writers(row_group)?,
+    };
+    let mut writers = writers.into_iter();
+    let encoders = ours.into_iter().map(|(count, ours)| {
+        let theirs = writers.by_ref().take(count).collect();
+        ours.map_or(Encoder::Arrow(theirs), Encoder::Ours)
+    });
+    Ok(encoders.collect())
 }
 
 impl Column<'_> {
@@ -187,6 +207,14 @@ impl Column<'_> {
 }
 
 impl Encoded {
+    /// Bytes of it, as far as they are known.
+    fn length(&self) -> usize {
+        match self {
+            Encoded::Ours(chunks) => chunks.iter().map(Chunk::length).sum(),
+            Encoded::Arrow(_) => 0,
+        }
+    }
+
     fn append_to(
         self,
         row_group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
@@ -210,17 +238,23 @@ impl Open {
         mut self,
         columns: &mut impl Iterator<Item = Column<'a>>,
     ) -> Result<Bytes, ParquetError> {
+        let mut encoded = Vec::new();
         for width in self.row_groups {
-            let mut row_group = self.writer.next_row_group()?;
-            for column in columns.by_ref().take(width) {
-                let encoded = column
+            let columns = columns.by_ref().take(width).filter_map(|column| {
+                // None: the thread that took it panicked, which `scope` has passed on.
+                column
                     .encoded
                     .into_inner()
-                    .unwrap_or_else(PoisonError::into_inner);
-                // None: the thread that took it panicked, which `scope` has passed on.
-                if let Some(encoded) = encoded {
-                    encoded?.append_to(&mut row_group)?;
-                }
+                    .unwrap_or_else(PoisonError::into_inner)
+            });
+            encoded.push(columns.collect::<Result<Vec<Encoded>, _>>()?);
+        }
+        let length = encoded.iter().flatten().map(Encoded::length).sum();
+        self.writer.inner_mut().reserve(length);
+        for columns in encoded {
+            let mut row_group = self.writer.next_row_group()?;
+            for column in columns {
+                column.append_to(&mut row_group)?;
             }
             row_group.close()?;
         }
