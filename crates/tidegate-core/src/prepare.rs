@@ -138,10 +138,11 @@ impl Preparer {
         for rule in &plan.rules {
             let (values, errors) = evaluate(&rule.expression, &visible)?;
             let values = values.as_boolean();
-            if values.null_count() == 0 && values.true_count() == rows {
-                continue;
-            }
-            for row in (0..rows).filter(|row| values.is_null(*row) || !values.value(*row)) {
+            let is_true = match values.nulls() {
+                Some(valid) => values.values() & valid.inner(),
+                None => values.values().clone(),
+            };
+            for row in (!&is_true).set_indices() {
                 let detail = match errors.get(&row) {
                     Some(error) => format!("rule `{}` cannot be evaluated: {error}", rule.name),
                     None => format!("rule `{}` is not true", rule.name),

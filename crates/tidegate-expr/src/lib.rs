@@ -8,6 +8,7 @@
 //! stays out of it.
 
 pub mod functions;
+mod matches;
 mod now;
 pub mod time;
 
@@ -177,6 +178,7 @@ impl Planner {
         let expr = simplifier.simplify(simplifier.coerce(expr, &df_schema)?)?;
         let physical = create_physical_expr(&expr, &df_schema, &ExecutionProps::new())?;
         let physical = now::as_scalar(physical, NOW)?;
+        let physical = matches::compile(physical, schema)?;
         let data_type = physical.data_type(schema)?;
         let mut columns: Vec<String> = expr
             .column_refs()

@@ -44,7 +44,7 @@ impl Default for KafkaOptions {
             fail_after: None,
             topic_wait: Some(Duration::from_secs(30)),
             discover_every: Duration::from_secs(30),
-            read_ahead_bytes: 64 << 20,
+            read_ahead_bytes: 16 << 20,
             properties: BTreeMap::new(),
         }
     }

@@ -271,7 +271,7 @@ fn load_options(section: &Section<'_>) -> LoadConfig {
 }
 
 fn memory(section: &Section<'_>) -> usize {
-    let in_flight = section.size("in-flight", 16 << 20).unwrap_or(512 << 20);
+    let in_flight = section.size("in-flight", 16 << 20).unwrap_or(256 << 20);
     section.finish();
     in_flight
 }

@@ -1,0 +1,340 @@
+//! Regular expressions in a planned expression: compiled once, and not for each batch. Simple ones, of which formats of numbers and
+//! names are, need no engine.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{DataType, Schema};
+use arrow::record_batch::RecordBatch;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Result, ScalarValue, internal_err};
+use datafusion_expr::{ColumnarValue, Operator};
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::{BinaryExpr, Literal};
+use regex::Regex;
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
+
+/// Compiles the patterns that texts are matched with; what cannot be compiled stays, and fails when it is run.
+pub(crate) fn compile(
+    expression: Arc<dyn PhysicalExpr>,
+    schema: &Schema,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let compiled = expression.transform(|node| {
+        Ok(match Matches::new(&node, schema) {
+            Some(matches) => Transformed::yes(Arc::new(matches) as Arc<dyn PhysicalExpr>),
+            None => Transformed::no(node),
+        })
+    });
+    compiled.map(|transformed| transformed.data)
+}
+
+/// Whether a text matches a pattern; null is null.
+#[derive(Debug, Clone)]
+struct Matches {
+    text: Arc<dyn PhysicalExpr>,
+    pattern: String,
+    matcher: Matcher,
+}
+
+#[derive(Debug, Clone)]
+enum Matcher {
+    Steps(Vec<Step>),
+    Regex(Regex),
+}
+
+impl Matches {
+    fn new(node: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Option<Self> {
+        let binary = node.downcast_ref::<BinaryExpr>()?;
+        let is_text = binary.left().data_type(schema).ok()? == DataType::Utf8;
+        if !is_text || *binary.op() != Operator::RegexMatch {
+            return None;
+        }
+        let literal = binary.right().downcast_ref::<Literal>()?;
+        let ScalarValue::Utf8(Some(pattern)) = literal.value() else {
+            return None;
+        };
+        Some(Matches {
+            text: Arc::clone(binary.left()),
+            pattern: pattern.clone(),
+            matcher: Matcher::new(pattern)?,
+        })
+    }
+}
+
+impl PartialEq for Matches {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern == other.pattern && self.text.eq(&other.text)
+    }
+}
+
+impl Eq for Matches {}
+
+impl Hash for Matches {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pattern.hash(state);
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Display for Matches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ~ '{}'", self.text, self.pattern)
+    }
+}
+
+impl PhysicalExpr for Matches {
+    fn data_type(&self, _: &Schema) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn nullable(&self, schema: &Schema) -> Result<bool> {
+        self.text.nullable(schema)
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
+        match self.text.evaluate(batch)? {
+            ColumnarValue::Array(texts) => {
+                let texts = texts.as_string::<i32>();
+                let matches = self.matcher.run(texts.len(), |i| texts.value(i));
+                let matches = BooleanArray::new(matches, texts.nulls().cloned());
+                Ok(ColumnarValue::Array(Arc::new(matches)))
+            }
+            ColumnarValue::Scalar(ScalarValue::Utf8(text)) => {
+                let matches = text.map(|text| self.matcher.run(1, |_| &text).value(0));
+                Ok(ColumnarValue::Scalar(ScalarValue::Boolean(matches)))
+            }
+            ColumnarValue::Scalar(other) => internal_err!("{other} is no text"),
+        }
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        vec![&self.text]
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        Ok(Arc::new(Matches {
+            text: Arc::clone(&children[0]),
+            ..Matches::clone(&self)
+        }))
+    }
+
+    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Matcher {
+    fn new(pattern: &str) -> Option<Self> {
+        match steps(&regex_syntax::parse(pattern).ok()?) {
+            Some(steps) => Some(Matcher::Steps(steps)),
+            None => Regex::new(pattern).ok().map(Matcher::Regex),
+        }
+    }
+
+    /// Whether texts match.
+    fn run<'a>(&self, count: usize, text: impl Fn(usize) -> &'a str) -> BooleanBuffer {
+        match self {
+            Matcher::Steps(steps) => {
+                BooleanBuffer::collect_bool(count, |i| all(steps, text(i).as_bytes()))
+            }
+            Matcher::Regex(regex) => {
+                // A copy has scratch space of its own, which threads would take turns with.
+                let regex = regex.clone();
+                BooleanBuffer::collect_bool(count, |i| regex.is_match(text(i)))
+            }
+        }
+    }
+}
+
+/// A part of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// Bytes of a set, so many of them.
+    Set {
+        set: Box<[bool; 256]>,
+        least: usize,
+        most: usize,
+    },
+}
+
+/// Whether a text is made of these steps, and nothing else.
+fn all(steps: &[Step], text: &[u8]) -> bool {
+    let mut rest = text;
+    for step in steps {
+        let taken = match step {
+            Step::Bytes(bytes) if rest.starts_with(bytes) => bytes.len(),
+            Step::Bytes(_) => return false,
+            Step::Set { set, least, most } => {
+                let inside = rest.iter().take(*most);
+                let taken = inside.take_while(|byte| set[usize::from(**byte)]).count();
+                if taken < *least {
+                    return false;
+                }
+                taken
+            }
+        };
+        rest = &rest[taken..];
+    }
+    rest.is_empty()
+}
+
+/// The steps of a pattern for a whole text in which no step has a choice: where one may take fewer or more bytes, none that it could
+/// take begins what follows. None of any other pattern.
+fn steps(pattern: &Hir) -> Option<Vec<Step>> {
+    let HirKind::Concat(parts) = pattern.kind() else {
+        return None;
+    };
+    let [start, parts @ .., end] = parts.as_slice() else {
+        return None;
+    };
+    if *start.kind() != HirKind::Look(Look::Start) || *end.kind() != HirKind::Look(Look::End) {
+        return None;
+    }
+    let steps: Vec<Step> = parts.iter().map(step).collect::<Option<_>>()?;
+    for (i, step) in steps.iter().enumerate() {
+        if let Step::Set { set, least, most } = step
+            && least < most
+        {
+            for next in &steps[i + 1..] {
+                if (0..=u8::MAX).any(|byte| set[usize::from(byte)] && next.can_begin(byte)) {
+                    return None;
+                }
+                if !next.can_be_empty() {
+                    break;
+                }
+            }
+        }
+    }
+    Some(steps)
+}
+
+fn step(part: &Hir) -> Option<Step> {
+    Some(match part.kind() {
+        HirKind::Literal(literal) => Step::Bytes(literal.0.to_vec()),
+        HirKind::Class(_) => Step::Set {
+            set: set(part)?,
+            least: 1,
+            most: 1,
+        },
+        HirKind::Repetition(repetition) => Step::Set {
+            set: set(&repetition.sub)?,
+            least: repetition.min as usize,
+            most: repetition.max.map_or(usize::MAX, |most| most as usize),
+        },
+        _ => return None,
+    })
+}
+
+/// The bytes of a class of ASCII characters, or of one such character.
+fn set(part: &Hir) -> Option<Box<[bool; 256]>> {
+    let mut set = Box::new([false; 256]);
+    match part.kind() {
+        HirKind::Literal(literal) => {
+            let [byte @ 0..128] = *literal.0 else {
+                return None;
+            };
+            set[usize::from(byte)] = true;
+        }
+        HirKind::Class(Class::Unicode(class)) if class.is_ascii() => {
+            for range in class.ranges() {
+                set[range.start() as usize..=range.end() as usize].fill(true);
+            }
+        }
+        _ => return None,
+    }
+    Some(set)
+}
+
+impl Step {
+    fn can_begin(&self, byte: u8) -> bool {
+        match self {
+            Step::Bytes(bytes) => bytes.first() == Some(&byte),
+            Step::Set { set, .. } => set[usize::from(byte)],
+        }
+    }
+
+    fn can_be_empty(&self) -> bool {
+        match self {
+            Step::Bytes(bytes) => bytes.is_empty(),
+            Step::Set { least, .. } => *least == 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn is_simple(pattern: &str) -> bool {
+        matches!(Matcher::new(pattern), Some(Matcher::Steps(_)))
+    }
+
+    #[test]
+    fn formats_of_names_are_simple() {
+        for pattern in [
+            "^TXN_[0-9]+_[0-9]{4}$",
+            "^CUST_[0-9]{6}$",
+            "^[A-Za-z]{2}-[0-9]{1,3}$",
+            "^[a-w]*[0-9]?x$",
+        ] {
+            assert!(is_simple(pattern), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_has_a_choice_needs_the_engine() {
+        for pattern in [
+            "TXN",
+            "^TXN",
+            "^[0-9]+[0-9]$",
+            "^[0-9]*a?[0-9]$",
+            "^(a|bc)$",
+            r"^\d+$",
+            "(?m)^a[0-9]$",
+            "^ä+$",
+        ] {
+            assert!(!is_simple(pattern), "{pattern}");
+        }
+    }
+
+    fn part() -> impl Strategy<Value = String> {
+        let set = prop_oneof![
+            "[ab]",
+            Just("[a-c]".to_owned()),
+            Just("[^a]".to_owned()),
+            Just("ä".to_owned()),
+            "[a-d]"
+        ];
+        let count = prop_oneof![
+            "",
+            "[+*?]",
+            Just("{2}".to_owned()),
+            Just("{1,2}".to_owned()),
+            Just("{2,}?".to_owned())
+        ];
+        (set, count).prop_map(|(set, count)| set + &count)
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_the_engine(parts in proptest::collection::vec(part(), 1..5), texts in proptest::collection::vec("[abcdä]{0,6}", 20)) {
+            let pattern = format!("^{}$", parts.concat());
+            let matcher = Matcher::new(&pattern).unwrap();
+            let regex = Regex::new(&pattern).unwrap();
+            let found = matcher.run(texts.len(), |i| &texts[i]);
+            for (text, found) in texts.iter().zip(&found) {
+                prop_assert_eq!(found, regex.is_match(text), "{} {}", &pattern, text);
+            }
+        }
+    }
+}
