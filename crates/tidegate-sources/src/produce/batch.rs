@@ -1,17 +1,23 @@
-//! Events in the order of the stream, many in one piece of memory, made ahead by a thread of their own.
+//! Events, many in one piece of memory, made ahead by a thread of their own.
+//!
+//! Within a group of events that are sent at about the same time, those of a partition stand together: the client reads them one
+//! partition at a time, and memory that it reads in sequence is there before it asks. The order within a partition is the stream's.
 
 use std::num::NonZeroU32;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::{Builder, Scope};
 
+use super::ProduceOptions;
 use super::client::LENT_MAX;
 use super::salt::Key;
 use crate::generator::{Generator, partition_hash};
 
-/// Bytes of a batch, behind which no event begins.
+/// Bytes of a batch, unless one event has more.
 const BATCH_BYTES: usize = 128 << 10;
-/// Events of a batch, at most.
-const BATCH_EVENTS: usize = 512;
+/// Bytes of an event that is not filled up, and more than it has on average.
+const EVENT_BYTES: usize = 320;
+/// At a set rate, events of so much of a second stand together.
+const GROUPS_PER_SECOND: u64 = 1000;
 /// Batches that are made ahead.
 const AHEAD: usize = 2;
 
@@ -20,7 +26,7 @@ pub(super) fn number_for(buffer_bytes: usize) -> usize {
     (buffer_bytes / BATCH_BYTES).clamp(2, LENT_MAX - AHEAD) + AHEAD
 }
 
-/// Events in the order of the stream.
+/// Events.
 #[derive(Default)]
 pub(super) struct Batch {
     /// Payload and key of one event after the other.
@@ -68,17 +74,30 @@ impl Batch {
 pub(super) struct Maker<'a> {
     generator: &'a Generator,
     salts: Option<NonZeroU32>,
+    /// Events of a batch.
+    batch: u64,
+    /// Events among which those of a partition stand together.
+    group: u64,
     count: u64,
     made: u64,
 }
 
 impl<'a> Maker<'a> {
-    /// Makes `count` events. With `salts`, each hot customer is spread over so many keys.
-    pub(super) fn new(generator: &'a Generator, salts: Option<NonZeroU32>, count: u64) -> Self {
+    /// Makes the events of a producer.
+    pub(super) fn new(options: &ProduceOptions, generator: &'a Generator) -> Self {
+        let event_bytes = options.generator.event_bytes.max(EVENT_BYTES);
+        let group = match (&options.transactions, options.generator.rate) {
+            // A transaction has the events that follow each other.
+            (Some(_), _) => 1,
+            (None, 0) => u64::MAX,
+            (None, rate) => rate / GROUPS_PER_SECOND,
+        };
         Maker {
             generator,
-            salts,
-            count,
+            salts: options.salt_hot_keys,
+            batch: (BATCH_BYTES / event_bytes).max(1) as u64,
+            group: group.max(1),
+            count: options.generator.count.unwrap_or(u64::MAX),
             made: 0,
         }
     }
@@ -87,21 +106,28 @@ impl<'a> Maker<'a> {
     fn fill(&mut self, batch: &mut Batch) -> bool {
         batch.places.clear();
         batch.bytes.clear();
-        // The memory of a large event is given back.
-        batch.bytes.shrink_to(2 * BATCH_BYTES);
-        while self.made < self.count
-            && batch.bytes.len() < BATCH_BYTES
-            && batch.places.len() < BATCH_EVENTS
-        {
-            self.add_event(batch);
+        let end = self.made + self.batch.min(self.count - self.made);
+        while self.made < end {
+            let group_end = self.made + self.group.min(end - self.made);
+            self.add_group(group_end, batch);
         }
         batch.len() > 0
     }
 
-    fn add_event(&mut self, batch: &mut Batch) {
+    /// Adds the events up to number `end`.
+    fn add_group(&mut self, end: u64, batch: &mut Batch) {
         let partitions = u64::from(self.generator.partitions().unsigned_abs());
-        let home = (self.made % partitions) as i32;
-        let offset = (self.made / partitions) as i64;
+        for first in self.made..end.min(self.made + partitions) {
+            for number in (first..end).step_by(partitions as usize) {
+                self.add_event(number, partitions, batch);
+            }
+        }
+        self.made = end;
+    }
+
+    fn add_event(&self, number: u64, partitions: u64, batch: &mut Batch) {
+        let home = (number % partitions) as i32;
+        let offset = (number / partitions) as i64;
         let written = self.generator.write_record(home, offset, &mut batch.bytes);
         let payload_end = batch.bytes.len();
         let salts = self.salts.filter(|_| written.is_hot);
@@ -121,7 +147,6 @@ impl<'a> Maker<'a> {
             end: batch.bytes.len(),
             partition,
         });
-        self.made += 1;
     }
 }
 

@@ -102,7 +102,7 @@ impl<F: FnMut(&ProduceReport)> Run<'_, F> {
     fn send_all(&mut self, clock: &Clock, stop: &AtomicBool) -> Result<(), SourceError> {
         let generator = self.generator;
         let count = self.options.generator.count.unwrap_or(u64::MAX);
-        let maker = Maker::new(generator, self.options.salt_hot_keys, count);
+        let maker = Maker::new(self.options, generator);
         thread::scope(|scope| {
             let batches = batch::number_for(self.options.buffer_bytes);
             let mut batches =
