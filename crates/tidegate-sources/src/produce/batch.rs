@@ -9,21 +9,39 @@ use std::thread::{Builder, Scope};
 
 use super::ProduceOptions;
 use super::client::LENT_MAX;
-use super::salt::Key;
+use super::salt::{Key, SALTED_BYTES};
 use crate::generator::{Generator, partition_hash};
 
 /// Bytes of a batch, unless one event has more.
-const BATCH_BYTES: usize = 128 << 10;
-/// Bytes of an event that is not filled up, and more than it has on average.
+const BATCH_BYTES: usize = 256 << 10;
+/// Bytes of an event that is not filled up; on average it has fewer.
 const EVENT_BYTES: usize = 320;
 /// At a set rate, events of so much of a second stand together.
 const GROUPS_PER_SECOND: u64 = 1000;
 /// Batches that are made ahead.
 const AHEAD: usize = 2;
 
-/// How many batches a buffer of so many bytes holds, with those that are made ahead.
-pub(super) fn number_for(buffer_bytes: usize) -> usize {
-    (buffer_bytes / BATCH_BYTES).clamp(2, LENT_MAX - AHEAD) + AHEAD
+/// How large batches are, and how many there are.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    events: usize,
+    bytes: usize,
+    batches: usize,
+}
+
+impl Sizes {
+    fn new(options: &ProduceOptions) -> Self {
+        let event_bytes = options.generator.event_bytes.max(EVENT_BYTES) + SALTED_BYTES;
+        let events = (BATCH_BYTES / event_bytes).max(1);
+        let bytes = events * event_bytes;
+        // Two at least, so that one is filled while the other is sent.
+        let batches = (options.buffer_bytes / bytes).clamp(2, LENT_MAX - AHEAD) + AHEAD;
+        Sizes {
+            events,
+            bytes,
+            batches,
+        }
+    }
 }
 
 /// Events.
@@ -74,8 +92,7 @@ impl Batch {
 pub(super) struct Maker<'a> {
     generator: &'a Generator,
     salts: Option<NonZeroU32>,
-    /// Events of a batch.
-    batch: u64,
+    sizes: Sizes,
     /// Events among which those of a partition stand together.
     group: u64,
     count: u64,
@@ -85,7 +102,6 @@ pub(super) struct Maker<'a> {
 impl<'a> Maker<'a> {
     /// Makes the events of a producer.
     pub(super) fn new(options: &ProduceOptions, generator: &'a Generator) -> Self {
-        let event_bytes = options.generator.event_bytes.max(EVENT_BYTES);
         let group = match (&options.transactions, options.generator.rate) {
             // A transaction has the events that follow each other.
             (Some(_), _) => 1,
@@ -95,7 +111,7 @@ impl<'a> Maker<'a> {
         Maker {
             generator,
             salts: options.salt_hot_keys,
-            batch: (BATCH_BYTES / event_bytes).max(1) as u64,
+            sizes: Sizes::new(options),
             group: group.max(1),
             count: options.generator.count.unwrap_or(u64::MAX),
             made: 0,
@@ -106,7 +122,8 @@ impl<'a> Maker<'a> {
     fn fill(&mut self, batch: &mut Batch) -> bool {
         batch.places.clear();
         batch.bytes.clear();
-        let end = self.made + self.batch.min(self.count - self.made);
+        batch.bytes.reserve(self.sizes.bytes);
+        let end = self.made + (self.sizes.events as u64).min(self.count - self.made);
         while self.made < end {
             let group_end = self.made + self.group.min(end - self.made);
             self.add_group(group_end, batch);
@@ -169,18 +186,18 @@ pub(super) enum Taken {
 }
 
 impl Batches {
-    /// Starts the maker with so many batches. It ends when there are no more events, or nobody takes them.
+    /// Starts the maker. It ends when there are no more events, or nobody takes them.
     ///
     /// # Errors
     /// There is no thread to be had.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         maker: Maker<'scope>,
-        batches: usize,
     ) -> std::io::Result<Self> {
         let (ready_sender, ready) = mpsc::sync_channel(AHEAD);
         let (empty, empty_receiver) = mpsc::channel();
-        for _ in 0..batches {
+        let with_maker = maker.sizes.batches;
+        for _ in 0..with_maker {
             // Cannot fail: the other end is still here.
             let _ = empty.send(Batch::default());
         }
@@ -190,7 +207,7 @@ impl Batches {
         Ok(Batches {
             ready,
             empty,
-            with_maker: batches,
+            with_maker,
         })
     }
 

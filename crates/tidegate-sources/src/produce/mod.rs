@@ -104,13 +104,11 @@ impl<F: FnMut(&ProduceReport)> Run<'_, F> {
         let count = self.options.generator.count.unwrap_or(u64::MAX);
         let maker = Maker::new(self.options, generator);
         thread::scope(|scope| {
-            let batches = batch::number_for(self.options.buffer_bytes);
-            let mut batches =
-                Batches::start(scope, maker, batches).map_err(|error| SourceError::Kafka {
-                    topic: self.options.topics[0].clone(),
-                    action: "start a thread that makes the events",
-                    reason: error.to_string(),
-                })?;
+            let mut batches = Batches::start(scope, maker).map_err(|error| SourceError::Kafka {
+                topic: self.options.topics[0].clone(),
+                action: "start a thread that makes the events",
+                reason: error.to_string(),
+            })?;
             while self.reporter.events < count && !stop.load(Ordering::Relaxed) {
                 self.send_some(&mut batches, count, clock)?;
             }
