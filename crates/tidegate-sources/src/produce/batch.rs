@@ -180,7 +180,7 @@ pub(super) struct Batches {
 pub(super) enum Taken {
     Batch(Batch),
     /// All batches are taken: one has to be given back first.
-    AllTaken,
+    NoneLeft,
     /// There are no more events.
     End,
 }
@@ -214,7 +214,7 @@ impl Batches {
     /// Takes the next batch, which may still have to be made.
     pub(super) fn take(&mut self) -> Taken {
         if self.with_maker == 0 {
-            return Taken::AllTaken;
+            return Taken::NoneLeft;
         }
         match self.ready.recv() {
             Ok(batch) => {

@@ -198,9 +198,9 @@ impl<C: ProducerContext> Client<C> {
     }
 
     /// Nothing more is sent of this batch.
-    pub(super) fn close(&mut self, open: Open) {
-        self.lent[usize::from(open.place)].is_open = false;
-        self.settle(open.place, 0);
+    pub(super) fn close(&mut self, Open { place }: Open) {
+        self.lent[usize::from(place)].is_open = false;
+        self.settle(place, 0);
     }
 
     /// A batch all of whose records are done with.

@@ -64,6 +64,7 @@ pub fn produce(
         sender.add_topic(topic, partitions)?;
         home_partitions.get_or_insert(partitions);
     }
+    sender.make_ready(&options.topics[0]);
     let generator_options = GeneratorOptions {
         partitions: home_partitions.unwrap_or(1),
         ..options.generator.clone()

@@ -16,6 +16,8 @@ use crate::SourceError;
 
 /// How long a topic is waited for that a broker may create.
 const TOPIC_WAIT: Duration = Duration::from_secs(30);
+/// How long metadata are waited for at a time.
+const METADATA_WAIT: Duration = Duration::from_secs(2);
 /// After this time a sender that waits for something looks again by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the client has, each time, to begin to send what it would let linger.
@@ -148,7 +150,7 @@ impl Sender {
         }
         match batches.take() {
             Taken::Batch(batch) => Some((self.client.lend(batch), 0)),
-            Taken::AllTaken => {
+            Taken::NoneLeft => {
                 self.serve(LOOK_AGAIN);
                 None
             }
@@ -181,6 +183,16 @@ impl Sender {
         }
     }
 
+    /// Asks for metadata once more, which makes the client ready to send. It gives up the connections that it began with when it learns
+    /// what the brokers' addresses are, and asks for the id of an idempotent producer only when metadata come: if those come while it
+    /// has no connection, half a second later.
+    pub(super) fn make_ready(&self, topic: &str) {
+        let client = self.producer().client();
+        if let Err(error) = client.fetch_metadata(Some(topic), METADATA_WAIT) {
+            tracing::debug!(%error, "no metadata; sending waits for them");
+        }
+    }
+
     /// Number of the topic's partitions, which a broker may have to create first; `None` if the end
     /// was asked for meanwhile.
     pub(super) fn ask_partitions(
@@ -193,7 +205,7 @@ impl Sender {
             let asked = self
                 .producer()
                 .client()
-                .fetch_metadata(Some(topic), Duration::from_secs(2));
+                .fetch_metadata(Some(topic), METADATA_WAIT);
             let late = began.elapsed() >= TOPIC_WAIT;
             match asked {
                 Ok(metadata) => {
