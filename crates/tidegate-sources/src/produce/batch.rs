@@ -240,3 +240,97 @@ fn make(mut maker: Maker<'_>, empty: &Receiver<Batch>, ready: &SyncSender<Batch>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GeneratorOptions;
+
+    const PARTITIONS: i32 = 3;
+
+    /// The payloads in the order in which they are sent, and how many batches they are in.
+    fn made(rate: u64, count: u64, event_bytes: usize) -> (Vec<(i32, Vec<u8>)>, usize) {
+        let options = ProduceOptions {
+            generator: GeneratorOptions {
+                rate,
+                count: Some(count),
+                partitions: PARTITIONS,
+                event_bytes,
+                ..GeneratorOptions::default()
+            },
+            buffer_bytes: 1 << 20,
+            ..ProduceOptions::default()
+        };
+        let generator = Generator::new(&options.generator, 0).unwrap();
+        std::thread::scope(|scope| {
+            let maker = Maker::new(&options, &generator);
+            let mut batches = Batches::start(scope, maker).unwrap();
+            let (mut events, mut taken) = (Vec::new(), 0);
+            while let Taken::Batch(batch) = batches.take() {
+                taken += 1;
+                let payloads = batch.events(0);
+                events.extend(payloads.map(|event| (event.partition, event.payload.to_vec())));
+                batches.give_back(batch);
+            }
+            (events, taken)
+        })
+    }
+
+    /// What the generator has in a partition, of the first `count` events.
+    fn expected(rate: u64, count: u64, event_bytes: usize, partition: i32) -> Vec<Vec<u8>> {
+        let options = GeneratorOptions {
+            rate,
+            partitions: PARTITIONS,
+            event_bytes,
+            ..GeneratorOptions::default()
+        };
+        let generator = Generator::new(&options, 0).unwrap();
+        let offsets = 0..generator.share_of(count, partition);
+        let payload = |offset| {
+            let mut payload = Vec::new();
+            generator.write_event(partition, offset, &mut payload);
+            payload
+        };
+        offsets.map(payload).collect()
+    }
+
+    #[test]
+    fn each_partition_has_its_events_in_order_however_batches_are_cut() {
+        for (rate, count, event_bytes) in [
+            (0, 0, 0),
+            (0, 1, 0),
+            (0, 5000, 0),
+            (0, 500, 2048),
+            (7, 2000, 0),
+            (50_000, 5000, 0),
+            (0, 5, BATCH_BYTES + 1),
+        ] {
+            let (events, batches) = made(rate, count, event_bytes);
+            assert_eq!(events.len() as u64, count);
+            for partition in 0..PARTITIONS {
+                let found = events.iter().filter(|(home, _)| *home == partition);
+                let found: Vec<_> = found.map(|(_, payload)| payload.clone()).collect();
+                assert_eq!(found, expected(rate, count, event_bytes, partition));
+            }
+            assert!(batches >= events.len() * event_bytes / BATCH_BYTES);
+        }
+    }
+
+    #[test]
+    fn events_are_sent_at_most_a_thousandth_of_a_second_out_of_turn() {
+        let turns = |rate| {
+            let (events, _) = made(rate, 3000, 0);
+            let mut seen = [0; PARTITIONS as usize];
+            let distances = events.iter().enumerate().map(|(place, (partition, _))| {
+                let offset = &mut seen[*partition as usize];
+                let number = *offset * PARTITIONS as usize + *partition as usize;
+                *offset += 1;
+                number.abs_diff(place)
+            });
+            distances.max().unwrap()
+        };
+        assert_eq!(turns(500), 0);
+        assert!(turns(30_000) < 30);
+        assert!(turns(0) > 100);
+    }
+}

@@ -4,8 +4,11 @@
 //! by itself. librdkafka's own batches take none of that. A payload is not copied, either: the client has the batch that it is in
 //! until the last of its records is done with.
 //!
+//! So a batch is as long in memory as its slowest record. Their number is bounded: where one partition cannot be delivered, all of them
+//! wait for it in the end, as they do for room in a full buffer.
+//!
 //! With `kafka::messages` this is the only module of the crate with `unsafe` in it. `cargo test --test kafka produce` runs it against
-//! real brokers.
+//! real brokers, and valgrind's memcheck finds no fault in it (docs/performance.md).
 #![expect(
     unsafe_code,
     reason = "librdkafka's batches have no safe interface in rdkafka"
