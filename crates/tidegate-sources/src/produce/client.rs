@@ -99,7 +99,8 @@ impl<C: ProducerContext> Client<C> {
         }
     }
 
-    /// The producer. Its own `poll` and `flush` are not to be used: reports that they take are lost.
+    /// The producer, for all but records: its own `send`, `poll` and `flush` are not to be used, because reports say which batch is
+    /// done with, and those that they take are lost.
     pub(super) fn producer(&self) -> &BaseProducer<C> {
         &self.producer
     }
@@ -214,6 +215,7 @@ impl<C: ProducerContext> Client<C> {
     /// `records` of a batch are done with.
     fn settle(&mut self, place: u16, records: usize) {
         let lent = &mut self.lent[usize::from(place)];
+        assert!(records <= lent.records, "a report of what was not sent");
         lent.records -= records;
         if lent.records == 0 && !lent.is_open {
             self.done.push(std::mem::take(&mut lent.batch));
