@@ -5,8 +5,8 @@
 //! consumer's queue, on which statistics and errors of the client are events too, cannot be read both ways. So the partitions are
 //! forwarded to a queue of their own.
 //!
-//! This is the only module of the crate with `unsafe` in it. `cargo test --test kafka` runs it against real brokers, and valgrind's
-//! memcheck finds no fault in it (docs/performance.md).
+//! With `produce::client` this is the only module of the crate with `unsafe` in it. `cargo test --test kafka` runs it against real
+//! brokers, and valgrind's memcheck finds no fault in it (docs/performance.md).
 #![expect(
     unsafe_code,
     reason = "librdkafka's batches have no safe interface in rdkafka"

@@ -1,6 +1,5 @@
 //! Latencies, counted in a fixed amount of memory.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Buckets of each power of two: a value is known to one part in 32.
@@ -10,11 +9,10 @@ const STEP_BITS: u32 = STEPS.trailing_zeros();
 const VALUE_BITS: u32 = 36;
 const BUCKETS: usize = (VALUE_BITS - STEP_BITS + 1) as usize * STEPS as usize;
 
-/// A log-linear histogram of microseconds. Counting allocates nothing and can be done from several
-/// threads at once.
+/// A log-linear histogram of microseconds. Counting allocates nothing.
 pub(super) struct Histogram {
-    buckets: Box<[AtomicU64; BUCKETS]>,
-    max: AtomicU64,
+    buckets: Box<[u64; BUCKETS]>,
+    max: u64,
 }
 
 /// What a histogram says. A percentile is at least the true one, and at most a thirty-second above.
@@ -35,46 +33,37 @@ pub struct Latencies {
 impl Default for Histogram {
     fn default() -> Self {
         Histogram {
-            buckets: Box::new([const { AtomicU64::new(0) }; BUCKETS]),
-            max: AtomicU64::new(0),
+            buckets: Box::new([0; BUCKETS]),
+            max: 0,
         }
     }
 }
 
 impl Histogram {
-    /// Counts a value.
-    pub(super) fn count(&self, micros: u64) {
-        self.buckets[bucket(micros)].fetch_add(1, Ordering::Relaxed);
-        // A load is cheaper than a write, and a new longest value is rare.
-        if micros > self.max.load(Ordering::Relaxed) {
-            self.max.fetch_max(micros, Ordering::Relaxed);
-        }
+    /// Counts a value so many times.
+    pub(super) fn count(&mut self, micros: u64, times: u64) {
+        self.buckets[bucket(micros)] += times;
+        self.max = self.max.max(micros);
     }
 
     /// What was counted so far.
     pub(super) fn latencies(&self) -> Latencies {
-        let counts: Vec<u64> = self
-            .buckets
-            .iter()
-            .map(|bucket| bucket.load(Ordering::Relaxed))
-            .collect();
-        let count: u64 = counts.iter().sum();
-        let max = self.max.load(Ordering::Relaxed);
+        let count: u64 = self.buckets.iter().sum();
         let percentile = |percent: u64| {
             let rank = (u128::from(count) * u128::from(percent)).div_ceil(100);
             let mut below = 0_u128;
-            let found = counts.iter().position(|n| {
+            let found = self.buckets.iter().position(|n| {
                 below += u128::from(*n);
                 below >= rank.max(1)
             });
-            Duration::from_micros(found.map_or(0, highest).min(max))
+            Duration::from_micros(found.map_or(0, highest).min(self.max))
         };
         Latencies {
             count,
             p50: percentile(50),
             p95: percentile(95),
             p99: percentile(99),
-            max: Duration::from_micros(max),
+            max: Duration::from_micros(self.max),
         }
     }
 }
@@ -124,9 +113,9 @@ mod tests {
         fn percentiles_are_close_to_the_true_ones(
             values in prop::collection::vec((0_u32..40, any::<u64>()).prop_map(|(bits, v)| v & ((1 << bits) - 1)), 1..500)
         ) {
-            let histogram = Histogram::default();
+            let mut histogram = Histogram::default();
             for value in &values {
-                histogram.count(*value);
+                histogram.count(*value, 1);
             }
             let mut sorted = values.clone();
             sorted.sort_unstable();

@@ -1,9 +1,11 @@
 //! The generator into Kafka topics, and single records ([`TopicProducer`]).
 //!
-//! One thread generates and hands over, which copies a record once, into the client's buffer; the
-//! client's own threads compress and send, and one more takes what became of the records. A full
-//! buffer stops the generator until records have left it.
+//! One thread makes batches of events, some ahead. Another hands them over, as many as are due, and takes what became of the records.
+//! The client's own threads compress and send; they read the events where they were made, and a batch is filled again when the last
+//! of its records is acknowledged or has failed. So the batches are the buffer: when all are in use, nothing is generated.
 
+mod batch;
+mod client;
 mod deliveries;
 mod histogram;
 mod options;
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use tidegate_core::clock::Clock;
 
-use crate::generator::{Generator, first_start, partition_hash};
+use crate::generator::{Generator, first_start};
 use crate::{GeneratorOptions, SourceError};
 
 pub use histogram::Latencies;
@@ -29,13 +31,11 @@ pub use report::{DeliveryFailure, ProduceReport, TransactionReport};
 pub use statistics::ClientReport;
 pub use topic::{Position, SendError, TopicOptions, TopicProducer};
 
+use batch::{Batches, Maker};
 use options::STATISTICS_EVERY;
-use salt::Key;
-use sender::{Refused, Sender, failed};
+use sender::{Sender, failed};
 use transactions::{Transactions, requires_abort};
 
-/// Events between two looks at the clock.
-const STRIDE: u64 = 256;
 /// How often a producer with a rate looks whether something is due.
 const PACE: Duration = Duration::from_millis(2);
 
@@ -55,16 +55,18 @@ pub fn produce(
     progress: impl FnMut(&ProduceReport),
 ) -> Result<ProduceReport, SourceError> {
     options.check()?;
-    let sender = Sender::new(options)?;
-    let mut topics = Vec::new();
+    let mut sender = Sender::new(options)?;
+    let mut home_partitions = None;
     for topic in &options.topics {
-        match sender.ask_partitions(topic, stop)? {
-            Some(partitions) => topics.push((topic.as_str(), partitions)),
-            None => return Ok(ProduceReport::default()),
-        }
+        let Some(partitions) = sender.ask_partitions(topic, stop)? else {
+            return Ok(ProduceReport::default());
+        };
+        sender.add_topic(topic, partitions)?;
+        home_partitions.get_or_insert(partitions);
     }
+    sender.make_ready(&options.topics[0]);
     let generator_options = GeneratorOptions {
-        partitions: topics[0].1,
+        partitions: home_partitions.unwrap_or(1),
         ..options.generator.clone()
     };
     let start_time = first_start(&generator_options, clock.now_micros());
@@ -72,16 +74,17 @@ pub fn produce(
     let transactions = Transactions::new(options, &sender)?;
     let mut run = Run {
         options,
-        topics,
-        generator,
-        sender: &sender,
-        settled: transactions.as_ref().map(Transactions::report),
+        generator: &generator,
+        reporter: Reporter {
+            began: Instant::now(),
+            reported: Instant::now(),
+            every: options.report_every,
+            progress,
+            events: 0,
+            settled: transactions.as_ref().map(Transactions::report),
+        },
         transactions,
-        began: Instant::now(),
-        reported: Instant::now(),
-        progress,
-        events: 0,
-        sent: 0,
+        sender,
     };
     run.send_all(clock, stop)?;
     run.finish()
@@ -90,139 +93,130 @@ pub fn produce(
 /// A producer at work.
 struct Run<'a, F> {
     options: &'a ProduceOptions,
-    /// Topics, and how many partitions each has.
-    topics: Vec<(&'a str, i32)>,
-    generator: Generator,
-    sender: &'a Sender,
+    generator: &'a Generator,
+    sender: Sender,
     transactions: Option<Transactions<'a>>,
-    /// What became of the transactions so far.
-    settled: Option<TransactionReport>,
-    began: Instant,
-    reported: Instant,
-    progress: F,
-    events: u64,
-    sent: u64,
+    reporter: Reporter<F>,
 }
 
 impl<F: FnMut(&ProduceReport)> Run<'_, F> {
     fn send_all(&mut self, clock: &Clock, stop: &AtomicBool) -> Result<(), SourceError> {
+        let generator = self.generator;
         let count = self.options.generator.count.unwrap_or(u64::MAX);
-        let paced = self.options.generator.rate > 0;
-        let mut payload = Vec::with_capacity(self.options.generator.event_bytes + 1024);
-        while self.events < count && !stop.load(Ordering::Relaxed) {
-            self.report_now_and_then();
-            if self.transactions.as_ref().is_some_and(Transactions::is_due) {
-                self.commit()?;
+        let maker = Maker::new(self.options, generator);
+        thread::scope(|scope| {
+            let mut batches = Batches::start(scope, maker).map_err(|error| SourceError::Kafka {
+                topic: self.options.topics[0].clone(),
+                action: "start a thread that makes the events",
+                reason: error.to_string(),
+            })?;
+            while self.reporter.events < count && !stop.load(Ordering::Relaxed) {
+                self.send_some(&mut batches, count, clock)?;
             }
-            let due = if paced {
-                self.generator.due(clock.now_micros()).min(count)
-            } else {
-                count
-            };
-            if self.events >= due {
-                thread::sleep(PACE);
-                continue;
-            }
-            let room = match &mut self.transactions {
-                Some(transactions) => transactions.begin()?,
-                None => u64::MAX,
-            };
-            let events = (due - self.events).min(STRIDE).min(room);
-            let before = self.events;
-            let outcome = (0..events).try_for_each(|_| self.send_event(&mut payload, stop));
-            if let Some(transactions) = &mut self.transactions {
-                transactions.add(self.events - before);
-            }
-            match (outcome, &mut self.transactions) {
-                (Ok(()) | Err(Refused::Stopped), _) => {}
-                (Err(Refused::Error(error)), Some(transactions)) if requires_abort(&error) => {
-                    transactions.abort(&error)?;
-                    self.settled = Some(transactions.report());
-                }
-                (Err(Refused::Error(error)), _) => {
-                    return Err(failed(self.topics[0].0, "send a record", &error));
-                }
-            }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    /// Sends the next event to every topic.
-    fn send_event(&mut self, payload: &mut Vec<u8>, stop: &AtomicBool) -> Result<(), Refused> {
-        let home = u64::from(self.generator.partitions().unsigned_abs());
-        let partition = (self.events % home) as i32;
-        let offset = (self.events / home) as i64;
-        payload.clear();
-        let written = self.generator.write_record(partition, offset, payload);
-        let salts = self.options.salt_hot_keys.filter(|_| written.is_hot);
-        let key = match salts {
-            Some(salts) => Key::salted(&written.key, written.event, salts),
-            None => Key::plain(&written.key),
-        };
-        for (i, &(topic, partitions)) in self.topics.iter().enumerate() {
-            // Where the generator has it, unless the key belongs elsewhere.
-            let partition = if salts.is_none()
-                && !self.generator.has_hot_key()
-                && partitions == self.generator.partitions()
-            {
-                partition
-            } else {
-                (partition_hash(key.as_bytes()) % partitions.unsigned_abs()) as i32
-            };
-            // An event that one topic has comes into the others, too.
-            let stop = (i == 0).then_some(stop);
-            self.sender
-                .send(topic, partition, key.as_bytes(), payload, stop)?;
-            self.sent += 1;
+    /// Sends what is due of a batch, or waits a little.
+    fn send_some(
+        &mut self,
+        batches: &mut Batches,
+        count: u64,
+        clock: &Clock,
+    ) -> Result<(), SourceError> {
+        self.reporter.report_now_and_then(&self.sender);
+        if self.transactions.as_ref().is_some_and(Transactions::is_due) {
+            self.commit()?;
         }
-        self.events += 1;
-        Ok(())
+        let due = if self.options.generator.rate > 0 {
+            self.generator.due(clock.now_micros()).min(count)
+        } else {
+            count
+        };
+        if self.reporter.events >= due {
+            self.sender.serve(PACE);
+            return Ok(());
+        }
+        let room = match &mut self.transactions {
+            Some(transactions) => transactions.begin(&self.sender)?,
+            None => u64::MAX,
+        };
+        let (events, outcome) = self
+            .sender
+            .send(batches, (due - self.reporter.events).min(room));
+        self.reporter.events += events;
+        if let Some(transactions) = &mut self.transactions {
+            transactions.add(events);
+        }
+        match (outcome, &mut self.transactions) {
+            (Ok(()), _) => Ok(()),
+            (Err(error), Some(transactions)) if requires_abort(&error) => {
+                transactions.abort(&mut self.sender, &error)?;
+                self.reporter.settled = Some(transactions.report());
+                Ok(())
+            }
+            (Err(error), _) => Err(failed(&self.options.topics[0], "send a record", &error)),
+        }
     }
 
     fn commit(&mut self) -> Result<(), SourceError> {
-        let Some(mut transactions) = self.transactions.take() else {
+        let Some(transactions) = &mut self.transactions else {
             return Ok(());
         };
-        let committed = transactions.commit(|| self.report_now_and_then());
-        self.settled = Some(transactions.report());
-        self.transactions = Some(transactions);
+        let reporter = &mut self.reporter;
+        let committed = transactions.commit(&mut self.sender, |sender| {
+            reporter.report_now_and_then(sender);
+        });
+        self.reporter.settled = Some(transactions.report());
         committed
     }
 
     /// Waits for what is in flight.
     fn finish(&mut self) -> Result<ProduceReport, SourceError> {
         self.commit()?;
-        let sender = self.sender;
-        sender
-            .flush(|| self.report_now_and_then())
-            .map_err(|error| failed(self.topics[0].0, "deliver the last records", &error))?;
-        let seconds = self.began.elapsed().as_secs_f64();
+        let reporter = &mut self.reporter;
+        self.sender
+            .flush(|sender| reporter.report_now_and_then(sender));
+        let seconds = reporter.began.elapsed().as_secs_f64();
         // The client's statistics come at intervals: those that know of the last batch are yet to come.
         let asked = Instant::now();
         while asked.elapsed() < 2 * STATISTICS_EVERY
-            && sender.deliveries.client().batch_records < self.sent
+            && self.sender.client_report().batch_records < self.sender.sent()
         {
-            thread::sleep(Duration::from_millis(10));
+            self.sender.serve(Duration::from_millis(10));
         }
         Ok(ProduceReport {
             seconds,
-            ..self.report()
+            ..self.reporter.report(&self.sender)
         })
     }
+}
 
-    fn report_now_and_then(&mut self) {
-        if self.reported.elapsed() >= self.options.report_every {
+/// Says how far it has come.
+struct Reporter<F> {
+    began: Instant,
+    reported: Instant,
+    every: Duration,
+    progress: F,
+    events: u64,
+    /// What became of the transactions so far.
+    settled: Option<TransactionReport>,
+}
+
+impl<F: FnMut(&ProduceReport)> Reporter<F> {
+    fn report_now_and_then(&mut self, sender: &Sender) {
+        if self.reported.elapsed() >= self.every {
             self.reported = Instant::now();
-            let report = self.report();
+            let report = self.report(sender);
             (self.progress)(&report);
         }
     }
 
-    fn report(&self) -> ProduceReport {
-        let deliveries = &self.sender.deliveries;
+    fn report(&self, sender: &Sender) -> ProduceReport {
+        let deliveries = sender.deliveries();
         ProduceReport {
             events: self.events,
-            sent: self.sent,
+            sent: sender.sent(),
             acknowledged: deliveries.acknowledged(),
             failed: deliveries.failed(),
             first_failure: deliveries.first_failure(),
@@ -230,7 +224,7 @@ impl<F: FnMut(&ProduceReport)> Run<'_, F> {
             seconds: self.began.elapsed().as_secs_f64(),
             latencies: deliveries.latencies(),
             transactions: self.settled,
-            client: deliveries.client(),
+            client: sender.client_report(),
         }
     }
 }

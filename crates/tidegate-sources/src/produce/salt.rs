@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use crate::generator::KEY_BYTES;
 
 /// Bytes of a key with its salt, at most: the key, `:`, and ten digits.
-const SALTED_BYTES: usize = KEY_BYTES + 1 + 10;
+pub(super) const SALTED_BYTES: usize = KEY_BYTES + 1 + 10;
 
 /// A key, salted or not, without an allocation.
 #[derive(Clone, Copy)]

@@ -1,42 +1,46 @@
-//! Records to the client, with what it takes to wait for it.
+//! Events to the client, with what it takes to wait for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, Producer};
 
 use super::ProduceOptions;
+use super::batch::{Batches, Taken};
+use super::client::{Client, Open};
 use super::deliveries::{Context, Deliveries};
+use super::statistics::ClientReport;
 use crate::SourceError;
 
 /// How long a topic is waited for that a broker may create.
 const TOPIC_WAIT: Duration = Duration::from_secs(30);
+/// How long metadata are waited for at a time.
+const METADATA_WAIT: Duration = Duration::from_secs(2);
+/// After this time a sender that waits for something looks again by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long the client has, each time, to begin to send what it would let linger.
+const FLUSH_BEGINS: Duration = Duration::from_millis(1);
 
-/// A client that sends to some topics.
+/// A client that sends to some topics, and counts what becomes of it.
+///
+/// Reports are taken by the calling thread, while it waits and between what it sends: no thread wakes another.
 pub(super) struct Sender {
-    pub(super) producer: ThreadedProducer<Context>,
-    pub(super) deliveries: Arc<Deliveries>,
+    client: Client<Context>,
+    deliveries: Deliveries,
     brokers: String,
-}
-
-/// Why a record was not taken.
-pub(super) enum Refused {
-    /// The buffer was full when the end was asked for.
-    Stopped,
-    /// The client does not take it.
-    Error(KafkaError),
+    /// The batch that is being sent, and how many of its events were.
+    current: Option<(Open, usize)>,
+    sent: u64,
 }
 
 impl Sender {
     /// Sets the client up; it connects by itself.
     pub(super) fn new(options: &ProduceOptions) -> Result<Self, SourceError> {
-        let deliveries = Arc::new(Deliveries::new());
-        let producer = options
+        let producer: BaseProducer<Context> = options
             .client_config()
-            .create_with_context(Context(Arc::clone(&deliveries)))
+            .create_with_context(Context::default())
             .map_err(|error: KafkaError| match error {
                 KafkaError::ClientConfig(_, reason, key, value) => SourceError::option(
                     format!("properties.{key}"),
@@ -46,61 +50,147 @@ impl Sender {
                 other => failed(&options.topics[0], "set up the client", &other),
             })?;
         Ok(Sender {
-            producer,
-            deliveries,
+            client: Client::new(producer),
+            deliveries: Deliveries::new(),
             brokers: options.brokers.clone(),
+            current: None,
+            sent: 0,
         })
     }
 
-    /// Hands one record over, waiting while the client's buffer is full; where `stop` is given, only
-    /// until it is set.
+    /// The producer, for all but sending and reports.
+    pub(super) fn producer(&self) -> &BaseProducer<Context> {
+        self.client.producer()
+    }
+
+    pub(super) fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
+    }
+
+    /// Adds a topic to send to.
+    pub(super) fn add_topic(&mut self, topic: &str, partitions: i32) -> Result<(), SourceError> {
+        self.client
+            .add_topic(topic, partitions)
+            .map_err(|error| failed(topic, "send a record", &error))
+    }
+
+    /// Records that the client took.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Remembers why something failed, if it is the first time.
+    pub(super) fn note_failure(&mut self, error: &KafkaError) {
+        self.deliveries.note_failure(error);
+    }
+
+    /// What the client says about itself.
+    pub(super) fn client_report(&self) -> ClientReport {
+        self.client.producer().context().report()
+    }
+
+    /// Sends up to `count` of the next events to every topic. Gives how many were sent; none if there is no room, which this waits
+    /// for, but not for long.
     pub(super) fn send(
-        &self,
-        topic: &str,
-        partition: i32,
-        key: &[u8],
-        payload: &[u8],
-        stop: Option<&AtomicBool>,
-    ) -> Result<(), Refused> {
-        let mut record = BaseRecord::with_opaque_to(topic, self.deliveries.now())
-            .partition(partition)
-            .key(key)
-            .payload(payload);
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
-                        return Err(Refused::Stopped);
-                    }
-                    self.deliveries.wait_for_room(self.in_flight());
-                    // What waits for room is not sent yet.
-                    record = back.delivery_opaque(self.deliveries.now());
+        &mut self,
+        batches: &mut Batches,
+        count: u64,
+    ) -> (u64, Result<(), KafkaError>) {
+        let Some((open, sent)) = self.current.take().or_else(|| self.take(batches)) else {
+            return (0, Ok(()));
+        };
+        let left = self.client.len(&open) - sent;
+        let count = usize::try_from(count).map_or(left, |count| count.min(left));
+        let (mut taken, mut outcome) = self.send_to(0, &open, (sent, count));
+        let is_full = taken < count && outcome.is_ok();
+        // An event that one topic has comes into the others, too.
+        for topic in 1..self.client.topics() {
+            let mut done = 0;
+            while outcome.is_ok() && done < taken {
+                let more;
+                (more, outcome) = self.send_to(topic, &open, (sent + done, taken - done));
+                done += more;
+                if done < taken && outcome.is_ok() {
+                    self.serve(LOOK_AGAIN);
                 }
-                Err((error, _)) => return Err(Refused::Error(error)),
             }
+            taken = done;
+        }
+        let sent = sent + taken;
+        if sent < self.client.len(&open) {
+            self.current = Some((open, sent));
+        } else {
+            self.client.close(open);
+        }
+        self.serve(if is_full { LOOK_AGAIN } else { Duration::ZERO });
+        (taken as u64, outcome)
+    }
+
+    /// Sends events of a batch to one topic, as many as there is room for. Gives how many.
+    fn send_to(
+        &mut self,
+        topic: usize,
+        open: &Open,
+        range: (usize, usize),
+    ) -> (usize, Result<(), KafkaError>) {
+        let now = self.deliveries.now();
+        let (taken, outcome) = self.client.send(topic, open, range, now);
+        self.sent += taken as u64;
+        match outcome {
+            // There will be room.
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => (taken, Ok(())),
+            outcome => (taken, outcome),
         }
     }
 
+    /// The next batch. While all of them wait for reports, waits for one, but not for long.
+    fn take(&mut self, batches: &mut Batches) -> Option<(Open, usize)> {
+        while let Some(batch) = self.client.take_back() {
+            batches.give_back(batch);
+        }
+        match batches.take() {
+            Taken::Batch(batch) => Some((self.client.lend(batch), 0)),
+            Taken::NoneLeft => {
+                self.serve(LOOK_AGAIN);
+                None
+            }
+            Taken::End => None,
+        }
+    }
+
+    /// Waits for a report, and counts all that are there by then.
+    pub(super) fn serve(&mut self, wait: Duration) {
+        let deliveries = &mut self.deliveries;
+        let mut now = None;
+        self.client.poll(wait, |report| {
+            let now = *now.get_or_insert_with(|| deliveries.now());
+            deliveries.count(&report, now);
+        });
+    }
+
     /// Records that are neither acknowledged nor failed.
-    pub(super) fn in_flight(&self) -> u64 {
-        u64::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    fn in_flight(&self) -> u64 {
+        u64::try_from(self.producer().in_flight_count()).unwrap_or(0)
     }
 
     /// Waits until nothing is in flight, and calls `progress` now and then. Bounded: each record is
     /// delivered or fails within its delivery timeout.
-    pub(super) fn flush(&self, mut progress: impl FnMut()) -> Result<(), KafkaError> {
+    pub(super) fn flush(&mut self, mut progress: impl FnMut(&Self)) {
         while self.in_flight() > 0 {
-            match self.producer.flush(Duration::from_millis(200)) {
-                Err(error)
-                    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::OperationTimedOut) =>
-                {
-                    return Err(error);
-                }
-                _ => progress(),
-            }
+            self.client.begin_flush(FLUSH_BEGINS);
+            self.serve(LOOK_AGAIN);
+            progress(self);
         }
-        Ok(())
+    }
+
+    /// Asks for metadata once more, which makes the client ready to send. It gives up the connections that it began with when it learns
+    /// what the brokers' addresses are, and asks for the id of an idempotent producer only when metadata come: if those come while it
+    /// has no connection, half a second later.
+    pub(super) fn make_ready(&self, topic: &str) {
+        let client = self.producer().client();
+        if let Err(error) = client.fetch_metadata(Some(topic), METADATA_WAIT) {
+            tracing::debug!(%error, "no metadata; sending waits for them");
+        }
     }
 
     /// Number of the topic's partitions, which a broker may have to create first; `None` if the end
@@ -113,9 +203,9 @@ impl Sender {
         let began = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             let asked = self
-                .producer
+                .producer()
                 .client()
-                .fetch_metadata(Some(topic), Duration::from_secs(2));
+                .fetch_metadata(Some(topic), METADATA_WAIT);
             let late = began.elapsed() >= TOPIC_WAIT;
             match asked {
                 Ok(metadata) => {

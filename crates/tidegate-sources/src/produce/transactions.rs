@@ -12,10 +12,11 @@ use crate::SourceError;
 
 /// How long the client may keep us at a time.
 const STEP: Duration = Duration::from_millis(500);
+/// The same where it waits for reports to be taken, which is done between two steps.
+const ABORT_STEP: Duration = Duration::from_millis(50);
 
 /// The transactions of a producer, one after the other.
 pub(super) struct Transactions<'a> {
-    sender: &'a Sender,
     every: TransactionEvery,
     /// How long to try to begin, commit or abort.
     patience: Duration,
@@ -38,7 +39,7 @@ impl<'a> Transactions<'a> {
     /// The cluster does not allow it.
     pub(super) fn new(
         options: &'a ProduceOptions,
-        sender: &'a Sender,
+        sender: &Sender,
     ) -> Result<Option<Self>, SourceError> {
         let Some(transactions) = &options.transactions else {
             return Ok(None);
@@ -46,13 +47,12 @@ impl<'a> Transactions<'a> {
         let topic = options.topics[0].as_str();
         let patience = options.delivery_timeout();
         let began = Instant::now();
-        while let Err(error) = sender.producer.init_transactions(STEP) {
+        while let Err(error) = sender.producer().init_transactions(STEP) {
             if !is_retriable(&error) || began.elapsed() >= patience {
                 return Err(failed(topic, "set up transactions", &error));
             }
         }
         Ok(Some(Transactions {
-            sender,
             every: transactions.every,
             patience,
             topic,
@@ -66,10 +66,10 @@ impl<'a> Transactions<'a> {
     }
 
     /// Begins one if none is open. Gives the number of events that it still takes.
-    pub(super) fn begin(&mut self) -> Result<u64, SourceError> {
+    pub(super) fn begin(&mut self, sender: &Sender) -> Result<u64, SourceError> {
         if self.open.is_none() {
-            self.sender
-                .producer
+            sender
+                .producer()
                 .begin_transaction()
                 .map_err(|error| failed(self.topic, "begin a transaction", &error))?;
             self.open = Some(Open {
@@ -104,22 +104,23 @@ impl<'a> Transactions<'a> {
     /// # Errors
     /// The client cannot go on: a later producer has its name, or the cluster did not answer for as
     /// long as a record may take.
-    pub(super) fn commit(&mut self, mut progress: impl FnMut()) -> Result<(), SourceError> {
+    pub(super) fn commit(
+        &mut self,
+        sender: &mut Sender,
+        mut progress: impl FnMut(&Sender),
+    ) -> Result<(), SourceError> {
         let Some(open) = &self.open else {
             return Ok(());
         };
         let events = open.events;
         let began = Instant::now();
         loop {
-            let committed = self
-                .sender
-                .flush(&mut progress)
-                .and_then(|()| self.sender.producer.commit_transaction(STEP));
-            match committed {
+            sender.flush(&mut progress);
+            match sender.producer().commit_transaction(STEP) {
                 Ok(()) => break,
-                Err(error) if requires_abort(&error) => return self.abort(&error),
+                Err(error) if requires_abort(&error) => return self.abort(sender, &error),
                 Err(error) if is_retriable(&error) && began.elapsed() < self.patience => {
-                    progress();
+                    progress(sender);
                 }
                 Err(error) => return Err(failed(self.topic, "commit a transaction", &error)),
             }
@@ -134,14 +135,19 @@ impl<'a> Transactions<'a> {
     ///
     /// # Errors
     /// As [`Transactions::commit`].
-    pub(super) fn abort(&mut self, reason: &KafkaError) -> Result<(), SourceError> {
+    pub(super) fn abort(
+        &mut self,
+        sender: &mut Sender,
+        reason: &KafkaError,
+    ) -> Result<(), SourceError> {
         // Before what follows from it: records that are thrown away.
-        self.sender.deliveries.note_failure(reason);
+        sender.note_failure(reason);
         let began = Instant::now();
-        while let Err(error) = self.sender.producer.abort_transaction(STEP) {
+        while let Err(error) = sender.producer().abort_transaction(ABORT_STEP) {
             if !is_retriable(&error) || began.elapsed() >= self.patience {
                 return Err(failed(self.topic, "abort a transaction", &error));
             }
+            sender.serve(Duration::ZERO);
         }
         let events = self.open.take().map_or(0, |open| open.events);
         self.report.aborted += 1;
