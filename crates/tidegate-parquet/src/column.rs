@@ -1,6 +1,6 @@
 //! Which encoder a column has.
 
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DataType, Field};
 use parquet::basic::Type;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnDescPtr;
@@ -28,10 +28,7 @@ pub(crate) fn encoder(
         }
         (DataType::Int32 | DataType::Date32, [leaf]) => fixed::<i32>(leaf, Type::INT32),
         (DataType::Int64, [leaf]) => fixed::<i64>(leaf, Type::INT64),
-        // Seconds are stored in another unit.
-        (DataType::Timestamp(unit, _), [leaf]) if *unit != TimeUnit::Second => {
-            fixed::<i64>(leaf, Type::INT64)
-        }
+        (DataType::Timestamp(..), [leaf]) => fixed::<i64>(leaf, Type::INT64),
         (DataType::Float32, [leaf]) => fixed::<f32>(leaf, Type::FLOAT),
         (DataType::Float64, [leaf]) => fixed::<f64>(leaf, Type::DOUBLE),
         (DataType::Map(entries, _), [keys, values]) if is_text_to_text(entries) => {

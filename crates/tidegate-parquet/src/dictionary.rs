@@ -116,6 +116,11 @@ impl Dictionary {
         self.number(words, text, is_new)
     }
 
+    /// Counts a value whose number is known.
+    pub(crate) fn count_known(&mut self) {
+        self.asked += 1;
+    }
+
     /// The number of a value of fixed length, of at most eight bytes.
     pub(crate) fn fixed(&mut self, bits: u64, bytes: &[u8]) -> u32 {
         self.number([bits, 0], bytes, |dictionary| {

@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::BooleanArray;
-use arrow::compute::{FilterBuilder, FilterPredicate, SlicesIterator};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, BooleanArray};
+use arrow::compute::{FilterBuilder, FilterPredicate, SlicesIterator, prep_null_mask_filter};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::file::properties::WriterProperties;
 
@@ -46,6 +46,14 @@ impl Part {
     /// The rows for which `selection` is true. It has as many values as the batch has rows.
     pub fn selected(batch: RecordBatch, selection: &BooleanArray) -> Self {
         debug_assert_eq!(batch.num_rows(), selection.len());
+        let without_nulls;
+        let selection = match selection.null_count() {
+            0 => selection,
+            _ => {
+                without_nulls = prep_null_mask_filter(selection);
+                &without_nulls
+            }
+        };
         Part {
             batch,
             runs: SlicesIterator::new(selection)
@@ -59,6 +67,16 @@ impl Part {
     /// How many rows are taken.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Whether its columns are those of a schema.
+    pub(crate) fn fits(&self, schema: &Schema) -> bool {
+        let columns = self.batch.columns();
+        columns.len() == schema.fields().len()
+            && columns.iter().zip(schema.fields()).all(|(column, field)| {
+                column.data_type() == field.data_type()
+                    && (field.is_nullable() || column.null_count() == 0)
+            })
     }
 
     pub(crate) fn filter(&self) -> Option<&FilterPredicate> {

@@ -20,8 +20,11 @@ use crate::leaf::Encode;
 
 /// A row group takes no more parts once it has this many rows.
 const ROW_GROUP_ROWS: usize = 1 << 20;
-/// Fewer rows than this are encoded by the calling thread alone: they take about a millisecond.
+/// Fewer rows than this are encoded by the calling thread alone: mostly they take about a millisecond.
 const ROWS_ALONE: usize = 2_000;
+
+/// Room for what is around the columns, of a file with some dozens of them.
+const FOOTER_BYTES: usize = 64 << 10;
 
 /// One column of one row group, to be encoded by whichever thread is free.
 struct Column<'a> {
@@ -92,7 +95,16 @@ pub fn encode(drafts: &[Draft], threads: usize) -> Result<Vec<Bytes>, ParquetErr
 }
 
 fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, ParquetError> {
-    let parquet_schema = ArrowSchemaConverter::new().convert(&draft.schema)?;
+    if let Some(part) = draft.parts.iter().find(|part| !part.fits(&draft.schema)) {
+        return Err(ParquetError::General(format!(
+            "a batch of {:?} does not fit the file's {:?}",
+            part.batch.schema(),
+            draft.schema
+        )));
+    }
+    let parquet_schema = ArrowSchemaConverter::new()
+        .with_coerce_types(draft.properties.coerce_types())
+        .convert(&draft.schema)?;
     let writer = SerializedFileWriter::new(
         Vec::new(),
         parquet_schema.root_schema_ptr(),
@@ -113,6 +125,10 @@ fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, Par
             .count();
         let (parts, others) = rest.split_at(taken);
         rest = others;
+        // Not all readers take a row group without rows.
+        if parts.iter().all(|part| part.rows() == 0) {
+            continue;
+        }
         let encoders = encoders(draft, &parquet_schema, &factory, row_groups.len())?;
         for (index, encoder) in encoders.into_iter().enumerate() {
             columns.push(Column {
@@ -249,8 +265,8 @@ impl Open {
             });
             encoded.push(columns.collect::<Result<Vec<Encoded>, _>>()?);
         }
-        let length = encoded.iter().flatten().map(Encoded::length).sum();
-        self.writer.inner_mut().reserve(length);
+        let length: usize = encoded.iter().flatten().map(Encoded::length).sum();
+        self.writer.inner_mut().reserve(length + FOOTER_BYTES);
         for columns in encoded {
             let mut row_group = self.writer.next_row_group()?;
             for column in columns {

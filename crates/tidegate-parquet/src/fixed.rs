@@ -132,7 +132,10 @@ impl<T: Number> Values for Fixed<T> {
                 for value in values {
                     let bits = value.bits();
                     let number = match self.last {
-                        Some((last, number)) if last == bits => number,
+                        Some((last, number)) if last == bits => {
+                            dictionary.count_known();
+                            number
+                        }
                         _ => dictionary.fixed(bits, std::slice::from_ref(value).to_byte_slice()),
                     };
                     self.last = Some((bits, number));

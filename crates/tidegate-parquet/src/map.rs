@@ -86,7 +86,8 @@ impl Map {
             let rows = leaf.fitting(rest.len(), bytes);
             rest.start += rows;
             let taken = from..rest.start;
-            if offsets[taken.start..=taken.end].is_sorted_by(|a, b| a < b) && has_none(maps, &taken)
+            if offsets[taken.start..=taken.end].is_sorted_by(|a, b| a < b)
+                && all_there(maps, &taken)
             {
                 self.repetition.clear();
                 let all = entries(taken.clone());
@@ -116,8 +117,8 @@ impl Map {
     }
 }
 
-/// Whether none of some maps is null.
-fn has_none(maps: &MapArray, rows: &Range<usize>) -> bool {
+/// Whether no map of some rows is null.
+fn all_there(maps: &MapArray, rows: &Range<usize>) -> bool {
     let nulls = maps.nulls().filter(|nulls| nulls.null_count() > 0);
     nulls.is_none_or(|nulls| nulls.slice(rows.start, rows.len()).null_count() == 0)
 }

@@ -30,6 +30,9 @@ pub(crate) fn hybrid<T>(values: &[T], width: u32, out: &mut Vec<u8>)
 where
     T: Copy + Eq + Into<u64>,
 {
+    if values.is_empty() {
+        return;
+    }
     if width == 0 {
         // All are zero. Not all readers take packed values of no bits.
         return repeats(0u64, values.len(), width, out);

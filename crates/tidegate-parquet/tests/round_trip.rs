@@ -10,7 +10,7 @@ use arrow::array::{
     TimestampMicrosecondArray, TimestampMillisecondArray, TimestampSecondArray,
 };
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{Int32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Int32Type, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -362,7 +362,7 @@ fn one_file(rows: &RecordBatch, properties: WriterProperties) -> Bytes {
     encode(&[draft], 1).unwrap().remove(0)
 }
 
-fn texts() -> WriterProperties {
+fn texts_properties() -> WriterProperties {
     WriterProperties::builder()
         .set_statistics_enabled(EnabledStatistics::None)
         .set_encoding(Encoding::DELTA_LENGTH_BYTE_ARRAY)
@@ -386,7 +386,7 @@ fn pages(file: &Bytes) -> (usize, usize) {
 #[test]
 fn a_dictionary_stays_where_values_repeat() {
     let rows = many(50_000, |row| format!("customer {}", row % 1000));
-    let file = one_file(&rows, texts());
+    let file = one_file(&rows, texts_properties());
     assert_eq!(pages(&file), (3, 0));
     assert_eq!(read(&file, &rows.schema()), rows);
 }
@@ -394,7 +394,7 @@ fn a_dictionary_stays_where_values_repeat() {
 #[test]
 fn a_dictionary_is_given_up_where_nothing_repeats() {
     let rows = many(50_000, |row| format!("transaction {row}"));
-    let file = one_file(&rows, texts());
+    let file = one_file(&rows, texts_properties());
     assert_eq!(pages(&file), (1, 3));
     assert_eq!(read(&file, &rows.schema()), rows);
 }
@@ -405,7 +405,10 @@ fn a_huge_value_has_a_page_and_those_beside_it_are_not_harmed() {
         1500 => "x".repeat(20 << 20),
         _ => "y".repeat(row),
     });
-    let properties = texts().into_builder().set_dictionary_enabled(false).build();
+    let properties = texts_properties()
+        .into_builder()
+        .set_dictionary_enabled(false)
+        .build();
     let file = one_file(&rows, properties);
     assert_eq!(read(&file, &rows.schema()), rows);
 }
@@ -415,7 +418,7 @@ fn rows_of_many_batches_make_row_groups_that_have_an_end() {
     let rows = many(400_000, |row| (row % 7).to_string());
     let draft = Draft {
         schema: rows.schema(),
-        properties: Arc::new(texts()),
+        properties: Arc::new(texts_properties()),
         parts: (0..4).map(|_| Part::all(rows.clone())).collect(),
     };
     let file = encode(&[draft], 2).unwrap().remove(0);
@@ -460,4 +463,70 @@ fn a_map_that_is_null_may_have_entries_in_its_array() {
     let found = read(&file, &rows.schema());
     assert_eq!(found.column(0).null_count(), 4);
     assert_eq!(found.column(0), rows.column(0));
+}
+
+#[test]
+fn a_page_of_nulls_alone_has_no_run_of_numbers() {
+    let texts = StringArray::from(vec![None::<&str>; 10]);
+    let rows =
+        RecordBatch::try_from_iter_with_nullable([("text", Arc::new(texts) as ArrayRef, true)])
+            .unwrap();
+    let properties = texts_properties();
+    let file = one_file(
+        &rows,
+        properties
+            .into_builder()
+            .set_compression(Compression::UNCOMPRESSED)
+            .build(),
+    );
+    let reader = SerializedFileReader::new(file.clone()).unwrap();
+    let group = reader.get_row_group(0).unwrap();
+    let pages = group.get_column_page_reader(0).unwrap();
+    let bodies: Vec<_> = pages
+        .map(Result::unwrap)
+        .map(|page| page.buffer().to_vec())
+        .collect();
+    // Levels: ten times 0, of a width of one bit. Then the width of the numbers, and none of them.
+    assert_eq!(bodies, [vec![], vec![2, 0, 0, 0, 20, 0, 0]]);
+    assert_eq!(read(&file, &rows.schema()), rows);
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_refused() {
+    let rows = |values: Vec<Option<i64>>| {
+        let values = Arc::new(Int64Array::from(values)) as ArrayRef;
+        RecordBatch::try_from_iter_with_nullable([("value", values, true)]).unwrap()
+    };
+    let other = |data_type| {
+        Arc::new(Schema::new(vec![arrow::datatypes::Field::new(
+            "value", data_type, false,
+        )]))
+    };
+    for (schema, rows, is_taken) in [
+        (other(DataType::Int64), rows(vec![Some(1)]), true),
+        (other(DataType::Int64), rows(vec![Some(1), None]), false),
+        (other(DataType::Float64), rows(vec![Some(1)]), false),
+        (Arc::new(Schema::empty()), rows(vec![Some(1)]), false),
+    ] {
+        let parts = vec![Part::all(rows)];
+        let draft = Draft {
+            schema,
+            properties: Arc::new(texts_properties()),
+            parts,
+        };
+        assert_eq!(encode(&[draft], 1).is_ok(), is_taken);
+    }
+}
+
+#[test]
+fn without_rows_there_is_no_row_group() {
+    let rows = many(10, |row| row.to_string());
+    let draft = Draft {
+        schema: rows.schema(),
+        properties: Arc::new(texts_properties()),
+        parts: vec![Part::selected(rows, &BooleanArray::from(vec![None; 10]))],
+    };
+    let file = encode(&[draft], 1).unwrap().remove(0);
+    let reader = SerializedFileReader::new(file).unwrap();
+    assert_eq!(reader.metadata().num_row_groups(), 0);
 }

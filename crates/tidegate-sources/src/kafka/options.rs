@@ -124,6 +124,10 @@ const RESERVED_PRODUCER: &[(&str, &str)] = &[
     ),
     ("acks", "with less than all, a broker's end loses records"),
     (
+        "delivery.report.only.error",
+        "what is delivered is counted by its reports",
+    ),
+    (
         "request.required.acks",
         "with less than all, a broker's end loses records",
     ),

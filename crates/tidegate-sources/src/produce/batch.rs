@@ -1,7 +1,7 @@
 //! Events, many in one piece of memory, made ahead by a thread of their own.
 //!
 //! Within a group of events that are sent at about the same time, those of a partition stand together: the client reads them one
-//! partition at a time, and memory that it reads in sequence is there before it asks. The order within a partition is the stream's.
+//! partition at a time, and memory that it reads in sequence is there before it asks. The order of a key is the stream's.
 
 use std::num::NonZeroU32;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -68,6 +68,11 @@ pub(super) struct Event<'a> {
 }
 
 impl Batch {
+    /// Bytes of memory.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Number of events.
     pub(super) fn len(&self) -> usize {
         self.places.len()
@@ -103,8 +108,9 @@ impl<'a> Maker<'a> {
     /// Makes the events of a producer.
     pub(super) fn new(options: &ProduceOptions, generator: &'a Generator) -> Self {
         let group = match (&options.transactions, options.generator.rate) {
-            // A transaction has the events that follow each other.
+            // A transaction has the events that follow each other; a hot key has events of all partitions.
             (Some(_), _) => 1,
+            _ if generator.has_hot_key() => 1,
             (None, 0) => u64::MAX,
             (None, rate) => rate / GROUPS_PER_SECOND,
         };

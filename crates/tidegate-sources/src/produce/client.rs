@@ -1,7 +1,7 @@
 //! Records to the client and reports from it, many at a time.
 //!
 //! `rdkafka` hands over one record after the other, each with two allocations, a copy and a look for its topic, and gives each report
-//! by itself. librdkafka's own batches take none of that. A payload is not copied, either: the client has the batch that it is in
+//! by itself. librdkafka's own batches take one allocation. A payload is not copied, either: the client has the batch that it is in
 //! until the last of its records is done with.
 //!
 //! So a batch is as long in memory as its slowest record. Their number is bounded: where one partition cannot be delivered, all of them
@@ -99,8 +99,8 @@ impl<C: ProducerContext> Client<C> {
         }
     }
 
-    /// The producer, for all but records: its own `send`, `poll` and `flush` are not to be used, because reports say which batch is
-    /// done with, and those that they take are lost.
+    /// The producer, for all but records: its own `send`, `poll` and `flush` are not to be used. Reports say which batch is done with:
+    /// those that they take are lost, and the report of a record of theirs would let go of a batch that is being read.
     pub(super) fn producer(&self) -> &BaseProducer<C> {
         &self.producer
     }
@@ -147,6 +147,9 @@ impl<C: ProducerContext> Client<C> {
 
     /// Sends up to `count` events of a batch, from its event `from` on, to a topic. Gives how many the client took, and why not all.
     /// `now` comes back in their reports.
+    ///
+    /// Where the buffer is full, the state of a transaction forbids it or the client has failed for good, the first ones are taken.
+    /// After any other error the client has to be given up: others may be taken, and its number in flight no longer reaches 0.
     pub(super) fn send(
         &mut self,
         topic: usize,
@@ -205,6 +208,12 @@ impl<C: ProducerContext> Client<C> {
     pub(super) fn close(&mut self, Open { place }: Open) {
         self.lent[usize::from(place)].is_open = false;
         self.settle(place, 0);
+    }
+
+    /// Memory of the batches that the client has, in bytes.
+    pub(super) fn lent_bytes(&self) -> u64 {
+        let capacities = self.lent.iter().map(|lent| lent.batch.capacity());
+        capacities.sum::<usize>() as u64
     }
 
     /// A batch all of whose records are done with.

@@ -71,7 +71,7 @@ pub fn produce(
     };
     let start_time = first_start(&generator_options, clock.now_micros());
     let generator = Generator::new(&generator_options, start_time)?;
-    let transactions = Transactions::new(options, &sender)?;
+    let transactions = Transactions::new(options, &mut sender)?;
     let mut run = Run {
         options,
         generator: &generator,

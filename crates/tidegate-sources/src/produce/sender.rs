@@ -1,7 +1,6 @@
 //! Events to the client, with what it takes to wait for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,6 +15,8 @@ use crate::SourceError;
 
 /// How long a topic is waited for that a broker may create.
 const TOPIC_WAIT: Duration = Duration::from_secs(30);
+/// How long to wait before metadata are asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// How long metadata are waited for at a time.
 const METADATA_WAIT: Duration = Duration::from_secs(2);
 /// After this time a sender that waits for something looks again by itself.
@@ -86,7 +87,11 @@ impl Sender {
 
     /// What the client says about itself.
     pub(super) fn client_report(&self) -> ClientReport {
-        self.client.producer().context().report()
+        let report = self.client.producer().context().report();
+        ClientReport {
+            buffered_bytes: self.client.lent_bytes(),
+            ..report
+        }
     }
 
     /// Sends up to `count` of the next events to every topic. Gives how many were sent; none if there is no room, which this waits
@@ -154,16 +159,17 @@ impl Sender {
                 self.serve(LOOK_AGAIN);
                 None
             }
-            Taken::End => None,
+            // What is left to send is known by number, so that there is always more: unless its maker panicked, which must not be
+            // waited out.
+            Taken::End => panic!("the thread that makes the events has ended before the last"),
         }
     }
 
     /// Waits for a report, and counts all that are there by then.
     pub(super) fn serve(&mut self, wait: Duration) {
         let deliveries = &mut self.deliveries;
-        let mut now = None;
         self.client.poll(wait, |report| {
-            let now = *now.get_or_insert_with(|| deliveries.now());
+            let now = deliveries.now();
             deliveries.count(&report, now);
         });
     }
@@ -196,7 +202,7 @@ impl Sender {
     /// Number of the topic's partitions, which a broker may have to create first; `None` if the end
     /// was asked for meanwhile.
     pub(super) fn ask_partitions(
-        &self,
+        &mut self,
         topic: &str,
         stop: &AtomicBool,
     ) -> Result<Option<i32>, SourceError> {
@@ -234,7 +240,8 @@ impl Sender {
                 }
                 Err(_) => {}
             }
-            thread::sleep(Duration::from_millis(200));
+            // What the client says meanwhile is why it cannot connect.
+            self.serve(ASK_AGAIN);
         }
         Ok(None)
     }

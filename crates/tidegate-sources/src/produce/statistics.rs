@@ -62,7 +62,6 @@ impl ClientReport {
             .map(|broker| broker.txerrs + broker.req_timeouts)
             .sum();
         self.buffered_records = statistics.msg_cnt;
-        self.buffered_bytes = statistics.msg_size;
         self.buffer_bytes = statistics.msg_size_max;
     }
 }

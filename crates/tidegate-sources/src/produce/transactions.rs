@@ -39,7 +39,7 @@ impl<'a> Transactions<'a> {
     /// The cluster does not allow it.
     pub(super) fn new(
         options: &'a ProduceOptions,
-        sender: &Sender,
+        sender: &mut Sender,
     ) -> Result<Option<Self>, SourceError> {
         let Some(transactions) = &options.transactions else {
             return Ok(None);
@@ -51,6 +51,7 @@ impl<'a> Transactions<'a> {
             if !is_retriable(&error) || began.elapsed() >= patience {
                 return Err(failed(topic, "set up transactions", &error));
             }
+            sender.serve(Duration::ZERO);
         }
         Ok(Some(Transactions {
             every: transactions.every,
@@ -116,6 +117,7 @@ impl<'a> Transactions<'a> {
         let began = Instant::now();
         loop {
             sender.flush(&mut progress);
+            // It flushes by itself, too, which would take reports: there are none left.
             match sender.producer().commit_transaction(STEP) {
                 Ok(()) => break,
                 Err(error) if requires_abort(&error) => return self.abort(sender, &error),
