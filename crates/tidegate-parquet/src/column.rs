@@ -6,7 +6,6 @@ use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnDescPtr;
 
 use crate::fixed::{Fixed, Number};
-use crate::flat::Flat;
 use crate::leaf::{Encode, Leaf, LeafOptions};
 use crate::map::Map;
 use crate::text::Text;
@@ -24,7 +23,7 @@ pub(crate) fn encoder(
     match (field.data_type(), options.as_slice()) {
         (DataType::Utf8, [leaf]) => {
             let text = Text::new(leaf)?;
-            Some(Box::new(Flat(Leaf::new(leaf, text))))
+            Some(Box::new(Leaf::new(leaf, text)))
         }
         (DataType::Int32 | DataType::Date32, [leaf]) => fixed::<i32>(leaf, Type::INT32),
         (DataType::Int64, [leaf]) => fixed::<i64>(leaf, Type::INT64),
@@ -43,7 +42,7 @@ fn fixed<T: Number>(leaf: &LeafOptions, physical: Type) -> Option<Box<dyn Encode
         return None;
     }
     let values = Fixed::<T>::new(leaf)?;
-    Some(Box::new(Flat(Leaf::new(leaf, values))))
+    Some(Box::new(Leaf::new(leaf, values)))
 }
 
 fn is_text_to_text(entries: &Field) -> bool {

@@ -17,6 +17,9 @@ static SEEDS: LazyLock<[u64; 2]> = LazyLock::new(|| {
     [state.hash_one(0), state.hash_one(1)]
 });
 
+/// A dictionary, and the numbers of the page at hand.
+pub(crate) type Open<'a> = (&'a mut Dictionary, &'a mut Vec<u32>);
+
 /// Values of the page at hand as numbers in a dictionary, as long as it is worth while.
 #[derive(Debug)]
 pub(crate) struct Numbers {
@@ -36,7 +39,7 @@ impl Numbers {
     }
 
     /// Where further values go; none once the dictionary is given up, which is between two pages.
-    pub(crate) fn open(&mut self) -> Option<(&mut Dictionary, &mut Vec<u32>)> {
+    pub(crate) fn open(&mut self) -> Option<Open<'_>> {
         (!self.is_given_up).then_some((&mut self.dictionary, &mut self.numbers))
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray};
-use arrow::compute::{FilterBuilder, FilterPredicate, SlicesIterator, prep_null_mask_filter};
+use arrow::compute::{SlicesIterator, prep_null_mask_filter};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::file::properties::WriterProperties;
@@ -26,8 +26,8 @@ pub struct Part {
     pub(crate) batch: RecordBatch,
     /// The rows, ascending, as runs that are not empty.
     pub(crate) runs: Vec<Range<usize>>,
-    /// None if all rows are taken.
-    filter: Option<FilterPredicate>,
+    /// Which rows; none if all are taken.
+    pub(crate) selection: Option<BooleanArray>,
     rows: usize,
 }
 
@@ -38,7 +38,7 @@ impl Part {
         Part {
             batch,
             runs: Vec::from_iter((rows > 0).then_some(0..rows)),
-            filter: None,
+            selection: None,
             rows,
         }
     }
@@ -46,21 +46,17 @@ impl Part {
     /// The rows for which `selection` is true. It has as many values as the batch has rows.
     pub fn selected(batch: RecordBatch, selection: &BooleanArray) -> Self {
         debug_assert_eq!(batch.num_rows(), selection.len());
-        let without_nulls;
         let selection = match selection.null_count() {
-            0 => selection,
-            _ => {
-                without_nulls = prep_null_mask_filter(selection);
-                &without_nulls
-            }
+            0 => selection.clone(),
+            _ => prep_null_mask_filter(selection),
         };
         Part {
             batch,
-            runs: SlicesIterator::new(selection)
+            runs: SlicesIterator::new(&selection)
                 .map(|(start, end)| start..end)
                 .collect(),
-            filter: Some(FilterBuilder::new(selection).optimize().build()),
             rows: selection.true_count(),
+            selection: Some(selection),
         }
     }
 
@@ -77,9 +73,5 @@ impl Part {
                 column.data_type() == field.data_type()
                     && (field.is_nullable() || column.null_count() == 0)
             })
-    }
-
-    pub(crate) fn filter(&self) -> Option<&FilterPredicate> {
-        self.filter.as_ref()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::compute::filter;
 use arrow::datatypes::Field;
 use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
@@ -207,9 +208,9 @@ impl Column<'_> {
         for part in self.parts {
             let all = part.batch.column(self.index);
             let selected;
-            let array = match part.filter() {
-                Some(filter) => {
-                    selected = filter.filter(all)?;
+            let array = match &part.selection {
+                Some(selection) => {
+                    selected = filter(all, selection)?;
                     &selected
                 }
                 None => all,

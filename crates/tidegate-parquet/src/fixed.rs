@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use arrow::array::{Array, ArrayData, ArrayRef};
 use arrow::datatypes::{ArrowNativeType, ToByteSlice};
 use parquet::basic::Encoding;
 use parquet::file::properties::EnabledStatistics;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use crate::delta;
-use crate::dictionary::Numbers;
+use crate::dictionary::Open;
 use crate::leaf::{LeafOptions, Values};
 
 // Pages have numbers as little-endian machines do.
@@ -72,10 +73,9 @@ number!(
 );
 number!(f64, Double, None, f64::to_bits, (-0.0, 0.0));
 
-/// Numbers of a page: those of a dictionary, as long as it is worth while, then as they are or as differences.
+/// Numbers of a page, as they are or as differences.
 pub(crate) struct Fixed<T> {
-    numbers: Option<Numbers>,
-    /// The last value and its number: neighbours are often equal.
+    /// The last value and its number in the dictionary: neighbours are often equal.
     last: Option<(u64, u32)>,
     delta: Option<Append<T>>,
     values: Vec<T>,
@@ -92,7 +92,6 @@ impl<T: Number> Fixed<T> {
             _ => return None,
         };
         Some(Fixed {
-            numbers: options.numbers(),
             last: None,
             delta,
             values: Vec::new(),
@@ -118,16 +117,20 @@ impl<T: Number> Fixed<T> {
 impl<T: Number> Values for Fixed<T> {
     type Array<'a> = &'a [T];
 
+    fn view<'a>(array: &'a ArrayRef, data: &'a ArrayData) -> Self::Array<'a> {
+        &data.buffer::<T>(0)[..array.len()]
+    }
+
     fn bytes_of(_array: &Self::Array<'_>, range: Range<usize>) -> usize {
         range.len() * size_of::<T>()
     }
 
-    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>) {
+    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>, dictionary: Option<Open<'_>>) {
         let values = &array[range];
         if self.has_statistics {
             self.widen_range(values);
         }
-        match self.numbers.as_mut().and_then(Numbers::open) {
+        match dictionary {
             Some((dictionary, numbers)) => {
                 for value in values {
                     let bits = value.bits();
@@ -147,18 +150,10 @@ impl<T: Number> Values for Fixed<T> {
     }
 
     fn bytes(&self) -> usize {
-        let numbers = self.numbers.as_ref().map_or(0, Numbers::bytes);
-        size_of_val(&*self.values) + numbers
-    }
-
-    fn must_end(&self) -> bool {
-        self.numbers.as_ref().is_some_and(Numbers::must_end)
+        size_of_val(&*self.values)
     }
 
     fn take(&mut self, out: &mut Vec<u8>) -> Encoding {
-        if let Some(encoding) = self.numbers.as_mut().and_then(|numbers| numbers.take(out)) {
-            return encoding;
-        }
         let encoding = match self.delta {
             Some(encode) => {
                 encode(&self.values, out);
@@ -173,7 +168,7 @@ impl<T: Number> Values for Fixed<T> {
         encoding
     }
 
-    fn finish(self, nulls: u64) -> (Option<(Vec<u8>, usize)>, Option<Statistics>) {
+    fn statistics(&self, nulls: u64) -> Option<Statistics> {
         let range = self.range.map(|(least, greatest)| {
             let (zero, other) = T::zeros();
             (
@@ -181,9 +176,6 @@ impl<T: Number> Values for Fixed<T> {
                 if greatest == other { other } else { greatest },
             )
         });
-        (
-            self.numbers.map(Numbers::into_page),
-            self.has_statistics.then(|| T::statistics(range, nulls)),
-        )
+        self.has_statistics.then(|| T::statistics(range, nulls))
     }
 }

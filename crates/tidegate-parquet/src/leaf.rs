@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayData, ArrayRef};
+use arrow::buffer::NullBuffer;
 use parquet::basic::{Compression, Encoding};
 use parquet::errors::Result;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
@@ -10,7 +11,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 
 use crate::chunk::{Chunk, Compressor, Pages, Size};
-use crate::dictionary::Numbers;
+use crate::dictionary::{Numbers, Open};
 use crate::levels::Levels;
 
 /// Rows that are added at a time, so that a dictionary is given up soon.
@@ -52,45 +53,42 @@ impl LeafOptions {
             && options.statistics != EnabledStatistics::Page;
         (is_plain && Compressor::can(options.compression)).then_some(options)
     }
-
-    pub(crate) fn numbers(&self) -> Option<Numbers> {
-        self.dictionary_bytes.map(Numbers::new)
-    }
 }
 
-/// Values of the page at hand.
+/// Values of the page at hand, as far as they are in no dictionary.
 pub(crate) trait Values {
     /// An array of these values, to be read.
     type Array<'a>;
 
+    /// The values of an array, of which `data` is the inside.
+    fn view<'a>(array: &'a ArrayRef, data: &'a ArrayData) -> Self::Array<'a>;
+
     /// Bytes that some values of an array take at most, as far as they could fill a page.
     fn bytes_of(array: &Self::Array<'_>, range: Range<usize>) -> usize;
 
-    /// Adds values, none of which is null.
-    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>);
+    /// Adds values, none of which is null: to the dictionary, if there is one.
+    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>, dictionary: Option<Open<'_>>);
 
     /// Bytes so far.
     fn bytes(&self) -> usize;
 
-    /// Whether the page has to end, because what follows is encoded in another way.
-    fn must_end(&self) -> bool;
-
     /// Appends the values so far, and begins anew.
     fn take(&mut self, out: &mut Vec<u8>) -> Encoding;
 
-    /// The dictionary's page and number of values, if there is one; and statistics, with that many nulls.
-    fn finish(self, nulls: u64) -> (Option<(Vec<u8>, usize)>, Option<Statistics>);
+    /// Statistics of all values, with that many nulls.
+    fn statistics(&self, nulls: u64) -> Option<Statistics>;
 }
 
 /// A leaf that is being encoded.
 pub(crate) struct Leaf<V> {
-    pub(crate) definition: Levels,
+    definition: Levels,
     pub(crate) repetition: Levels,
-    pub(crate) values: V,
+    numbers: Option<Numbers>,
+    values: V,
     /// Of the page at hand.
     rows: usize,
     /// Values of the chunk that are not there.
-    pub(crate) nulls: u64,
+    nulls: u64,
     page_bytes: usize,
     page_rows: usize,
     pages: Pages,
@@ -102,6 +100,7 @@ impl<V: Values> Leaf<V> {
         Leaf {
             definition: Levels::new(options.descriptor.max_def_level() as u8),
             repetition: Levels::new(options.descriptor.max_rep_level() as u8),
+            numbers: options.dictionary_bytes.map(Numbers::new),
             values,
             rows: 0,
             nulls: 0,
@@ -124,8 +123,9 @@ impl<V: Values> Leaf<V> {
     /// Rows have been added. Ends a page that is full.
     pub(crate) fn added(&mut self, rows: usize, compressor: &mut Compressor) -> Result<()> {
         self.rows += rows;
-        let is_full = self.rows >= self.page_rows || self.values.bytes() >= self.page_bytes;
-        if is_full || self.values.must_end() {
+        let bytes = self.values.bytes() + self.numbers.as_ref().map_or(0, Numbers::bytes);
+        let is_full = self.rows >= self.page_rows || bytes >= self.page_bytes;
+        if is_full || self.numbers.as_ref().is_some_and(Numbers::must_end) {
             self.end_page(compressor)?;
         }
         Ok(())
@@ -139,18 +139,65 @@ impl<V: Values> Leaf<V> {
         self.body.clear();
         self.repetition.take(&mut self.body);
         self.definition.take(&mut self.body);
-        let encoding = self.values.take(&mut self.body);
+        let numbers = self.numbers.as_mut();
+        let encoding = match numbers.and_then(|numbers| numbers.take(&mut self.body)) {
+            Some(encoding) => encoding,
+            None => self.values.take(&mut self.body),
+        };
         self.rows = 0;
         self.pages.push(&self.body, encoding, size, compressor)
     }
 
-    pub(crate) fn finish(mut self, compressor: &mut Compressor) -> Result<Chunk> {
+    /// All that was added.
+    pub(crate) fn into_chunk(mut self, compressor: &mut Compressor) -> Result<Chunk> {
         if self.rows > 0 {
             self.end_page(compressor)?;
         }
-        let (dictionary, statistics) = self.values.finish(self.nulls);
+        let statistics = self.values.statistics(self.nulls);
+        let dictionary = self.numbers.map(Numbers::into_page);
         self.pages.finish(dictionary, statistics, compressor)
     }
+
+    /// Adds values; those that are not there are a level below those that are.
+    pub(crate) fn add_values(
+        &mut self,
+        array: &V::Array<'_>,
+        nulls: Option<&NullBuffer>,
+        range: Range<usize>,
+    ) {
+        let Some(nulls) = nulls else {
+            return self.add_all(array, range);
+        };
+        let missing = self.definition.max() - 1;
+        let mut at = range.start;
+        let there = nulls.slice(range.start, range.len());
+        for (start, end) in there.valid_slices() {
+            let run = range.start + start..range.start + end;
+            self.add_missing(missing, run.start - at);
+            at = run.end;
+            self.add_all(array, run);
+        }
+        self.add_missing(missing, range.end - at);
+    }
+
+    fn add_all(&mut self, array: &V::Array<'_>, range: Range<usize>) {
+        self.definition.push(self.definition.max(), range.len());
+        let dictionary = self.numbers.as_mut().and_then(Numbers::open);
+        self.values.add(array, range, dictionary);
+    }
+
+    /// Adds nulls, or lists without a value.
+    pub(crate) fn add_missing(&mut self, level: u8, count: usize) {
+        if count > 0 {
+            self.definition.push(level, count);
+            self.nulls += count as u64;
+        }
+    }
+}
+
+/// Which values of an array are there; none if all are.
+pub(crate) fn nulls(array: &dyn Array) -> Option<&NullBuffer> {
+    array.nulls().filter(|nulls| nulls.null_count() > 0)
 }
 
 /// Encodes one column of one row group.

@@ -2,8 +2,8 @@
 //!
 //! Files, their metadata and the rarer types are the `parquet` crate's. Columns of text, numbers, times and maps of texts, of which
 //! most of the bytes of events are, are encoded here: selected rows go from Arrow's buffers into pages run by run, without a filtered
-//! copy, a hash of what will not repeat, or a level for each value. Of [`WriterProperties`] all counts but the limits of row groups, which have
-//! a limit of their own. What `ArrowWriter` adds for size statistics, and the schema in Arrow's form, are left out.
+//! copy, a hash of what will not repeat, or a level for each value. Of [`WriterProperties`] all counts but how many
+//! values are written at a time, and the limits of row groups, which have one of their own. What `ArrowWriter` adds for size statistics, and the schema in Arrow's form, are left out.
 //!
 //! - [`Draft`] and [`Part`]: rows that become a file. [`encode`]: files, on several threads at once.
 //! - `column`: which encoder a column has. `flat` and `map`: rows into leaves.

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, AsArray, MapArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, MapArray};
 use parquet::errors::Result;
 
 use crate::chunk::{Chunk, Compressor};
-use crate::leaf::{Encode, Leaf, LeafOptions, Values as _};
+use crate::leaf::{Encode, Leaf, LeafOptions, Values as _, nulls};
 use crate::text::Text;
 
 /// A column of maps from text to text.
@@ -49,8 +49,8 @@ impl Encode for Map {
 
     fn finish(self: Box<Self>, compressor: &mut Compressor) -> Result<Vec<Chunk>> {
         Ok(vec![
-            self.keys.finish(compressor)?,
-            self.values.finish(compressor)?,
+            self.keys.into_chunk(compressor)?,
+            self.values.into_chunk(compressor)?,
         ])
     }
 }
@@ -96,7 +96,7 @@ impl Map {
                     self.repetition[*begin as usize - all.start] = 0;
                 }
                 leaf.repetition.extend(&self.repetition);
-                leaf.add_entries(texts, all);
+                leaf.add_values(&texts, nulls(texts), all);
             } else {
                 for row in taken {
                     let entries = entries(row..row + 1);
@@ -107,7 +107,7 @@ impl Map {
                         leaf.add_missing(self.empty, 1);
                     } else {
                         leaf.repetition.push(1, entries.len() - 1);
-                        leaf.add_entries(texts, entries);
+                        leaf.add_values(&texts, nulls(texts), entries);
                     }
                 }
             }
@@ -119,15 +119,5 @@ impl Map {
 
 /// Whether no map of some rows is null.
 fn all_there(maps: &MapArray, rows: &Range<usize>) -> bool {
-    let nulls = maps.nulls().filter(|nulls| nulls.null_count() > 0);
-    nulls.is_none_or(|nulls| nulls.slice(rows.start, rows.len()).null_count() == 0)
-}
-
-impl Leaf<Text> {
-    fn add_entries(&mut self, texts: &StringArray, entries: Range<usize>) {
-        match texts.nulls().filter(|nulls| nulls.null_count() > 0) {
-            Some(nulls) => self.add_nullable(&texts, nulls, entries),
-            None => self.add_all(&texts, entries),
-        }
-    }
+    nulls(maps).is_none_or(|nulls| nulls.slice(rows.start, rows.len()).null_count() == 0)
 }

@@ -2,18 +2,17 @@
 
 use std::ops::Range;
 
-use arrow::array::StringArray;
+use arrow::array::{ArrayData, ArrayRef, AsArray, StringArray};
 use parquet::basic::Encoding;
 use parquet::file::properties::EnabledStatistics;
 use parquet::file::statistics::Statistics;
 
 use crate::delta;
-use crate::dictionary::Numbers;
+use crate::dictionary::Open;
 use crate::leaf::{LeafOptions, Values};
 
-/// Texts of a page: numbers in a dictionary, as long as it is worth while, then lengths and bytes.
+/// Texts of a page: lengths and bytes.
 pub(crate) struct Text {
-    numbers: Option<Numbers>,
     encoding: Encoding,
     lengths: Vec<i32>,
     bytes: Vec<u8>,
@@ -27,7 +26,6 @@ impl Text {
             Encoding::PLAIN | Encoding::DELTA_LENGTH_BYTE_ARRAY
         );
         (is_done && options.statistics == EnabledStatistics::None).then(|| Text {
-            numbers: options.numbers(),
             encoding: options.encoding,
             lengths: Vec::new(),
             bytes: Vec::new(),
@@ -38,16 +36,20 @@ impl Text {
 impl Values for Text {
     type Array<'a> = &'a StringArray;
 
+    fn view<'a>(array: &'a ArrayRef, _data: &'a ArrayData) -> Self::Array<'a> {
+        array.as_string()
+    }
+
     fn bytes_of(array: &Self::Array<'_>, range: Range<usize>) -> usize {
         let offsets = array.value_offsets();
         (offsets[range.end] - offsets[range.start]) as usize
     }
 
-    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>) {
+    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>, dictionary: Option<Open<'_>>) {
         let offsets = &array.value_offsets()[range.start..=range.end];
         let data = array.value_data();
         let places = offsets.windows(2);
-        match self.numbers.as_mut().and_then(Numbers::open) {
+        match dictionary {
             Some((dictionary, numbers)) => {
                 let texts = places.map(|place| &data[place[0] as usize..place[1] as usize]);
                 numbers.extend(texts.map(|text| dictionary.text(text)));
@@ -70,18 +72,10 @@ impl Values for Text {
     }
 
     fn bytes(&self) -> usize {
-        let numbers = self.numbers.as_ref().map_or(0, Numbers::bytes);
-        self.bytes.len() + size_of_val(&*self.lengths) + numbers
-    }
-
-    fn must_end(&self) -> bool {
-        self.numbers.as_ref().is_some_and(Numbers::must_end)
+        self.bytes.len() + size_of_val(&*self.lengths)
     }
 
     fn take(&mut self, out: &mut Vec<u8>) -> Encoding {
-        if let Some(encoding) = self.numbers.as_mut().and_then(|numbers| numbers.take(out)) {
-            return encoding;
-        }
         if self.encoding == Encoding::DELTA_LENGTH_BYTE_ARRAY {
             delta::encode(&self.lengths, out);
             self.lengths.clear();
@@ -90,7 +84,7 @@ impl Values for Text {
         self.encoding
     }
 
-    fn finish(self, _nulls: u64) -> (Option<(Vec<u8>, usize)>, Option<Statistics>) {
-        (self.numbers.map(Numbers::into_page), None)
+    fn statistics(&self, _nulls: u64) -> Option<Statistics> {
+        None
     }
 }
