@@ -59,7 +59,7 @@ impl Figures {
 
 /// Both over one topic, alternating.
 pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
-    let events: u64 = bench.size(4_000_000, 200_000);
+    let events: u64 = bench.size(8_000_000, 200_000);
     let runs = bench.size(3, 1);
     let kafka = topic::broker()?;
     let report = topic::filled(&bench.tidegate, &kafka, TOPIC, PARTITIONS, events, &[])?;

@@ -26,8 +26,8 @@ use crate::process::{self, Tidegate};
 use crate::spread::Spread;
 use crate::{Bench, Outcome};
 
-/// Records of a batch of the loop: about as many as 64 MiB hold, the `max-bytes` of the example.
-const BATCH: usize = 220_000;
+/// Records of a batch of the loop: about as many as 32 MiB hold, the `max-bytes` of the example.
+const BATCH: usize = 115_000;
 /// Records whose instructions are counted, beyond as many that make a start.
 const COUNTED: usize = 40_000;
 /// What both count; they have to agree.

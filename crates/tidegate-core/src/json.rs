@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use wide::u8x16;
+
 use crate::reject::Code;
 
 /// Values nest at most this deep, so that no input can exhaust the stack.
@@ -448,28 +450,16 @@ fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     Some(value)
 }
 
-/// Length of the longest prefix without quote, backslash and control characters; eight bytes a step.
+/// Length of the longest prefix without quote, backslash and control characters.
 #[inline]
 fn plain_prefix(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
     let mut pos = 0;
-    while let Some(word) = bytes.get(pos..pos + 8) {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(word);
-        let word = u64::from_le_bytes(eight);
-        // A byte of x is zero where the lowest marked byte of (x - ones) & !x & highs is; bytes
-        // above it can be marked wrongly, which does not matter for the lowest.
-        let quote = word ^ (ONES * u64::from(b'"'));
-        let slash = word ^ (ONES * u64::from(b'\\'));
-        let found = (quote.wrapping_sub(ONES) & !quote
-            | slash.wrapping_sub(ONES) & !slash
-            | word.wrapping_sub(ONES * 0x20) & !word)
-            & HIGHS;
+    while let Some(block) = bytes.get(pos..).and_then(<[u8]>::first_chunk) {
+        let found = special_of_block(block);
         if found != 0 {
-            return pos + (found.trailing_zeros() / 8) as usize;
+            return pos + found.trailing_zeros() as usize;
         }
-        pos += 8;
+        pos += BLOCK;
     }
     while let Some(byte) = bytes.get(pos) {
         if matches!(byte, b'"' | b'\\' | 0..0x20) {
@@ -478,6 +468,18 @@ fn plain_prefix(bytes: &[u8]) -> usize {
         pos += 1;
     }
     pos
+}
+
+/// Bytes that are looked at together: most strings are no longer.
+const BLOCK: usize = 16;
+
+/// A bit for each quote, backslash and control character.
+#[inline]
+fn special_of_block(block: &[u8; BLOCK]) -> u32 {
+    let block = u8x16::new(*block);
+    let is = |byte: u8| block.simd_eq(u8x16::splat(byte));
+    let control = block.min(u8x16::splat(0x1f)).simd_eq(block);
+    (is(b'"') | is(b'\\') | control).to_bitmask()
 }
 
 /// Appends the text of a string token with its escapes resolved. The token comes from

@@ -57,7 +57,7 @@ impl Default for BatchOptions {
         BatchOptions {
             interval: Duration::from_secs(1),
             max_rows: 500_000,
-            max_bytes: 128 << 20,
+            max_bytes: 32 << 20,
         }
     }
 }

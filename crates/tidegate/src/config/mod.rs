@@ -242,7 +242,7 @@ fn batch(section: &Section<'_>) -> BatchConfig {
             .duration("interval", Duration::from_millis(10))
             .unwrap_or(Duration::from_secs(1)),
         max_rows: section.count("max-rows", 1).unwrap_or(500_000),
-        max_bytes: section.size("max-bytes", 64 << 10).unwrap_or(64 << 20),
+        max_bytes: section.size("max-bytes", 64 << 10).unwrap_or(32 << 20),
     };
     section.finish();
     options
