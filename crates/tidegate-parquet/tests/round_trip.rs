@@ -55,33 +55,28 @@ fn whole() -> impl Strategy<Value = i64> {
     ]
 }
 
-fn row() -> impl Strategy<Value = Row> {
-    let entries = vec((text(), prop::option::weighted(0.9, text())), 0..4);
-    let real = prop_oneof![
+fn real() -> impl Strategy<Value = f64> {
+    prop_oneof![
         any::<f64>(),
         Just(0.0),
         Just(-0.0),
         Just(f64::NAN),
         -1e3..1e3
-    ];
-    (
-        prop::option::weighted(0.8, text()),
-        text(),
-        prop::option::weighted(0.8, whole()),
-        prop::option::weighted(0.8, prop_oneof![any::<i32>(), 0..7]),
-        prop::option::weighted(0.8, real),
-        prop::option::weighted(0.9, entries),
-        prop::bool::weighted(0.9),
-    )
-        .prop_map(|(text, required, whole, short, real, map, keep)| Row {
-            text,
-            required,
-            whole,
-            short,
-            real,
-            map,
-            keep,
-        })
+    ]
+}
+
+prop_compose! {
+    fn row()(
+        text in prop::option::weighted(0.8, text()),
+        required in text(),
+        whole in prop::option::weighted(0.8, whole()),
+        short in prop::option::weighted(0.8, prop_oneof![any::<i32>(), 0..7]),
+        real in prop::option::weighted(0.8, real()),
+        map in prop::option::weighted(0.9, vec((text(), prop::option::weighted(0.9, text())), 0..4)),
+        keep in prop::bool::weighted(0.9),
+    ) -> Row {
+        Row { text, required, whole, short, real, map, keep }
+    }
 }
 
 /// Rows, of which some stretches repeat, and some have no nulls.
@@ -206,45 +201,26 @@ struct Settings {
     statistics: EnabledStatistics,
 }
 
-fn settings() -> impl Strategy<Value = Settings> {
-    let compression = prop_oneof![
-        Just(Compression::UNCOMPRESSED),
-        Just(Compression::SNAPPY),
-        Just(Compression::ZSTD(ZstdLevel::default())),
-    ];
-    let statistics = prop_oneof![
-        Just(EnabledStatistics::None),
-        Just(EnabledStatistics::Chunk),
-        Just(EnabledStatistics::Page),
-    ];
-    (
-        compression,
-        any::<bool>(),
-        any::<bool>(),
-        prop_oneof![Just(20usize), Just(1000), Just(1 << 20)],
-        prop_oneof![Just(1usize), Just(1000), Just(1 << 20)],
-        prop_oneof![Just(1usize), Just(100), Just(20_000)],
-        statistics,
-    )
-        .prop_map(
-            |(
-                compression,
-                dictionary,
-                deltas,
-                dictionary_bytes,
-                page_bytes,
-                page_rows,
-                statistics,
-            )| Settings {
-                compression,
-                dictionary,
-                deltas,
-                dictionary_bytes,
-                page_bytes,
-                page_rows,
-                statistics,
-            },
-        )
+prop_compose! {
+    fn settings()(
+        compression in prop_oneof![
+            Just(Compression::UNCOMPRESSED),
+            Just(Compression::SNAPPY),
+            Just(Compression::ZSTD(ZstdLevel::default())),
+        ],
+        dictionary in any::<bool>(),
+        deltas in any::<bool>(),
+        dictionary_bytes in prop_oneof![Just(20usize), Just(1000), Just(1 << 20)],
+        page_bytes in prop_oneof![Just(1usize), Just(1000), Just(1 << 20)],
+        page_rows in prop_oneof![Just(1usize), Just(100), Just(20_000)],
+        statistics in prop_oneof![
+            Just(EnabledStatistics::None),
+            Just(EnabledStatistics::Chunk),
+            Just(EnabledStatistics::Page),
+        ],
+    ) -> Settings {
+        Settings { compression, dictionary, deltas, dictionary_bytes, page_bytes, page_rows, statistics }
+    }
 }
 
 impl Settings {
@@ -388,6 +364,15 @@ fn a_dictionary_stays_where_values_repeat() {
     let rows = many(50_000, |row| format!("customer {}", row % 1000));
     let file = one_file(&rows, texts_properties());
     assert_eq!(pages(&file), (3, 0));
+    assert_eq!(read(&file, &rows.schema()), rows);
+}
+
+#[test]
+fn a_dictionary_of_numbers_stays_where_equal_ones_stand_together() {
+    let numbers = Int32Array::from_iter_values((0..50_000).map(|row| row / 20));
+    let rows = RecordBatch::try_from_iter([("number", Arc::new(numbers) as ArrayRef)]).unwrap();
+    let file = one_file(&rows, WriterProperties::builder().build());
+    assert_eq!(pages(&file).1, 0);
     assert_eq!(read(&file, &rows.schema()), rows);
 }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate_core::clock::Clock;
+use tidegate_sources::produce::ProduceOptions;
 use tidegate_sources::{
     ChunkLimits, KafkaOptions, KafkaStart, Resume, ResumePartition, SourceError, SourceEvent,
     SourceOptions, open,
@@ -42,6 +43,24 @@ fn properties_that_would_break_exactly_once_are_refused() {
         let mut options = options();
         options.properties.insert(key.to_owned(), "x".to_owned());
         let message = refused(options, &Resume::default());
+        assert!(
+            message.contains(key) && message.contains("refused"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn properties_that_would_lose_what_a_producer_sends_are_refused() {
+    for key in ["acks", "enable.idempotence", "delivery.report.only.error"] {
+        let mut options = ProduceOptions {
+            brokers: "127.0.0.1:1".to_owned(),
+            topics: vec!["orders".to_owned()],
+            ..ProduceOptions::default()
+        };
+        options.check().unwrap();
+        options.properties.insert(key.to_owned(), "x".to_owned());
+        let message = options.check().unwrap_err().to_string();
         assert!(
             message.contains(key) && message.contains("refused"),
             "{message}"

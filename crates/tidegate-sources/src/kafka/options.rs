@@ -44,7 +44,7 @@ impl Default for KafkaOptions {
             fail_after: None,
             topic_wait: Some(Duration::from_secs(30)),
             discover_every: Duration::from_secs(30),
-            read_ahead_bytes: 16 << 20,
+            read_ahead_bytes: 8 << 20,
             properties: BTreeMap::new(),
         }
     }
@@ -221,7 +221,6 @@ impl KafkaOptions {
             // Whole batches in few requests: throughput, at the price of a little latency when
             // there is next to nothing to read.
             .set("fetch.wait.max.ms", "100")
-            .set("fetch.message.max.bytes", "4194304")
             .set("fetch.max.bytes", "67108864")
             .set("queued.min.messages", "1000000")
             // A full read-ahead is looked at again soon: with the client's own second, half of the time

@@ -339,4 +339,31 @@ mod tests {
         assert!(turns(30_000) < 30);
         assert!(turns(0) > 100);
     }
+
+    #[test]
+    fn with_a_hot_key_events_are_sent_in_the_order_of_the_stream() {
+        let (count, partitions) = (5000, PARTITIONS.unsigned_abs() as usize);
+        let options = ProduceOptions {
+            generator: GeneratorOptions {
+                count: Some(count as u64),
+                partitions: PARTITIONS,
+                hot_key_share: 0.6,
+                ..GeneratorOptions::default()
+            },
+            ..ProduceOptions::default()
+        };
+        let generator = Generator::new(&options.generator, 0).unwrap();
+        let stream = (0..count).map(|number| {
+            let mut payload = Vec::new();
+            let (home, offset) = (number % partitions, number / partitions);
+            generator.write_event(home as i32, offset as i64, &mut payload);
+            payload
+        });
+        let mut maker = Maker::new(&options, &generator);
+        let (mut batch, mut sent) = (Batch::default(), Vec::new());
+        while maker.fill(&mut batch) {
+            sent.extend(batch.events(0).map(|event| event.payload.to_vec()));
+        }
+        assert_eq!(sent, stream.collect::<Vec<_>>());
+    }
 }

@@ -63,7 +63,7 @@ struct Lent {
 }
 
 /// A batch that the client has, to send from it. Not to be cloned, so that nothing is sent of a batch that is closed.
-pub(super) struct Open {
+pub(super) struct OpenBatch {
     place: u16,
 }
 
@@ -127,7 +127,7 @@ impl<C: ProducerContext> Client<C> {
     }
 
     /// Lends a batch to the client, to send from it.
-    pub(super) fn lend(&mut self, batch: Batch) -> Open {
+    pub(super) fn lend(&mut self, batch: Batch) -> OpenBatch {
         let place = self.free.pop().unwrap_or_else(|| {
             self.lent.push(Lent::default());
             u16::try_from(self.lent.len() - 1).expect("fewer than LENT_MAX batches")
@@ -137,11 +137,11 @@ impl<C: ProducerContext> Client<C> {
             records: 0,
             is_open: true,
         };
-        Open { place }
+        OpenBatch { place }
     }
 
     /// Number of events of a batch.
-    pub(super) fn len(&self, open: &Open) -> usize {
+    pub(super) fn len(&self, open: &OpenBatch) -> usize {
         self.lent[usize::from(open.place)].batch.len()
     }
 
@@ -153,7 +153,7 @@ impl<C: ProducerContext> Client<C> {
     pub(super) fn send(
         &mut self,
         topic: usize,
-        open: &Open,
+        open: &OpenBatch,
         (from, count): (usize, usize),
         now: u64,
     ) -> (usize, Result<(), KafkaError>) {
@@ -205,7 +205,7 @@ impl<C: ProducerContext> Client<C> {
     }
 
     /// Nothing more is sent of this batch.
-    pub(super) fn close(&mut self, Open { place }: Open) {
+    pub(super) fn close(&mut self, OpenBatch { place }: OpenBatch) {
         self.lent[usize::from(place)].is_open = false;
         self.settle(place, 0);
     }
@@ -241,7 +241,7 @@ impl<C: ProducerContext> Client<C> {
             let Some(event) = NonNull::new(event) else {
                 return;
             };
-            let event = Event(event);
+            let event = ClientEvent(event);
             // SAFETY: the event is valid until it is dropped.
             match unsafe { rd_kafka_event_type(event.0.as_ptr()) } {
                 RD_KAFKA_EVENT_DR => self.take_reports(&event, &mut each),
@@ -258,7 +258,7 @@ impl<C: ProducerContext> Client<C> {
         }
     }
 
-    fn take_reports(&mut self, event: &Event, each: &mut impl FnMut(Report)) {
+    fn take_reports(&mut self, event: &ClientEvent, each: &mut impl FnMut(Report)) {
         let mut next = event.next_report();
         while let Some(first) = next {
             // Neighbours mostly have their fate in common.
@@ -313,7 +313,7 @@ impl Drop for Queue {
 }
 
 /// Something that the client says.
-struct Event(NonNull<rd_kafka_event_t>);
+struct ClientEvent(NonNull<rd_kafka_event_t>);
 
 /// What became of a record.
 #[derive(Clone, Copy)]
@@ -323,7 +323,7 @@ struct RecordReport {
     error: RDKafkaRespErr,
 }
 
-impl Event {
+impl ClientEvent {
     /// The next of a delivery report's records.
     fn next_report(&self) -> Option<RecordReport> {
         // SAFETY: the event is valid, and its messages are as long as it is.
@@ -367,7 +367,7 @@ impl Event {
     }
 }
 
-impl Drop for Event {
+impl Drop for ClientEvent {
     fn drop(&mut self) {
         // SAFETY: it is ours, and not used any more.
         unsafe { rd_kafka_event_destroy(self.0.as_ptr()) }

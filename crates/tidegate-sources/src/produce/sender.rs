@@ -8,7 +8,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 
 use super::ProduceOptions;
 use super::batch::{Batches, Taken};
-use super::client::{Client, Open};
+use super::client::{Client, OpenBatch};
 use super::deliveries::{Context, Deliveries};
 use super::statistics::ClientReport;
 use crate::SourceError;
@@ -32,7 +32,7 @@ pub(super) struct Sender {
     deliveries: Deliveries,
     brokers: String,
     /// The batch that is being sent, and how many of its events were.
-    current: Option<(Open, usize)>,
+    current: Option<(OpenBatch, usize)>,
     sent: u64,
 }
 
@@ -135,7 +135,7 @@ impl Sender {
     fn send_to(
         &mut self,
         topic: usize,
-        open: &Open,
+        open: &OpenBatch,
         range: (usize, usize),
     ) -> (usize, Result<(), KafkaError>) {
         let now = self.deliveries.now();
@@ -149,7 +149,7 @@ impl Sender {
     }
 
     /// The next batch. While all of them wait for reports, waits for one, but not for long.
-    fn take(&mut self, batches: &mut Batches) -> Option<(Open, usize)> {
+    fn take(&mut self, batches: &mut Batches) -> Option<(OpenBatch, usize)> {
         while let Some(batch) = self.client.take_back() {
             batches.give_back(batch);
         }

@@ -2,7 +2,7 @@
 
 use rdkafka::Statistics;
 
-/// What the client says about itself, as of its last statistics.
+/// What the client says about itself, as of its last statistics, and what it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientReport {
     /// Batches that were sent, repeated ones included.
@@ -17,9 +17,7 @@ pub struct ClientReport {
     pub retries: u64,
     /// Requests that failed or timed out on their way.
     pub request_errors: u64,
-    /// Records in the buffer.
-    pub buffered_records: u64,
-    /// Bytes of the buffer that are in use.
+    /// Bytes of the buffer that are in use: the memory of the batches that the client has, as of now.
     pub buffered_bytes: u64,
     /// Bytes of the buffer.
     pub buffer_bytes: u64,
@@ -61,7 +59,6 @@ impl ClientReport {
         self.request_errors = brokers()
             .map(|broker| broker.txerrs + broker.req_timeouts)
             .sum();
-        self.buffered_records = statistics.msg_cnt;
         self.buffer_bytes = statistics.msg_size_max;
     }
 }
