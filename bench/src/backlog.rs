@@ -10,7 +10,7 @@ const TOPIC: &str = "transactions-backlog";
 const PARTITIONS: i32 = 8;
 /// `batch.max-rows` and `batch.max-bytes` of the example.
 const MAX_ROWS: u64 = 500_000;
-const MAX_BYTES: f64 = 64.0 * 1_048_576.0;
+const MAX_BYTES: f64 = 32.0 * 1_048_576.0;
 
 /// One run: it is long.
 pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
