@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tidegate::config;
 use tidegate_core::chunk::{Chunk, Payload};
@@ -21,6 +20,7 @@ use tidegate_core::plan::Plan;
 use tidegate_core::prepare::{Prepared, Preparer};
 use tidegate_core::spec::JobSpec;
 use tidegate_core::window::ClosedWindows;
+use tidegate_parquet::{Draft, Part};
 use tidegate_sources::GeneratorOptions;
 use tidegate_sources::generator::Generator;
 
@@ -241,13 +241,12 @@ impl Work {
                 }
             }
             Run::Parquet => {
-                let schema = Arc::clone(self.plan.stored_schema());
-                let mut writer =
-                    ArrowWriter::try_new(Vec::new(), schema, Some(event_properties()))?;
-                for batch in &self.batches {
-                    writer.write(batch)?;
-                }
-                black_box(writer.into_inner()?);
+                let draft = Draft {
+                    schema: Arc::clone(self.plan.stored_schema()),
+                    properties: Arc::new(event_properties()),
+                    parts: self.batches.iter().cloned().map(Part::all).collect(),
+                };
+                black_box(tidegate_parquet::encode(&[draft], 1)?);
             }
         }
         Ok(())
