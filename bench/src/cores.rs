@@ -26,8 +26,11 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
         .collect();
     println!("\ncores: {events} events from files in memory, events/s");
     let mut rates = vec![Spread::default(); numbers.len()];
+    // Against one core of the same turn: what else the machine does changes from turn to turn.
+    let mut speedups = rates.clone();
     for run in 1..=runs {
-        for (number, rates) in numbers.iter().zip(&mut rates) {
+        let mut one = f64::NAN;
+        for ((number, rates), speedups) in numbers.iter().zip(&mut rates).zip(&mut speedups) {
             let storage = memory.path().join("storage");
             let done = bench.tidegate.on(&all[..*number]).run(&[
                 "source.kind=files".to_owned(),
@@ -40,16 +43,22 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
             let rate = events as f64 / done.seconds;
             println!("{run:>4}  {number:>3} cores  {rate:>12.0}");
             rates.push(rate);
+            if *number == 1 {
+                one = rate;
+            }
+            speedups.push(rate / one);
         }
     }
-    let one = rates.first().map_or(f64::NAN, Spread::median);
     let mut results = Vec::new();
-    for (number, rates) in numbers.iter().zip(&rates) {
-        let speedup = rates.median() / one;
-        println!("{number} cores: {rates}, {speedup:.2}x");
-        results.push(
-            json!({ "cores": number, "events_per_second": rates.json(), "speedup": speedup }),
-        );
+    for ((number, rates), speedups) in numbers.iter().zip(&rates).zip(&speedups) {
+        let (speedup, least, greatest) = (speedups.median(), speedups.min(), speedups.max());
+        println!("{number} cores: {rates}, {speedup:.2}x ({least:.2} to {greatest:.2})");
+        results.push(json!({
+            "cores": number,
+            "events_per_second": rates.json(),
+            "speedup": speedup,
+            "speedups": speedups.json(),
+        }));
     }
     Ok(json!({ "events": events, "by_cores": results }))
 }
