@@ -1,19 +1,24 @@
 //! Catching up: a backlog in Kafka, taken at full speed, in bounded memory and in commits no larger than
 //! configured.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
+use tidegate::config;
 
 use crate::log::Log;
 use crate::{Bench, Outcome, expect, topic};
 
 const TOPIC: &str = "transactions-backlog";
 const PARTITIONS: i32 = 8;
-/// `batch.max-rows` and `batch.max-bytes` of the example.
-const MAX_ROWS: u64 = 500_000;
-const MAX_BYTES: f64 = 32.0 * 1_048_576.0;
 
 /// One run: it is long.
 pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
+    let example = config::load(Path::new("examples/transactions.toml"), &[])?;
+    let (max_rows, max_bytes) = (
+        example.config.batch.max_rows,
+        example.config.batch.max_bytes,
+    );
     let events: u64 = bench.size(20_000_000, 1_000_000);
     let kafka = topic::broker()?;
     let report = topic::filled(&bench.tidegate, &kafka, TOPIC, PARTITIONS, events, &[])?;
@@ -38,12 +43,12 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
     let bytes = rows as f64 * event_bytes;
     let rate = events as f64 / done.seconds;
     println!(
-        "{rate:.0} events/s, {:.0} per CPU-second, {} MiB at most; {} commits, the largest with {rows} records of {MAX_ROWS} and about {:.1} MiB of {:.0}",
+        "{rate:.0} events/s, {:.0} per CPU-second, {} MiB at most; {} commits, the largest with {rows} records of {max_rows} and about {:.1} MiB of {:.0}",
         events as f64 / done.cpu_seconds,
         done.peak_bytes >> 20,
         log.commits.len(),
         bytes / 1_048_576.0,
-        MAX_BYTES / 1_048_576.0,
+        max_bytes as f64 / 1_048_576.0,
     );
     Ok(json!({
         "events": events,
@@ -53,6 +58,6 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
         "peak_bytes": done.peak_bytes,
         "commits": log.commits.len(),
         "largest_commit": { "records": rows, "payload_bytes": bytes },
-        "configured": { "max_rows": MAX_ROWS, "max_bytes": MAX_BYTES },
+        "configured": { "max_rows": max_rows, "max_bytes": max_bytes },
     }))
 }

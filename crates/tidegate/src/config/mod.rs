@@ -29,6 +29,7 @@ use diagnostics::{Diagnostic, Severity, SourceMap};
 use options::{BatchConfig, Config, LoadConfig};
 use reader::{Context, Section};
 use tidegate_core::plan::Plan;
+use tidegate_engine::BatchOptions;
 use tidegate_sources::SourceOptions;
 use tree::Table;
 
@@ -237,12 +238,15 @@ fn name(root: &Section<'_>) -> String {
 }
 
 fn batch(section: &Section<'_>) -> BatchConfig {
+    let defaults = BatchOptions::default();
     let options = BatchConfig {
         interval: section
             .duration("interval", Duration::from_millis(10))
-            .unwrap_or(Duration::from_secs(1)),
-        max_rows: section.count("max-rows", 1).unwrap_or(500_000),
-        max_bytes: section.size("max-bytes", 64 << 10).unwrap_or(32 << 20),
+            .unwrap_or(defaults.interval),
+        max_rows: section.count("max-rows", 1).unwrap_or(defaults.max_rows),
+        max_bytes: section
+            .size("max-bytes", 64 << 10)
+            .unwrap_or(defaults.max_bytes),
     };
     section.finish();
     options
