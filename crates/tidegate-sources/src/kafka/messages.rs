@@ -12,6 +12,7 @@
     reason = "librdkafka's batches have no safe interface in rdkafka"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::ptr::NonNull;
 use std::slice;
@@ -25,10 +26,12 @@ use rdkafka::bindings::{
     rd_kafka_queue_new, rd_kafka_queue_t, rd_kafka_timestamp_type_t,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::context::Context;
+use super::positions::Position;
 
 /// Messages that are taken out at a time, at most.
 const BATCH: usize = 512;
@@ -36,7 +39,10 @@ const BATCH: usize = 512;
 /// The queue of all partitions of a topic.
 pub(super) struct Messages {
     queue: NonNull<rd_kafka_queue_t>,
+    name: String,
     topic: CString,
+    /// Partitions of which nothing has come since they were assigned.
+    unsettled: BTreeSet<i32>,
     batch: Vec<*mut rd_kafka_message_t>,
     /// The queue belongs to its client, which must not end before it.
     consumer: Arc<BaseConsumer<Context>>,
@@ -64,43 +70,47 @@ unsafe impl Send for Messages {}
 impl Messages {
     /// An empty queue. None if the name of the topic has a NUL in it, which no topic has.
     pub(super) fn new(consumer: &Arc<BaseConsumer<Context>>, topic: &str) -> Option<Self> {
+        let name = topic.to_owned();
         let topic = CString::new(topic).ok()?;
         // SAFETY: the client lives as long as `consumer` does.
         let queue = unsafe { rd_kafka_queue_new(consumer.client().native_ptr()) };
         Some(Messages {
             queue: NonNull::new(queue)?,
+            name,
             topic,
+            unsettled: BTreeSet::new(),
             batch: Vec::with_capacity(BATCH),
             consumer: Arc::clone(consumer),
         })
     }
 
-    /// Has what is fetched of a partition come out here. Done before the partition is assigned, nothing of it goes elsewhere.
-    /// An assignment that ends takes it back.
-    pub(super) fn forward(&self, partition: i32) {
-        // SAFETY: client, topic and queue live; the queue of the partition is ours to destroy, which ends our reference to it and not
-        // the forwarding.
-        unsafe {
-            let client = self.consumer.client().native_ptr();
-            let from = rd_kafka_queue_get_partition(client, self.topic.as_ptr(), partition);
-            if !from.is_null() {
-                rd_kafka_queue_forward(from, self.queue.as_ptr());
-                rd_kafka_queue_destroy(from);
-            }
+    /// Reads every partition from where it is wanted.
+    pub(super) fn assign(&mut self, positions: &BTreeMap<i32, Position>) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (id, position) in positions {
+            list.add_partition_offset(&self.name, *id, Offset::Offset(position.at))?;
         }
+        self.unsettled = positions.keys().copied().collect();
+        self.forward();
+        self.consumer.assign(&list)
     }
 
-    /// Whether something waits on the consumer's own queue.
-    pub(super) fn consumer_has_events(&self) -> bool {
-        // SAFETY: the client lives; the reference to its queue is ours to destroy.
-        unsafe {
-            let queue = rd_kafka_queue_get_consumer(self.consumer.client().native_ptr());
-            if queue.is_null() {
-                return false;
+    /// Has what is fetched of the partitions come out here.
+    ///
+    /// Done before a partition is assigned, nothing of it goes elsewhere. But an assignment takes the place of the one before in the
+    /// client's own time, and the end of that one takes the forwarding back; so it is done again until something has come.
+    pub(super) fn forward(&self) {
+        for partition in &self.unsettled {
+            // SAFETY: client, topic and queue live; the queue of the partition is ours to destroy, which ends our reference to it and
+            // not the forwarding.
+            unsafe {
+                let client = self.consumer.client().native_ptr();
+                let from = rd_kafka_queue_get_partition(client, self.topic.as_ptr(), *partition);
+                if !from.is_null() {
+                    rd_kafka_queue_forward(from, self.queue.as_ptr());
+                    rd_kafka_queue_destroy(from);
+                }
             }
-            let events = rd_kafka_queue_length(queue);
-            rd_kafka_queue_destroy(queue);
-            events > 0
         }
     }
 
@@ -115,7 +125,11 @@ impl Messages {
         for message in self.batch.drain(..) {
             // SAFETY: librdkafka gave this message away, and it is destroyed once, after its last use.
             unsafe {
-                each(read(&*message));
+                let taken = read(&*message);
+                if let Taken::Record { partition, .. } | Taken::End { partition, .. } = taken {
+                    self.unsettled.remove(&partition);
+                }
+                each(taken);
                 rd_kafka_message_destroy(message);
             }
         }
@@ -145,6 +159,20 @@ impl Drop for Messages {
     fn drop(&mut self) {
         // SAFETY: it is ours, and not used any more; the client lives.
         unsafe { rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// Whether something waits on the consumer's own queue.
+pub(super) fn has_events(consumer: &BaseConsumer<Context>) -> bool {
+    // SAFETY: the client lives; the reference to its queue is ours to destroy.
+    unsafe {
+        let queue = rd_kafka_queue_get_consumer(consumer.client().native_ptr());
+        if queue.is_null() {
+            return false;
+        }
+        let events = rd_kafka_queue_length(queue);
+        rd_kafka_queue_destroy(queue);
+        events > 0
     }
 }
 

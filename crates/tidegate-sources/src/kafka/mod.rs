@@ -7,6 +7,7 @@
 
 mod assembly;
 mod context;
+mod fetch;
 mod group;
 mod messages;
 mod options;

@@ -211,6 +211,12 @@ impl KafkaOptions {
             .is_some_and(|level| level == "read_uncommitted")
     }
 
+    /// Bytes that are received in one piece, at most: a record that is too large is handed over truncated, so it has to be received
+    /// first.
+    pub(super) fn receive_bytes_max(&self, limits: &ChunkLimits) -> usize {
+        (limits.record_bytes_max + (64 << 20)).max(100_000_000)
+    }
+
     /// The client's settings.
     pub(super) fn client_config(&self, limits: &ChunkLimits) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -229,9 +235,10 @@ impl KafkaOptions {
             .set("socket.keepalive.enable", "true")
             .set("reconnect.backoff.max.ms", "5000")
             .set("topic.metadata.refresh.interval.ms", "30000");
-        // A record that is too large is handed over truncated, so it has to be received first.
-        let receive = (limits.record_bytes_max + (64 << 20)).max(100_000_000);
-        config.set("receive.message.max.bytes", receive.to_string());
+        config.set(
+            "receive.message.max.bytes",
+            self.receive_bytes_max(limits).to_string(),
+        );
         for (key, value) in &self.properties {
             config.set(key, value);
         }

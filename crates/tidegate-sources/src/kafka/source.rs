@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaOptions;
 use super::assembly::Assembly;
 use super::context::{Context, Shared};
+use super::fetch::{Fetch, Settings, Stop};
 use super::group::{Closing, Untold};
-use super::messages::{Messages, Taken};
+use super::messages::{self, Messages, Taken};
 use super::positions::{Position, Watermarks, decide, partition_name};
 use crate::{ChunkLimits, Resume, Source, SourceError, SourceEvent};
 
@@ -32,9 +32,7 @@ const END_WAIT: Duration = Duration::from_secs(15);
 pub struct KafkaSource {
     options: KafkaOptions,
     consumer: Arc<BaseConsumer<Context>>,
-    messages: Messages,
-    /// Partitions of which nothing has come out of `messages` since they were assigned.
-    unsettled: BTreeSet<i32>,
+    reader: Reader,
     shared: Arc<Shared>,
     assembly: Assembly,
     resume: BTreeMap<i32, i64>,
@@ -43,12 +41,22 @@ pub struct KafkaSource {
     /// When the cluster is asked for partitions and offsets the next time; `None` while messages
     /// are read from an assignment that stands.
     locate_at: Option<Instant>,
+    /// When the cluster may be asked for leaders the next time.
+    lead_at: Instant,
     discovered: Instant,
     topic_missing: Option<Instant>,
     end_missing: Option<Instant>,
     untold: Untold,
-    /// Behind `consumer` and `messages`, so that it is the last that has the client.
+    /// Behind `consumer` and `reader`, so that it is the last that has the client.
     _closing: Closing,
+}
+
+/// Where records come from.
+enum Reader {
+    /// The brokers.
+    Fetch(Fetch),
+    /// librdkafka.
+    Client(Messages),
 }
 
 /// Why partitions and offsets could not be found out.
@@ -105,15 +113,15 @@ impl KafkaSource {
                 },
             })?;
         let consumer = Arc::new(consumer);
-        let messages = Messages::new(&consumer, &options.topic).ok_or_else(|| {
-            SourceError::option("source.topic", "no topic has a NUL in its name".to_owned())
-        })?;
+        let reader = match Settings::of(options) {
+            Some(settings) => Reader::Fetch(Fetch::new(options, settings, &limits)),
+            None => client_reader(&consumer, options)?,
+        };
         Ok(KafkaSource {
             options: options.clone(),
             _closing: Closing::new(&consumer),
             consumer,
-            messages,
-            unsettled: BTreeSet::new(),
+            reader,
             shared,
             assembly: Assembly::new(limits),
             resume: resume
@@ -123,6 +131,7 @@ impl KafkaSource {
                 .collect(),
             founded: !resume.partitions.is_empty(),
             locate_at: Some(Instant::now()),
+            lead_at: Instant::now(),
             discovered: Instant::now(),
             topic_missing: None,
             end_missing: None,
@@ -165,11 +174,13 @@ impl KafkaSource {
         }
         self.end_missing = None;
         self.shared.find();
-        self.unsettled = positions.keys().copied().collect();
-        for partition in &self.unsettled {
-            self.messages.forward(*partition);
+        match &mut self.reader {
+            Reader::Fetch(fetch) => fetch.assign(&positions),
+            Reader::Client(messages) => {
+                let assigned = messages.assign(&positions);
+                assigned.map_err(|error| self.failure("assign partitions", &error))?;
+            }
         }
-        self.assign(&positions)?;
         for (id, position) in positions {
             let Position { from, at } = position;
             if at > from {
@@ -231,22 +242,6 @@ impl KafkaSource {
         }
     }
 
-    /// Reads every partition from where it is wanted.
-    fn assign(&self, positions: &BTreeMap<i32, Position>) -> Result<(), SourceError> {
-        let failed = |error: KafkaError| SourceError::Kafka {
-            topic: self.options.topic.clone(),
-            action: "assign partitions",
-            reason: error.to_string(),
-        };
-        let mut list = TopicPartitionList::with_capacity(positions.len());
-        for (id, position) in positions {
-            let offset = Offset::Offset(position.at);
-            list.add_partition_offset(&self.options.topic, *id, offset)
-                .map_err(failed)?;
-        }
-        self.consumer.assign(&list).map_err(failed)
-    }
-
     /// Where to go on in a partition, if that is known.
     fn known(&self, partition: i32) -> Option<i64> {
         self.assembly
@@ -272,11 +267,15 @@ impl KafkaSource {
                 }
                 Obstacle::Passing
             }
-            _ => Obstacle::Fatal(SourceError::Kafka {
-                topic: self.options.topic.clone(),
-                action,
-                reason: error.to_string(),
-            }),
+            _ => Obstacle::Fatal(self.failure(action, error)),
+        }
+    }
+
+    fn failure(&self, action: &'static str, error: &KafkaError) -> SourceError {
+        SourceError::Kafka {
+            topic: self.options.topic.clone(),
+            action,
+            reason: error.to_string(),
         }
     }
 
@@ -294,8 +293,8 @@ impl KafkaSource {
         let mut errors = Vec::new();
         // The time of a record's arrival matters only to the linger: that of the first message of a batch will do.
         let mut arrived = None;
-        let (assembly, unsettled) = (&mut self.assembly, &mut self.unsettled);
-        self.messages.take(wait, |taken| match taken {
+        let assembly = &mut self.assembly;
+        let each = |taken: Taken<'_>| match taken {
             Taken::Record {
                 partition,
                 offset,
@@ -304,28 +303,37 @@ impl KafkaSource {
             } => {
                 let now = *arrived.get_or_insert_with(Instant::now);
                 let timestamp = timestamp.and_then(|millis| millis.checked_mul(1000));
-                unsettled.remove(&partition);
                 assembly.record(partition, offset, timestamp, payload, now);
             }
             Taken::End { partition, offset } => {
-                unsettled.remove(&partition);
                 assembly.end(partition);
                 // The markers of transactions are behind the last records, and are not handed out.
                 assembly.cover(partition, offset);
             }
             Taken::Error(code) => errors.push(KafkaError::MessageConsumption(code)),
-        });
+        };
+        match &mut self.reader {
+            Reader::Client(messages) => messages.take(wait, each),
+            Reader::Fetch(fetch) => match fetch.take(wait, each) {
+                Ok(()) => {}
+                Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::TooOld(reason)) => {
+                    tracing::info!(topic = self.options.topic, reason, "librdkafka reads on");
+                    self.reader = client_reader(&self.consumer, &self.options)?;
+                    self.locate_at = Some(Instant::now());
+                }
+            },
+        }
         errors.iter().try_for_each(|error| self.fault(error))
     }
 
     /// Serves the client's events, and sees that messages come out of [`Messages`].
     ///
-    /// An assignment takes the place of the one before in the client's own time, and the end of that one takes the forwarding of its
-    /// partitions back; so they are forwarded until something has come from them. Should messages go past the queue for want of it,
-    /// they are seen here before any that come later, and everything is read again from where it is known.
+    /// Should messages go past its queue for want of the forwarding, they are seen here before any that come later, and everything is
+    /// read again from where it is known.
     fn settle(&mut self) -> Result<(), SourceError> {
-        for partition in &self.unsettled {
-            self.messages.forward(*partition);
+        if let Reader::Client(messages) = &self.reader {
+            messages.forward();
         }
         loop {
             match self.consumer.poll(Duration::ZERO) {
@@ -334,7 +342,7 @@ impl KafkaSource {
                 }
                 Some(Err(error)) => self.fault(&error)?,
                 // The client has served an event of its own.
-                None if self.messages.consumer_has_events() => {}
+                None if messages::has_events(&self.consumer) => {}
                 None => return Ok(()),
             }
         }
@@ -363,12 +371,48 @@ impl KafkaSource {
                 tracing::debug!(%error, "Kafka; the client tries again");
                 Ok(())
             }
-            _ => Err(SourceError::Kafka {
-                topic: self.options.topic.clone(),
-                action: "go on reading",
-                reason: error.to_string(),
-            }),
+            _ => Err(self.failure("go on reading", error)),
         }
+    }
+
+    /// When leaders are to be asked for, if they are.
+    fn lead_due(&self) -> Option<Instant> {
+        match &self.reader {
+            Reader::Fetch(fetch) if fetch.wants_leaders() => Some(self.lead_at),
+            _ => None,
+        }
+    }
+
+    /// Asks which brokers have the partitions that nobody fetches, when it is time to.
+    fn lead_if_due(&mut self) -> Result<(), SourceError> {
+        if self.lead_due().is_none_or(|at| Instant::now() < at) {
+            return Ok(());
+        }
+        let topic = &self.options.topic;
+        let asked = self.consumer.fetch_metadata(Some(topic), ASK_TOPIC);
+        self.lead_at = Instant::now() + ASK_AGAIN;
+        let metadata = match asked {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                return match self.obstacle("ask for the leaders of partitions", &error) {
+                    Obstacle::Passing => Ok(()),
+                    Obstacle::Fatal(error) => Err(error),
+                };
+            }
+        };
+        let brokers = metadata.brokers().iter().filter_map(|broker| {
+            let port = u16::try_from(broker.port()).ok()?;
+            Some((broker.id(), (broker.host().to_owned(), port)))
+        });
+        let found = metadata.topics().iter().find(|t| t.name() == topic);
+        let leaders = found
+            .iter()
+            .flat_map(|t| t.partitions())
+            .map(|partition| (partition.id(), partition.leader()));
+        if let Reader::Fetch(fetch) = &mut self.reader {
+            fetch.lead(&leaders.collect(), &brokers.collect());
+        }
+        Ok(())
     }
 
     /// Asks for partitions and offsets when it is time to.
@@ -445,10 +489,12 @@ impl Source for KafkaSource {
                 return Ok(event);
             }
             self.locate_if_due()?;
+            self.lead_if_due()?;
             self.check_reachable()?;
             self.discover()?;
             self.tell_group();
-            let until = self.locate_at.map_or(deadline, |at| at.min(deadline));
+            let due = self.locate_at.into_iter().chain(self.lead_due());
+            let until = due.fold(deadline, Instant::min);
             self.take(until)?;
             let now = Instant::now();
             self.assembly.flush_due(now);
@@ -470,8 +516,21 @@ impl Source for KafkaSource {
     }
 
     fn lag(&self) -> BTreeMap<i32, u64> {
-        self.assembly.lag(&self.shared.ends())
+        match &self.reader {
+            Reader::Fetch(fetch) => self.assembly.lag(fetch.ends()),
+            Reader::Client(_) => self.assembly.lag(&self.shared.ends()),
+        }
     }
+}
+
+fn client_reader(
+    consumer: &Arc<BaseConsumer<Context>>,
+    options: &KafkaOptions,
+) -> Result<Reader, SourceError> {
+    let messages = Messages::new(consumer, &options.topic).ok_or_else(|| {
+        SourceError::option("source.topic", "no topic has a NUL in its name".to_owned())
+    })?;
+    Ok(Reader::Client(messages))
 }
 
 /// Whether it is the connection that is missing.
@@ -490,7 +549,7 @@ fn is_connection(code: RDKafkaErrorCode) -> bool {
 
 /// Whether the client, or the cluster, gets over this by itself. What is not listed stops the source,
 /// because it could mean that records were passed over: a batch with a wrong checksum, say.
-fn passes(code: RDKafkaErrorCode) -> bool {
+pub(super) fn passes(code: RDKafkaErrorCode) -> bool {
     is_connection(code)
         || matches!(
             code,

@@ -1,0 +1,218 @@
+//! Record batches as a broker stores them. No IO.
+//!
+//! Source: <https://kafka.apache.org/documentation/#messageformat>, version 2, which all brokers have written since Kafka 0.11.
+
+use super::decompress::{Compression, Decompressor};
+
+/// Bytes before a batch's records.
+const HEAD: usize = 61;
+/// Bytes up to and with the field that says how long the rest of the batch is.
+const LENGTH_END: usize = 12;
+/// Where what the checksum is of begins.
+const CHECKED: usize = 21;
+
+/// Why a batch cannot be read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum BadBatch {
+    #[error("it is in a format from before Kafka 0.11 (version {0})")]
+    Format(i8),
+    #[error("its checksum is wrong")]
+    Checksum,
+    #[error("it does not decompress: {0}")]
+    Compressed(String),
+    #[error("a record in it ends early or has an impossible length")]
+    Record,
+}
+
+/// What a batch says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch<'a> {
+    bytes: &'a [u8],
+    /// Offset of the first record that it was written with.
+    pub(super) first: i64,
+    /// Offset behind the last one. Compaction leaves it as it was.
+    pub(super) next: i64,
+    /// Epoch of the leader that took it.
+    pub(super) epoch: i32,
+    pub(super) producer: i64,
+    attributes: i16,
+}
+
+impl<'a> Batch<'a> {
+    /// The batch at the beginning of `bytes`, and what is behind it; none if it is not whole.
+    pub(super) fn split(bytes: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, BadBatch> {
+        let Some(head) = bytes.first_chunk::<HEAD>() else {
+            return Ok(None);
+        };
+        let format = head[16] as i8;
+        if format != 2 {
+            return Err(BadBatch::Format(format));
+        }
+        let length = usize::try_from(i32_at(head, 8)).map_err(|_| BadBatch::Record)? + LENGTH_END;
+        if length < HEAD {
+            return Err(BadBatch::Record);
+        }
+        let Some((bytes, rest)) = bytes.split_at_checked(length) else {
+            return Ok(None);
+        };
+        let first = i64_at(head, 0);
+        let next = first
+            .checked_add(i64::from(i32_at(head, 23)))
+            .and_then(|last| last.checked_add(1));
+        let batch = Batch {
+            bytes,
+            first,
+            next: next.filter(|next| *next > first).ok_or(BadBatch::Record)?,
+            epoch: i32_at(head, 12),
+            producer: i64_at(head, 43),
+            attributes: i16::from_be_bytes([head[21], head[22]]),
+        };
+        Ok(Some((batch, rest)))
+    }
+
+    /// Checks that it is as its producer made it.
+    pub(super) fn check(&self) -> Result<(), BadBatch> {
+        if crc32c::crc32c(&self.bytes[CHECKED..]) == i32_at(self.bytes, 17) as u32 {
+            Ok(())
+        } else {
+            Err(BadBatch::Checksum)
+        }
+    }
+
+    /// Whether it belongs to a transaction.
+    pub(super) fn is_transactional(&self) -> bool {
+        self.attributes & 0x10 != 0
+    }
+
+    /// Whether it is no producer's, but the marker of a transaction's end.
+    pub(super) fn is_marker(&self) -> bool {
+        self.attributes & 0x20 != 0
+    }
+
+    /// Whether it is the marker of an abort.
+    pub(super) fn is_abort(&self) -> Result<bool, BadBatch> {
+        let mut abort = false;
+        // The key: a version, and what kind of marker it is.
+        self.decode(&self.bytes[HEAD..], |record| {
+            abort |= record.key.is_some_and(|key| key.get(2..4) == Some(&[0, 0]));
+        })?;
+        Ok(self.is_marker() && abort)
+    }
+
+    /// Hands over the records.
+    pub(super) fn records(
+        &self,
+        decompressor: &mut Decompressor,
+        each: impl FnMut(Record<'_>),
+    ) -> Result<(), BadBatch> {
+        let bytes = &self.bytes[HEAD..];
+        match Compression::new(self.attributes & 7) {
+            Some(Compression::None) => self.decode(bytes, each),
+            Some(compression) => {
+                let bytes = decompressor
+                    .decompress(compression, bytes)
+                    .map_err(BadBatch::Compressed)?;
+                self.decode(bytes, each)
+            }
+            None => Err(BadBatch::Compressed(
+                "the compression is unknown".to_owned(),
+            )),
+        }
+    }
+
+    fn decode(&self, bytes: &[u8], mut each: impl FnMut(Record<'_>)) -> Result<(), BadBatch> {
+        let count = i32_at(self.bytes, 57);
+        let (first_time, last_time) = (i64_at(self.bytes, 27), i64_at(self.bytes, 35));
+        let is_appended = self.attributes & 8 != 0;
+        let mut from = Reader(bytes);
+        for _ in 0..count {
+            let length = from.length()?.ok_or(BadBatch::Record)?;
+            let mut record = Reader(from.take(length)?);
+            record.take(1)?;
+            let (time, offset) = (record.varint()?, record.varint()?);
+            let key = record.bytes()?;
+            let value = record.bytes()?;
+            let timestamp = if is_appended {
+                last_time
+            } else {
+                first_time.wrapping_add(time)
+            };
+            let offset = self.first.wrapping_add(offset);
+            if !(self.first..self.next).contains(&offset) {
+                return Err(BadBatch::Record);
+            }
+            each(Record {
+                offset,
+                timestamp: Some(timestamp).filter(|millis| *millis != -1),
+                key,
+                value,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// One record of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    pub(super) offset: i64,
+    /// Milliseconds since 1970.
+    pub(super) timestamp: Option<i64>,
+    key: Option<&'a [u8]>,
+    /// None of a tombstone.
+    pub(super) value: Option<&'a [u8]>,
+}
+
+/// Reads what is in records.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// A signed number in groups of seven bits, the least first, the sign in the lowest bit.
+    fn varint(&mut self) -> Result<i64, BadBatch> {
+        let mut bits = 0;
+        for (i, byte) in self.0.iter().enumerate().take(10) {
+            bits |= u64::from(byte & 0x7f) << (7 * i);
+            if *byte < 0x80 {
+                self.0 = &self.0[i + 1..];
+                return Ok((bits >> 1) as i64 ^ -((bits & 1) as i64));
+            }
+        }
+        Err(BadBatch::Record)
+    }
+
+    /// A length; negative means that there is nothing.
+    fn length(&mut self) -> Result<Option<usize>, BadBatch> {
+        let length = self.varint()?;
+        if length < 0 {
+            return Ok(None);
+        }
+        usize::try_from(length)
+            .map(Some)
+            .map_err(|_| BadBatch::Record)
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], BadBatch> {
+        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(BadBatch::Record)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn bytes(&mut self) -> Result<Option<&'a [u8]>, BadBatch> {
+        match self.length()? {
+            Some(length) => self.take(length).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+fn i32_at(bytes: &[u8], at: usize) -> i32 {
+    let mut number = [0; 4];
+    number.copy_from_slice(&bytes[at..at + 4]);
+    i32::from_be_bytes(number)
+}
+
+fn i64_at(bytes: &[u8], at: usize) -> i64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[at..at + 8]);
+    i64::from_be_bytes(number)
+}
