@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array,
-    StringArray, StringBuilder,
+    StringArray,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
@@ -185,7 +186,7 @@ impl ScalarUDFImpl for RowHash {
         }
         let columns: Vec<TextColumn<'_>> = arrays.iter().filter_map(TextColumn::new).collect();
         let rows = arrays.first().map_or(rows, |a| a.len());
-        let mut out = StringBuilder::with_capacity(rows, rows * 64);
+        let mut out = Vec::with_capacity(rows * HEX);
         let mut scratch = Vec::with_capacity(128);
         for i in 0..rows {
             scratch.clear();
@@ -197,21 +198,26 @@ impl ScalarUDFImpl for RowHash {
                 first = false;
                 column.append(i, &mut scratch);
             }
-            let mut hex = [0; 64];
-            out.append_value(to_hex(&Sha256::digest(&scratch).into(), &mut hex));
+            out.extend_from_slice(&to_hex(&Sha256::digest(&scratch).into()));
         }
-        Ok(ColumnarValue::Array(Arc::new(out.finish())))
+        let offsets = OffsetBuffer::from_repeated_length(HEX, rows);
+        let hashes = StringArray::try_new(offsets, out.into(), None)?;
+        Ok(ColumnarValue::Array(Arc::new(hashes)))
     }
 }
 
-fn to_hex<'a>(digest: &[u8; 32], out: &'a mut [u8; 64]) -> &'a str {
+/// Digits of a SHA-256.
+const HEX: usize = 64;
+
+fn to_hex(digest: &[u8; HEX / 2]) -> [u8; HEX] {
+    let mut out = [0; HEX];
     // Arithmetic instead of a table, so that the compiler makes vectors of it.
     let digit = |nibble: u8| nibble + b'0' + u8::from(nibble > 9) * (b'a' - b'0' - 10);
     for (pair, byte) in out.chunks_exact_mut(2).zip(digest) {
         pair[0] = digit(byte >> 4);
         pair[1] = digit(byte & 15);
     }
-    std::str::from_utf8(out).unwrap_or_default()
+    out
 }
 
 /// A part of an instant as a whole number, in UTC.

@@ -9,7 +9,6 @@ use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
-use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_expr::{ColumnarValue, Operator};
 use datafusion_physical_expr::PhysicalExpr;
@@ -17,23 +16,9 @@ use datafusion_physical_expr::expressions::{BinaryExpr, Literal};
 use regex::Regex;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-/// Compiles the patterns that texts are matched with; what cannot be compiled stays, and fails when it is run.
-pub(crate) fn compile(
-    expression: Arc<dyn PhysicalExpr>,
-    schema: &Schema,
-) -> Result<Arc<dyn PhysicalExpr>> {
-    let compiled = expression.transform(|node| {
-        Ok(match Matches::new(&node, schema) {
-            Some(matches) => Transformed::yes(Arc::new(matches) as Arc<dyn PhysicalExpr>),
-            None => Transformed::no(node),
-        })
-    });
-    compiled.map(|transformed| transformed.data)
-}
-
 /// Whether a text matches a pattern; null is null.
 #[derive(Debug, Clone)]
-struct Matches {
+pub(crate) struct Matches {
     text: Arc<dyn PhysicalExpr>,
     pattern: String,
     matcher: Matcher,
@@ -46,7 +31,8 @@ enum Matcher {
 }
 
 impl Matches {
-    fn new(node: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Option<Self> {
+    /// What does the same as `node`, with its pattern compiled. What cannot be compiled stays, and fails when it is run.
+    pub(crate) fn new(node: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Option<Self> {
         let binary = node.downcast_ref::<BinaryExpr>()?;
         let is_text = binary.left().data_type(schema).ok()? == DataType::Utf8;
         if !is_text || *binary.op() != Operator::RegexMatch {
