@@ -22,7 +22,7 @@ use tidegate_core::clock::Clock;
 pub use error::SourceError;
 pub use files::{FilesOptions, MissingFiles};
 pub use generator::GeneratorOptions;
-pub use kafka::{KafkaOptions, KafkaStart, MissingOffsets};
+pub use kafka::{KafkaClient, KafkaOptions, KafkaStart, MissingOffsets};
 
 /// Something that events come from.
 pub trait Source: Send {

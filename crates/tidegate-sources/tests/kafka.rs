@@ -11,13 +11,17 @@ use tidegate_core::chunk::Payload;
 use tidegate_core::clock::Clock;
 use tidegate_sources::produce::{ProduceOptions, produce};
 use tidegate_sources::{
-    ChunkLimits, GeneratorOptions, KafkaOptions, KafkaStart, MissingOffsets, Resume, Source,
-    SourceError, SourceEvent, SourceOptions, open,
+    ChunkLimits, GeneratorOptions, KafkaClient, KafkaOptions, KafkaStart, MissingOffsets, Resume,
+    Source, SourceError, SourceEvent, SourceOptions, open,
 };
 use tidegate_testkit::{Compression, Ending, Kafka, Record, Stop};
 
-fn options(kafka: &Kafka, topic: &str) -> KafkaOptions {
+/// What fetches: all that matters is checked with both.
+const CLIENTS: [KafkaClient; 2] = [KafkaClient::Auto, KafkaClient::Librdkafka];
+
+fn options(kafka: &Kafka, topic: &str, client: KafkaClient) -> KafkaOptions {
     KafkaOptions {
+        client,
         brokers: kafka.brokers().to_owned(),
         topic: topic.to_owned(),
         group: format!("group-{topic}"),
@@ -43,234 +47,248 @@ fn catch_up(options: &KafkaOptions, resume: &Resume) -> Result<Taken, SourceErro
 #[test]
 fn records_of_all_kinds_come_once_and_go_on_where_they_stopped() {
     let Some(kafka) = Kafka::shared() else { return };
-    let topic = kafka.new_topic("kinds", 3, &[]);
-    kafka.produce(
-        &topic,
-        Compression::Zstd,
-        [
-            Record::new(0, "a").timestamp(1_764_000_000_123),
-            Record::tombstone(0, "key"),
-            Record::new(0, ""),
-            Record::new(2, "b"),
-        ],
-    );
-    let options = options(kafka, &topic);
-    let taken = catch_up(&options, &Resume::default()).unwrap();
-    let kinds: Vec<_> = taken.records[&0]
-        .iter()
-        .map(|(o, k, p)| (*o, *k, p.len()))
-        .collect();
-    assert_eq!(
-        kinds,
-        [
-            (0, Payload::Bytes, 1),
-            (1, Payload::Tombstone, 0),
-            (2, Payload::Bytes, 0)
-        ]
-    );
-    assert_eq!(
-        taken.ends,
-        [(0, 3), (1, 0), (2, 1)].into(),
-        "empty partitions are known too"
-    );
+    for client in CLIENTS {
+        let topic = kafka.new_topic("kinds", 3, &[]);
+        kafka.produce(
+            &topic,
+            Compression::Zstd,
+            [
+                Record::new(0, "a").timestamp(1_764_000_000_123),
+                Record::tombstone(0, "key"),
+                Record::new(0, ""),
+                Record::new(2, "b"),
+            ],
+        );
+        let options = options(kafka, &topic, client);
+        let taken = catch_up(&options, &Resume::default()).unwrap();
+        let kinds: Vec<_> = taken.records[&0]
+            .iter()
+            .map(|(o, k, p)| (*o, *k, p.len()))
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                (0, Payload::Bytes, 1),
+                (1, Payload::Tombstone, 0),
+                (2, Payload::Bytes, 0)
+            ]
+        );
+        assert_eq!(
+            taken.ends,
+            [(0, 3), (1, 0), (2, 1)].into(),
+            "empty partitions are known too"
+        );
 
-    kafka.produce(
-        &topic,
-        Compression::Snappy,
-        [Record::new(0, "c"), Record::new(1, "d")],
-    );
-    let rest = catch_up(&options, &taken.resume()).unwrap();
-    assert_eq!(
-        (rest.texts(0), rest.texts(1)),
-        (vec!["c".to_owned()], vec!["d".to_owned()])
-    );
-    assert_eq!(rest.ends, [(0, 4), (1, 1), (2, 1)].into());
+        kafka.produce(
+            &topic,
+            Compression::Snappy,
+            [Record::new(0, "c"), Record::new(1, "d")],
+        );
+        let rest = catch_up(&options, &taken.resume()).unwrap();
+        assert_eq!(
+            (rest.texts(0), rest.texts(1)),
+            (vec!["c".to_owned()], vec!["d".to_owned()])
+        );
+        assert_eq!(rest.ends, [(0, 4), (1, 1), (2, 1)].into());
+    }
 }
 
 #[test]
 fn aborted_transactions_are_not_seen_and_markers_are_covered() {
     let Some(kafka) = Kafka::shared() else { return };
-    let topic = kafka.new_topic("transactions", 1, &[]);
-    kafka.transaction(
-        &topic,
-        Ending::Commit,
-        [Record::new(0, "1"), Record::new(0, "2")],
-    );
-    kafka.transaction(&topic, Ending::Abort, [Record::new(0, "never")]);
-    let mut source = opened(&options(kafka, &topic), &Resume::default());
-    let mut taken = Taken::default();
-    take_until(source.as_mut(), &mut taken, |t| {
-        t.caught_up && t.ends.get(&0) == Some(&5)
-    })
-    .unwrap();
-    assert_eq!(taken.texts(0), ["1", "2"]);
-    assert_eq!(source.lag(), [(0, 0)].into());
+    for client in CLIENTS {
+        let topic = kafka.new_topic("transactions", 1, &[]);
+        kafka.transaction(
+            &topic,
+            Ending::Commit,
+            [Record::new(0, "1"), Record::new(0, "2")],
+        );
+        kafka.transaction(&topic, Ending::Abort, [Record::new(0, "never")]);
+        let mut source = opened(&options(kafka, &topic, client), &Resume::default());
+        let mut taken = Taken::default();
+        take_until(source.as_mut(), &mut taken, |t| {
+            t.caught_up && t.ends.get(&0) == Some(&5)
+        })
+        .unwrap();
+        assert_eq!(taken.texts(0), ["1", "2"]);
+        assert_eq!(source.lag(), [(0, 0)].into());
+    }
 }
 
 #[test]
 fn the_start_is_latest_or_given_and_only_of_a_new_job() {
     let Some(kafka) = Kafka::shared() else { return };
-    let topic = kafka.new_topic("starts", 2, &[]);
-    let records = (0..10).map(|i| Record::new(i % 2, format!("{i}")));
-    kafka.produce(&topic, Compression::None, records);
-    let given = KafkaStart::Offsets([(1, 3)].into());
-    let given = KafkaOptions {
-        start: given,
-        ..options(kafka, &topic)
-    };
-    let taken = catch_up(&given, &Resume::default()).unwrap();
-    assert_eq!(
-        (taken.texts(0).len(), taken.texts(1)),
-        (5, vec!["7".to_owned(), "9".to_owned()])
-    );
+    for client in CLIENTS {
+        let topic = kafka.new_topic("starts", 2, &[]);
+        let records = (0..10).map(|i| Record::new(i % 2, format!("{i}")));
+        kafka.produce(&topic, Compression::None, records);
+        let given = KafkaStart::Offsets([(1, 3)].into());
+        let given = KafkaOptions {
+            start: given,
+            ..options(kafka, &topic, client)
+        };
+        let taken = catch_up(&given, &Resume::default()).unwrap();
+        assert_eq!(
+            (taken.texts(0).len(), taken.texts(1)),
+            (5, vec!["7".to_owned(), "9".to_owned()])
+        );
 
-    let latest = KafkaOptions {
-        start: KafkaStart::Latest,
-        ..options(kafka, &topic)
-    };
-    let mut source = opened(&latest, &Resume::default());
-    let mut taken = Taken::default();
-    take_until(source.as_mut(), &mut taken, |t| t.caught_up).unwrap();
-    assert!(taken.records.values().all(Vec::is_empty));
-    assert_eq!(taken.ends, [(0, 5), (1, 5)].into());
-    drop(source);
-    // What comes while nobody reads is read all the same.
-    kafka.produce(&topic, Compression::None, [Record::new(0, "x")]);
-    let rest = catch_up(&latest, &taken.resume()).unwrap();
-    assert_eq!(rest.texts(0), ["x"]);
+        let latest = KafkaOptions {
+            start: KafkaStart::Latest,
+            ..options(kafka, &topic, client)
+        };
+        let mut source = opened(&latest, &Resume::default());
+        let mut taken = Taken::default();
+        take_until(source.as_mut(), &mut taken, |t| t.caught_up).unwrap();
+        assert!(taken.records.values().all(Vec::is_empty));
+        assert_eq!(taken.ends, [(0, 5), (1, 5)].into());
+        drop(source);
+        // What comes while nobody reads is read all the same.
+        kafka.produce(&topic, Compression::None, [Record::new(0, "x")]);
+        let rest = catch_up(&latest, &taken.resume()).unwrap();
+        assert_eq!(rest.texts(0), ["x"]);
+    }
 }
 
 #[test]
 fn expired_offsets_are_an_error_or_counted() {
     let Some(kafka) = Kafka::shared() else { return };
-    let topic = kafka.new_topic("expired", 1, &[]);
-    kafka.produce(
-        &topic,
-        Compression::None,
-        (0..10).map(|i| Record::new(0, format!("{i}"))),
-    );
-    let fail = KafkaOptions {
-        topic_wait: None,
-        ..options(kafka, &topic)
-    };
-    let mut resume = catch_up(&fail, &Resume::default()).unwrap().resume();
-    resume.partitions.get_mut(&0).unwrap().offset = 2;
-    kafka.delete_records(&topic, 0, 6);
-    let error = catch_up(&fail, &resume).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            SourceError::OffsetsGone {
-                asked: 2,
-                low: 6,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    for client in CLIENTS {
+        let topic = kafka.new_topic("expired", 1, &[]);
+        kafka.produce(
+            &topic,
+            Compression::None,
+            (0..10).map(|i| Record::new(0, format!("{i}"))),
+        );
+        let fail = KafkaOptions {
+            topic_wait: None,
+            ..options(kafka, &topic, client)
+        };
+        let mut resume = catch_up(&fail, &Resume::default()).unwrap().resume();
+        resume.partitions.get_mut(&0).unwrap().offset = 2;
+        kafka.delete_records(&topic, 0, 6);
+        let error = catch_up(&fail, &resume).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                SourceError::OffsetsGone {
+                    asked: 2,
+                    low: 6,
+                    ..
+                }
+            ),
+            "{error}"
+        );
 
-    let count = KafkaOptions {
-        on_missing_offsets: MissingOffsets::Earliest,
-        ..fail
-    };
-    let mut source = opened(&count, &resume);
-    let (mut gone, mut taken) = (0, Taken::default());
-    while !taken.caught_up {
-        let event = source.poll(Duration::from_millis(50)).unwrap();
-        if let SourceEvent::Chunk(chunk) = &event {
-            gone += chunk.gone;
+        let count = KafkaOptions {
+            on_missing_offsets: MissingOffsets::Earliest,
+            ..fail
+        };
+        let mut source = opened(&count, &resume);
+        let (mut gone, mut taken) = (0, Taken::default());
+        while !taken.caught_up {
+            let event = source.poll(Duration::from_millis(50)).unwrap();
+            if let SourceEvent::Chunk(chunk) = &event {
+                gone += chunk.gone;
+            }
+            taken.take(event);
         }
-        taken.take(event);
+        assert_eq!(
+            (gone, taken.texts(0)),
+            (4, ["6", "7", "8", "9"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(taken.ends, [(0, 10)].into());
     }
-    assert_eq!(
-        (gone, taken.texts(0)),
-        (4, ["6", "7", "8", "9"].map(str::to_owned).to_vec())
-    );
-    assert_eq!(taken.ends, [(0, 10)].into());
 }
 
 #[test]
 fn offsets_behind_the_end_and_missing_topics_are_errors() {
     let Some(kafka) = Kafka::shared() else { return };
-    let topic_wait = Some(Duration::from_secs(1));
-    let missing = KafkaOptions {
-        topic_wait,
-        ..options(kafka, "there-is-no-such-topic")
-    };
-    let error = catch_up(&missing, &Resume::default()).unwrap_err();
-    assert!(matches!(error, SourceError::TopicMissing { .. }), "{error}");
+    for client in CLIENTS {
+        let topic_wait = Some(Duration::from_secs(1));
+        let missing = KafkaOptions {
+            topic_wait,
+            ..options(kafka, "there-is-no-such-topic", client)
+        };
+        let error = catch_up(&missing, &Resume::default()).unwrap_err();
+        assert!(matches!(error, SourceError::TopicMissing { .. }), "{error}");
 
-    let topic = kafka.new_topic("short", 1, &[]);
-    let options = options(kafka, &topic);
-    let mut resume = catch_up(&options, &Resume::default()).unwrap().resume();
-    resume.partitions.get_mut(&0).unwrap().offset = 7;
-    let error = catch_up(&options, &resume).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            SourceError::OffsetBeyondEnd {
-                asked: 7,
-                high: 0,
-                ..
-            }
-        ),
-        "{error}"
-    );
+        let topic = kafka.new_topic("short", 1, &[]);
+        let options = options(kafka, &topic, client);
+        let mut resume = catch_up(&options, &Resume::default()).unwrap().resume();
+        resume.partitions.get_mut(&0).unwrap().offset = 7;
+        let error = catch_up(&options, &resume).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                SourceError::OffsetBeyondEnd {
+                    asked: 7,
+                    high: 0,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
 }
 
 #[test]
 fn a_broker_that_restarts_is_waited_for() {
-    let Some(mut kafka) = Kafka::start() else {
-        return;
-    };
-    let topic = kafka.new_topic("restart", 1, &[]);
-    kafka.produce(&topic, Compression::Lz4, [Record::new(0, "1")]);
-    let mut source = opened(&options(&kafka, &topic), &Resume::default());
-    let mut taken = Taken::default();
-    take_until(source.as_mut(), &mut taken, |t| t.caught_up).unwrap();
-    kafka.stop(Stop::Hard);
-    for _ in 0..20 {
-        taken.take(source.poll(Duration::from_millis(100)).unwrap());
+    for client in CLIENTS {
+        let Some(mut kafka) = Kafka::start() else {
+            return;
+        };
+        let topic = kafka.new_topic("restart", 1, &[]);
+        kafka.produce(&topic, Compression::Lz4, [Record::new(0, "1")]);
+        let mut source = opened(&options(&kafka, &topic, client), &Resume::default());
+        let mut taken = Taken::default();
+        take_until(source.as_mut(), &mut taken, |t| t.caught_up).unwrap();
+        kafka.stop(Stop::Hard);
+        for _ in 0..20 {
+            taken.take(source.poll(Duration::from_millis(100)).unwrap());
+        }
+        kafka.start_again();
+        kafka.produce(&topic, Compression::Lz4, [Record::new(0, "2")]);
+        take_until(source.as_mut(), &mut taken, |t| t.records[&0].len() == 2).unwrap();
+        assert_eq!(taken.texts(0), ["1", "2"]);
     }
-    kafka.start_again();
-    kafka.produce(&topic, Compression::Lz4, [Record::new(0, "2")]);
-    take_until(source.as_mut(), &mut taken, |t| t.records[&0].len() == 2).unwrap();
-    assert_eq!(taken.texts(0), ["1", "2"]);
 }
 
 #[test]
 fn what_the_producer_sends_is_what_the_generator_makes() {
     let Some(kafka) = Kafka::shared() else { return };
-    let topic = kafka.new_topic("produced", 3, &[]);
-    let generator = GeneratorOptions {
-        count: Some(5000),
-        partitions: 3,
-        start_time: Some(1_764_000_000_000_000),
-        ..GeneratorOptions::default()
-    };
-    let produce_options = ProduceOptions {
-        brokers: kafka.brokers().to_owned(),
-        topics: vec![topic.clone()],
-        generator: generator.clone(),
-        ..ProduceOptions::default()
-    };
-    let report = produce(
-        &produce_options,
-        &Clock::System,
-        &AtomicBool::new(false),
-        |_| {},
-    )
-    .unwrap();
-    assert_eq!(
-        (report.sent, report.acknowledged, report.failed),
-        (5000, 5000, 0)
-    );
-    let sent = catch_up(&options(kafka, &topic), &Resume::default()).unwrap();
-    let made = read_all(
-        &SourceOptions::Generator(generator),
-        &Resume::default(),
-        ChunkLimits::default(),
-    )
-    .unwrap();
-    assert_eq!(sent.records, made.records);
+    for client in CLIENTS {
+        let topic = kafka.new_topic("produced", 3, &[]);
+        let generator = GeneratorOptions {
+            count: Some(5000),
+            partitions: 3,
+            start_time: Some(1_764_000_000_000_000),
+            ..GeneratorOptions::default()
+        };
+        let produce_options = ProduceOptions {
+            brokers: kafka.brokers().to_owned(),
+            topics: vec![topic.clone()],
+            generator: generator.clone(),
+            ..ProduceOptions::default()
+        };
+        let report = produce(
+            &produce_options,
+            &Clock::System,
+            &AtomicBool::new(false),
+            |_| {},
+        )
+        .unwrap();
+        assert_eq!(
+            (report.sent, report.acknowledged, report.failed),
+            (5000, 5000, 0)
+        );
+        let sent = catch_up(&options(kafka, &topic, client), &Resume::default()).unwrap();
+        let made = read_all(
+            &SourceOptions::Generator(generator),
+            &Resume::default(),
+            ChunkLimits::default(),
+        )
+        .unwrap();
+        assert_eq!(sent.records, made.records);
+    }
 }

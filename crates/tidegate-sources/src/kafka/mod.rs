@@ -4,6 +4,9 @@
 //! topic at the offset that the log says, and commits offsets to its group only for tools that show
 //! lag. Every start is an explicit offset and the client's own reset is switched off, so nothing is
 //! passed over that the configuration did not say to pass over.
+//!
+//! librdkafka asks the cluster, tells the group, and reports what is down. Records come from the brokers without it (`fetch`) where the
+//! settings allow, otherwise from it too (`messages`).
 
 mod assembly;
 mod context;
@@ -14,6 +17,6 @@ mod options;
 mod positions;
 mod source;
 
-pub use options::{KafkaOptions, KafkaStart, MissingOffsets};
+pub use options::{KafkaClient, KafkaOptions, KafkaStart, MissingOffsets};
 pub(crate) use options::{check_producer_properties, producer_properties};
 pub use source::KafkaSource;

@@ -28,6 +28,8 @@ pub struct KafkaOptions {
     pub discover_every: Duration,
     /// Memory in which the client reads ahead, in bytes.
     pub read_ahead_bytes: usize,
+    /// What fetches records.
+    pub client: KafkaClient,
     /// Further settings of librdkafka (`security.protocol`, `sasl.*`, `ssl.*`, ...). Those that
     /// would break exactly-once are refused.
     pub properties: BTreeMap<String, String>,
@@ -45,9 +47,21 @@ impl Default for KafkaOptions {
             topic_wait: Some(Duration::from_secs(30)),
             discover_every: Duration::from_secs(30),
             read_ahead_bytes: 8 << 20,
+            client: KafkaClient::Auto,
             properties: BTreeMap::new(),
         }
     }
+}
+
+/// What fetches records. All else is librdkafka's in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KafkaClient {
+    /// Tidegate, for a fifth less CPU time in all, where `properties` and brokers ask for nothing that only librdkafka has: TLS, SASL,
+    /// a rack, brokers from before Kafka 2.3.
+    #[default]
+    Auto,
+    /// librdkafka.
+    Librdkafka,
 }
 
 /// Where to begin in a partition that the commit log does not know.

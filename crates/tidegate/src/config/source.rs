@@ -7,8 +7,8 @@ use super::diagnostics::{Diagnostic, listed};
 use super::reader::{Refusal, Section};
 use super::tree::{Entry, Value};
 use tidegate_sources::{
-    FilesOptions, GeneratorOptions, KafkaOptions, KafkaStart, MissingFiles, MissingOffsets,
-    SourceError, SourceOptions,
+    FilesOptions, GeneratorOptions, KafkaClient, KafkaOptions, KafkaStart, MissingFiles,
+    MissingOffsets, SourceError, SourceOptions,
 };
 
 /// Kind of a source.
@@ -50,6 +50,7 @@ impl Kind {
                 "topic-wait",
                 "discover-every",
                 "read-ahead",
+                "client",
                 "properties",
             ],
             Kind::Files => &["path", "follow", "poll-interval", "on-missing-files"],
@@ -174,6 +175,15 @@ fn kafka(section: &Section<'_>, job_name: &str) -> KafkaOptions {
         read_ahead_bytes: section
             .size_within("read-ahead", 1 << 20, (1 << 31) - 1)
             .unwrap_or(defaults.read_ahead_bytes),
+        client: section
+            .choice(
+                "client",
+                &[
+                    ("auto", KafkaClient::Auto),
+                    ("librdkafka", KafkaClient::Librdkafka),
+                ],
+            )
+            .unwrap_or_default(),
         properties: BTreeMap::new(),
     };
     let entries = flatten(&properties);

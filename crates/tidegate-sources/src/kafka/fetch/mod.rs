@@ -13,6 +13,8 @@ mod batch;
 mod decompress;
 mod link;
 mod read_ahead;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +28,9 @@ use self::decompress::Decompressor;
 use self::link::{Ending, Fetched, Link, Part, Setup, Told};
 use self::read_ahead::ReadAhead;
 use self::wire::Wanted;
-use super::KafkaOptions;
 use super::messages::Taken;
 use super::positions::Position;
+use super::{KafkaClient, KafkaOptions};
 use crate::{ChunkLimits, SourceError};
 
 /// Of librdkafka's settings, those that are followed here.
@@ -69,8 +71,11 @@ pub(super) enum Stop {
 }
 
 impl Settings {
-    /// The settings; none if one of them is not followed here.
+    /// The settings; none if librdkafka is to fetch, or has to, because one of them is not followed here.
     pub(super) fn of(options: &KafkaOptions) -> Option<Self> {
+        if options.client == KafkaClient::Librdkafka {
+            return None;
+        }
         let mut settings = Settings {
             wait: Duration::from_millis(100),
             partition_bytes: 1 << 20,

@@ -93,3 +93,57 @@ impl Drop for Share {
         self.resize(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_spent_is_waited_for() {
+        let budget = ReadAhead::new(1 << 20);
+        let mut shares: Vec<Share> = (0..ANSWERS).map(|_| budget.take().unwrap()).collect();
+        assert_eq!(
+            shares.iter().map(|share| share.bytes).sum::<usize>(),
+            1 << 20
+        );
+        let waits = {
+            let budget = Arc::clone(&budget);
+            thread::spawn(move || budget.take().map(|share| share.bytes))
+        };
+        // What has come is less than what was allowed for.
+        shares[0].resize(1000);
+        thread::sleep(Duration::from_millis(20));
+        assert!(!waits.is_finished());
+        drop(shares.pop());
+        assert_eq!(waits.join().unwrap(), Some((1 << 20) / ANSWERS));
+    }
+
+    #[test]
+    fn an_answer_that_is_larger_than_the_budget_stops_others_and_not_itself() {
+        let budget = ReadAhead::new(1 << 20);
+        let mut share = budget.take().unwrap();
+        share.resize(50 << 20);
+        let waits = {
+            let budget = Arc::clone(&budget);
+            thread::spawn(move || budget.take().is_some())
+        };
+        thread::sleep(Duration::from_millis(20));
+        assert!(!waits.is_finished());
+        drop(share);
+        assert!(waits.join().unwrap());
+    }
+
+    #[test]
+    fn many_connections_have_small_shares_and_a_closed_budget_none() {
+        let budget = ReadAhead::new(8 << 20);
+        budget.share_among(8);
+        assert_eq!(budget.take().unwrap().bytes, (8 << 20) / (8 * ANSWERS));
+        budget.share_among(10_000);
+        assert_eq!(budget.take().unwrap().bytes, ANSWER_MIN);
+        budget.close();
+        assert!(budget.take().is_none());
+    }
+}
