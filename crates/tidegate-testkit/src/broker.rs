@@ -1,4 +1,4 @@
-//! One Kafka process, broker and controller in one, on this machine.
+//! A Kafka process on this machine: broker and controller in one, or a second broker beside it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -43,10 +43,21 @@ fi
 pub(crate) struct Broker {
     home: PathBuf,
     folder: PathBuf,
-    port: u16,
-    sasl_port: u16,
+    id: usize,
+    ports: Ports,
     watch: Option<Child>,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    plain: u16,
+    sasl: u16,
+    controller: u16,
+}
+
+/// The number of the broker that is the controller, too, and of the one beside it.
+const FIRST: usize = 1;
+const SECOND: usize = 2;
 
 impl Broker {
     /// Starts one from the jars in `home`, on free ports, and waits until it answers.
@@ -56,26 +67,44 @@ impl Broker {
     /// If it does not come up.
     pub(crate) fn start(home: &Path) -> Self {
         let ready = prepare(home);
-        let mut broker = Self::new(home);
+        let mut broker = Self::new(home, FIRST, free_ports());
         for name in ["meta.properties", "bootstrap.checkpoint"] {
             fs::copy(ready.join(name), broker.folder.join("data").join(name))
                 .expect("a prepared folder can be copied");
         }
-        broker.launch(&[format!(
-            "-XX:SharedArchiveFile={}",
-            ready.join(CLASSES).display()
-        )]);
+        broker.launch_from(&ready);
+        broker
+    }
+
+    /// Starts another one, which has the same controller.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up.
+    pub(crate) fn start_beside(&self) -> Self {
+        let ready = prepare(&self.home);
+        let ports = Ports {
+            controller: self.ports.controller,
+            ..free_ports()
+        };
+        let mut broker = Self::new(&self.home, SECOND, ports);
+        fs::write(
+            broker.folder.join("data/meta.properties"),
+            format!("version=1\ncluster.id={CLUSTER_ID}\nnode.id={SECOND}\n"),
+        )
+        .expect("a new folder is writable");
+        broker.launch_from(&ready);
         broker
     }
 
     /// The address that clients bootstrap from.
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.ports.plain)
     }
 
     /// The address for clients that have to name themselves: [`USER`] with [`PASSWORD`].
     pub(crate) fn sasl_address(&self) -> String {
-        format!("127.0.0.1:{}", self.sasl_port)
+        format!("127.0.0.1:{}", self.ports.sasl)
     }
 
     /// Stops it and waits until it is gone. Its data stay.
@@ -101,30 +130,33 @@ impl Broker {
     /// If it does not come up.
     pub(crate) fn start_again(&mut self) {
         let ready = prepare(&self.home);
+        self.launch_from(&ready);
+    }
+
+    fn launch_from(&mut self, ready: &Path) {
         self.launch(&[format!(
             "-XX:SharedArchiveFile={}",
             ready.join(CLASSES).display()
         )]);
     }
 
-    fn new(home: &Path) -> Self {
+    fn new(home: &Path, id: usize, ports: Ports) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("tidegate-kafka-")
             .tempdir()
             .expect("a temporary folder")
             .keep();
         fs::create_dir(folder.join("data")).expect("a new folder is writable");
-        let [port, sasl_port, controller_port] = free_ports();
         fs::write(
             folder.join("server.properties"),
-            properties(&folder, port, sasl_port, controller_port),
+            properties(&folder, id, ports),
         )
         .expect("a new folder is writable");
         Self {
             home: home.to_owned(),
             folder,
-            port,
-            sasl_port,
+            id,
+            ports,
             watch: None,
         }
     }
@@ -157,10 +189,11 @@ impl Broker {
             .expect("the client's settings are right");
         let begin = Instant::now();
         while begin.elapsed() < START_MAX {
-            // As consumers and producers do: wait for a broker that is known to its controller.
+            // As consumers and producers do: wait for a broker that is known to its controller, and for the one that was there
+            // before it.
             if client
                 .fetch_metadata(None, Duration::from_millis(500))
-                .is_ok_and(|cluster| !cluster.brokers().is_empty())
+                .is_ok_and(|cluster| cluster.brokers().len() >= self.id)
             {
                 return;
             }
@@ -199,7 +232,7 @@ fn prepare(home: &Path) -> PathBuf {
     if ready.is_dir() {
         return ready;
     }
-    let mut broker = Broker::new(home);
+    let mut broker = Broker::new(home, FIRST, free_ports());
     let formatted = run_java(
         home,
         &["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"],
@@ -265,25 +298,41 @@ fn java(home: &Path, options: &[String]) -> Vec<String> {
     command
 }
 
-fn free_ports() -> [u16; 3] {
-    // All are held until the last is found, so that they differ.
+fn free_ports() -> Ports {
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.each_ref().map(|listener| {
+    let [plain, sasl, controller] = listeners.each_ref().map(|listener| {
         listener
             .local_addr()
             .expect("a listener has an address")
             .port()
-    })
+    });
+    Ports {
+        plain,
+        sasl,
+        controller,
+    }
 }
 
-fn properties(folder: &Path, port: u16, sasl_port: u16, controller_port: u16) -> String {
+fn properties(folder: &Path, id: usize, ports: Ports) -> String {
+    let Ports {
+        plain,
+        sasl,
+        controller,
+    } = ports;
+    let (roles, listener) = match id {
+        FIRST => (
+            "broker,controller",
+            format!(",CONTROLLER://127.0.0.1:{controller}"),
+        ),
+        _ => ("broker", String::new()),
+    };
     format!(
         "\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port}
+process.roles={roles}
+node.id={id}
+controller.quorum.voters={FIRST}@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl}{listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
@@ -303,6 +352,8 @@ transaction.state.log.min.isr=1
 # A broker that was killed may come back this soon.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
+# Where there are two, partitions go back to the one that should lead them.
+leader.imbalance.check.interval.seconds=1
 ",
         data = folder.join("data").display(),
     )

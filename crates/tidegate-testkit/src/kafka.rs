@@ -23,6 +23,8 @@ pub struct Kafka {
     producers: Mutex<BTreeMap<&'static str, FutureProducer>>,
     /// `None` for one that was found through the environment.
     broker: Option<Broker>,
+    /// Another one of the same cluster, if the test asked for it.
+    second: Option<Broker>,
 }
 
 /// How to come to a broker that asks who is there: `SASL_PLAINTEXT` with the mechanism `PLAIN`.
@@ -50,6 +52,7 @@ impl Kafka {
                 brokers,
                 producers: Mutex::default(),
                 broker: None,
+                second: None,
             }),
             _ => home().map(|home| Self::start_from(&home)),
         });
@@ -75,7 +78,43 @@ impl Kafka {
             brokers: broker.address(),
             producers: Mutex::default(),
             broker: Some(broker),
+            second: None,
         }
+    }
+
+    /// As [`Kafka::start`], with a second broker. Topics have a copy on each, and half of their partitions are led by the second one
+    /// while it is there.
+    ///
+    /// # Panics
+    ///
+    /// If there are jars but the brokers do not come up.
+    pub fn start_two() -> Option<Self> {
+        let mut kafka = Self::start()?;
+        kafka.second = kafka.broker.as_ref().map(Broker::start_beside);
+        Some(kafka)
+    }
+
+    /// Stops the second broker and waits until it is gone. Its data stay.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub fn stop_second(&mut self, how: Stop) {
+        self.second.as_mut().expect("a second broker").stop(how);
+    }
+
+    /// Starts the second broker again after [`Kafka::stop_second`].
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or it does not come up.
+    pub fn start_second_again(&mut self) {
+        self.second.as_mut().expect("a second broker").start_again();
+    }
+
+    /// Copies that a topic has.
+    pub(crate) fn replicas(&self) -> i32 {
+        1 + i32::from(self.second.is_some())
     }
 
     /// What clients bootstrap from: `host:port`.

@@ -22,7 +22,7 @@ impl Kafka {
     ///
     /// If it is there already, or cannot be made.
     pub fn create_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.replicas()));
         for (key, value) in configs {
             topic = topic.set(key, value);
         }

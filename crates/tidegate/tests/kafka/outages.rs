@@ -57,6 +57,39 @@ fn a_broker_that_restarts_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn partitions_that_move_between_brokers_are_followed() {
+    for client in ["auto", "librdkafka"] {
+        let Some(mut kafka) = Kafka::start_two() else {
+            return;
+        };
+        let topic = kafka.new_topic("moves", 4, &[]);
+        kafka.produce(&topic, Compression::Lz4, events(0..40_000, 4));
+        let pipeline = Pipeline::new(&kafka, &topic)
+            .set("batch.max-rows", 1000)
+            .set("source.read-ahead", "\"1MiB\"")
+            .set("source.client", format!("{client:?}"));
+        let mut run = pipeline.run();
+        run.until("the first commits", |_| pipeline.read() > 0);
+        kafka.stop_second(Stop::Hard);
+        kafka.produce(&topic, Compression::Zstd, events(40_000..60_000, 4));
+        run.until("the other broker has all", |_| pipeline.read() == 60_000);
+        kafka.start_second_again();
+        // While it gets its partitions back.
+        for step in 0..20 {
+            let from = 60_000 + 1000 * step;
+            kafka.produce(&topic, Compression::Lz4, events(from..from + 1000, 4));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        run.until("all is read", |_| pipeline.read() == 80_000);
+        let ended = run.stop();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        // Leader epochs have changed, and nothing was cut off.
+        assert!(!ended.err.contains("lost these offsets"), "{}", ended.err);
+        pipeline.check_against(&kafka);
+    }
+}
+
+#[test]
 fn a_broker_that_is_not_there_at_the_start_is_waited_for() {
     let Some(mut kafka) = Kafka::start() else {
         return;
