@@ -27,6 +27,8 @@ const RECORD_COST: usize = 64;
 
 /// Longest wait for the source: how late a stop is noticed.
 const WAIT: Duration = Duration::from_millis(50);
+/// How often is looked whether the stages behind a source that has stopped are done.
+const DRAIN_WAIT: Duration = Duration::from_millis(5);
 /// How often lag and committed offsets are passed on.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
@@ -41,7 +43,7 @@ pub(crate) fn read(
     poll(source.as_mut(), shared, &tasks, &items);
     drop((tasks, items));
     while !shared.drained() {
-        std::thread::sleep(WAIT);
+        std::thread::sleep(DRAIN_WAIT);
     }
     tell(source.as_mut(), shared);
 }

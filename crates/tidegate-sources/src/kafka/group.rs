@@ -15,6 +15,9 @@ use super::context::Context;
 /// offsets are on their way.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
+/// How often is looked whether the client is closed.
+const CLOSE_LOOK: Duration = Duration::from_millis(5);
+
 /// Offsets that the group has not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct Untold(BTreeMap<i32, i64>);
@@ -59,11 +62,24 @@ impl Closing {
     }
 }
 
+/// Closes the client. Its own end does that too, but looks only every tenth of a second whether it is done.
+fn close(consumer: &BaseConsumer<Context>) {
+    if consumer.close_queue().is_ok() {
+        while !consumer.closed() {
+            // Serves what is left for it; there are no messages any more.
+            consumer.poll(CLOSE_LOOK);
+        }
+    }
+}
+
 impl Drop for Closing {
     fn drop(&mut self) {
         let consumer = self.0.take();
         let (closed, is_closed) = mpsc::channel();
         let close = move || {
+            if let Some(consumer) = &consumer {
+                close(consumer);
+            }
             drop(consumer);
             // Whoever waited may have given up.
             let _ = closed.send(());

@@ -168,13 +168,29 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// A signed number in groups of seven bits, the least first, the sign in the lowest bit.
+    #[inline]
     fn varint(&mut self) -> Result<i64, BadBatch> {
+        let sign = |bits: u64| (bits >> 1) as i64 ^ -((bits & 1) as i64);
+        match *self.0 {
+            [a, ref rest @ ..] if a < 0x80 => {
+                self.0 = rest;
+                Ok(sign(u64::from(a)))
+            }
+            [a, b, ref rest @ ..] if b < 0x80 => {
+                self.0 = rest;
+                Ok(sign(u64::from(a & 0x7f) | u64::from(b) << 7))
+            }
+            _ => self.long_varint().map(sign),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, BadBatch> {
         let mut bits = 0;
         for (i, byte) in self.0.iter().enumerate().take(10) {
             bits |= u64::from(byte & 0x7f) << (7 * i);
             if *byte < 0x80 {
                 self.0 = &self.0[i + 1..];
-                return Ok((bits >> 1) as i64 ^ -((bits & 1) as i64));
+                return Ok(bits);
             }
         }
         Err(BadBatch::Record)
