@@ -87,6 +87,9 @@ pub enum MissingOffsets {
     Earliest,
 }
 
+/// What brokers know a source as, unless `client.id` says otherwise.
+pub(super) const CLIENT_ID: &str = "tidegate";
+
 /// Settings that are not the user's to make, and why or where else.
 const RESERVED: &[(&str, &str)] = &[
     ("bootstrap.servers", "set `brokers` instead"),
@@ -235,7 +238,7 @@ impl KafkaOptions {
     pub(super) fn client_config(&self, limits: &ChunkLimits) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
-            .set("client.id", "tidegate")
+            .set("client.id", CLIENT_ID)
             .set("isolation.level", "read_committed")
             .set("check.crcs", "true")
             // Whole batches in few requests: throughput, at the price of a little latency when

@@ -54,7 +54,7 @@ pub struct KafkaSource {
 /// Where records come from.
 enum Reader {
     /// The brokers.
-    Fetch(Fetch),
+    Fetch(Box<Fetch>),
     /// librdkafka.
     Client(Messages),
 }
@@ -114,7 +114,7 @@ impl KafkaSource {
             })?;
         let consumer = Arc::new(consumer);
         let reader = match Settings::of(options) {
-            Some(settings) => Reader::Fetch(Fetch::new(options, settings, &limits)),
+            Some(settings) => Reader::Fetch(Box::new(Fetch::new(options, settings, &limits))),
             None => client_reader(&consumer, options)?,
         };
         Ok(KafkaSource {

@@ -1,6 +1,6 @@
 //! A connection to one broker, and the thread that fetches over it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::ops::Range;
@@ -17,14 +17,16 @@ use super::wire::{self, Bounds, Wanted};
 
 /// How long a connection may take to come about, and an answer beyond what the broker was told to wait.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// An answer is never larger: the bounds of a request are far below, and a broker refuses larger batches.
-const ANSWER_MAX: usize = 1 << 30;
 
 /// What a thread is told once and for all.
 #[derive(Clone)]
 pub(super) struct Setup {
     pub(super) topic: Arc<str>,
+    /// What a broker knows this client as.
+    pub(super) client: Arc<str>,
     pub(super) wait: Duration,
+    /// Bytes that an answer has at most: the first batch in it comes whole, however large it is.
+    pub(super) answer_bytes_max: usize,
     /// Bytes of one partition in an answer, if there is more.
     pub(super) partition_bytes: usize,
     pub(super) read_committed: bool,
@@ -59,6 +61,8 @@ pub(super) enum Ending {
     Connection(io::Error),
     /// The broker is older than what is needed, or keeps batches that are.
     TooOld(String),
+    /// An answer has so many bytes, which are too many.
+    TooLarge(usize),
     /// A partition cannot be read further.
     Corrupt {
         partition: i32,
@@ -69,6 +73,7 @@ pub(super) enum Ending {
 
 /// An answer.
 pub(super) struct Fetched {
+    pub(super) broker: i32,
     pub(super) answer: Vec<u8>,
     pub(super) parts: VecDeque<Part>,
     /// Dropped when the answer is.
@@ -122,6 +127,7 @@ impl Link {
         let (shared, setup) = (Arc::clone(&state), setup.clone());
         let run = move || {
             let fetcher = Fetcher {
+                broker,
                 state: shared,
                 request: Vec::new(),
                 setup,
@@ -164,6 +170,7 @@ impl Drop for Link {
 
 /// The thread.
 struct Fetcher {
+    broker: i32,
     state: Arc<State>,
     setup: Setup,
     request: Vec<u8>,
@@ -186,7 +193,7 @@ impl Fetcher {
                 return Ok(());
             }
         }
-        wire::ask_versions(&mut self.request);
+        wire::ask_versions(&mut self.request, &self.setup.client);
         let answer = self.ask(&socket)?;
         if !wire::knows_versions(&answer).map_err(garbled)? {
             let reason = "the broker does not know Fetch 11 and OffsetForLeaderEpoch 3, which came with Kafka 2.3";
@@ -204,7 +211,8 @@ impl Fetcher {
             };
             {
                 let wanted = &self.state.inner().wanted;
-                wire::ask_records(&mut self.request, &self.setup.topic, wanted.iter(), &bounds);
+                let Setup { client, topic, .. } = &self.setup;
+                wire::ask_records(&mut self.request, client, topic, wanted.iter(), &bounds);
             }
             let answer = self.ask(&socket)?;
             share.resize(answer.len());
@@ -228,23 +236,21 @@ impl Fetcher {
 
     /// Sends the request, and waits for its answer. One is under way at a time, so that answers need no numbers.
     fn ask(&self, mut socket: &TcpStream) -> Result<Vec<u8>, Ending> {
-        let mut ask = || {
-            socket.write_all(&self.request)?;
-            let mut length = [0; 4];
-            socket.read_exact(&mut length)?;
-            let length = u32::from_be_bytes(length) as usize;
-            if length > ANSWER_MAX {
-                let message = format!("an answer of {length} bytes: this is no Kafka broker");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
-            let mut answer = Vec::with_capacity(length);
-            socket.take(length as u64).read_to_end(&mut answer)?;
-            if answer.len() < length {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            Ok(answer)
-        };
-        ask().map_err(Ending::Connection)
+        let mut length = [0; 4];
+        socket
+            .write_all(&self.request)
+            .and_then(|()| socket.read_exact(&mut length))
+            .map_err(Ending::Connection)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > self.setup.answer_bytes_max {
+            return Err(Ending::TooLarge(length));
+        }
+        let mut answer = Vec::with_capacity(length);
+        let read = socket.take(length as u64).read_to_end(&mut answer);
+        match read.map_err(Ending::Connection)? {
+            read if read < length => Err(Ending::Connection(io::ErrorKind::UnexpectedEof.into())),
+            _ => Ok(answer),
+        }
     }
 
     /// Hands an answer over, and moves the partitions behind what is in it.
@@ -254,13 +260,19 @@ impl Fetcher {
             let code = error_code(error);
             return Err(Ending::Connection(io::Error::other(code.to_string())));
         }
+        let wanted: BTreeMap<i32, Wanted> = {
+            let inner = self.state.inner();
+            inner.wanted.iter().map(|w| (w.partition, *w)).collect()
+        };
         let mut parts = VecDeque::with_capacity(found.len());
+        let mut dealt_with = BTreeSet::new();
         let mut moved = Vec::new();
         let mut told = Vec::new();
         for mut part in found {
-            let Some(mut wanted) = self.wanted(part.partition) else {
+            let Some(mut wanted) = wanted.get(&part.partition).copied() else {
                 continue;
             };
+            dealt_with.insert(part.partition);
             if part.error != 0 {
                 let code = error_code(part.error);
                 told.push(Told::Left { wanted, code });
@@ -310,35 +322,28 @@ impl Fetcher {
             });
         }
         told.push(Told::Fetched(Fetched {
+            broker: self.broker,
             answer,
             parts,
             _share: share,
         }));
         // From here on nothing can fail: what is handed over and where it goes on belong together.
         let mut inner = self.state.inner();
-        for told in told {
-            if let Told::Left { wanted, .. } = &told {
-                inner.wanted.retain(|w| w.partition != wanted.partition);
-            }
-            // Nobody listens any more when the source has ended.
-            let _ = self.setup.out.send(told);
-        }
+        inner
+            .wanted
+            .retain(|wanted| !dealt_with.contains(&wanted.partition));
         for (wanted, first) in moved {
-            inner.wanted.retain(|w| w.partition != wanted.partition);
             if first {
                 inner.wanted.push_front(wanted);
             } else {
                 inner.wanted.push_back(wanted);
             }
         }
+        for told in told {
+            // Nobody listens any more when the source has ended.
+            let _ = self.setup.out.send(told);
+        }
         Ok(())
-    }
-
-    /// Where this thread goes on in a partition.
-    fn wanted(&self, partition: i32) -> Option<Wanted> {
-        let inner = self.state.inner();
-        let wanted = inner.wanted.iter();
-        wanted.copied().find(|w| w.partition == partition)
     }
 
     /// Another leader has written what comes next: what was read from the one before must have been kept.
@@ -350,7 +355,8 @@ impl Fetcher {
             offset,
             epoch,
         } = *read;
-        wire::ask_epoch_end(&mut self.request, &self.setup.topic, partition, epoch);
+        let Setup { client, topic, .. } = &self.setup;
+        wire::ask_epoch_end(&mut self.request, client, topic, partition, epoch);
         let answer = self.ask(socket)?;
         let (error, known, end) = wire::epoch_end(&answer).map_err(garbled)?;
         let truncated = error == 0 && (known < epoch || end < offset);

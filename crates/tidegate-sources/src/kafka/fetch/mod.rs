@@ -18,7 +18,7 @@ mod tests;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 use rdkafka::error::RDKafkaErrorCode;
@@ -29,13 +29,15 @@ use self::link::{Ending, Fetched, Link, Part, Setup, Told};
 use self::read_ahead::ReadAhead;
 use self::wire::Wanted;
 use super::messages::Taken;
+use super::options::CLIENT_ID;
 use super::positions::Position;
 use super::{KafkaClient, KafkaOptions};
 use crate::{ChunkLimits, SourceError};
 
 /// Of librdkafka's settings, those that are followed here.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Settings {
+    client: String,
     wait: Duration,
     partition_bytes: usize,
     read_committed: bool,
@@ -45,6 +47,8 @@ pub(super) struct Settings {
 pub(super) struct Fetch {
     read_ahead_bytes: usize,
     links: BTreeMap<i32, Link>,
+    /// Brokers that have not answered since their connection failed.
+    failing: BTreeMap<i32, Failing>,
     /// Partitions that no link has.
     homeless: BTreeMap<i32, Wanted>,
     setup: Setup,
@@ -54,6 +58,15 @@ pub(super) struct Fetch {
     decoder: Decoder,
     ends: BTreeMap<i32, i64>,
 }
+
+struct Failing {
+    since: Instant,
+    /// Whether it has been logged.
+    said: bool,
+}
+
+/// How long the connection to a broker fails before that is said: what passes sooner is nothing to look at.
+const SAY_AFTER: Duration = Duration::from_secs(2);
 
 /// Decodes the parts of an answer, a batch at a time.
 struct Decoder {
@@ -77,6 +90,7 @@ impl Settings {
             return None;
         }
         let mut settings = Settings {
+            client: CLIENT_ID.to_owned(),
             wait: Duration::from_millis(100),
             partition_bytes: 1 << 20,
             read_committed: !options.reads_uncommitted(),
@@ -84,6 +98,7 @@ impl Settings {
         for (key, value) in &options.properties {
             match key.as_str() {
                 "isolation.level" => {}
+                "client.id" => settings.client.clone_from(value),
                 "security.protocol" if value.eq_ignore_ascii_case("plaintext") => {}
                 "fetch.wait.max.ms" => settings.wait = Duration::from_millis(value.parse().ok()?),
                 "fetch.message.max.bytes" | "max.partition.fetch.bytes" => {
@@ -101,6 +116,8 @@ impl Fetch {
         let (out, told) = unbounded();
         let setup = Setup {
             topic: options.topic.as_str().into(),
+            client: settings.client.into(),
+            answer_bytes_max: options.receive_bytes_max(limits),
             wait: settings.wait,
             partition_bytes: settings.partition_bytes,
             read_committed: settings.read_committed,
@@ -110,6 +127,7 @@ impl Fetch {
         Fetch {
             read_ahead_bytes: options.read_ahead_bytes,
             links: BTreeMap::new(),
+            failing: BTreeMap::new(),
             homeless: BTreeMap::new(),
             setup,
             told,
@@ -199,6 +217,7 @@ impl Fetch {
                 Told::Fetched(fetched) => {
                     let ends = fetched.parts.iter().map(|part| (part.partition, part.end));
                     self.ends.extend(ends);
+                    self.failing.remove(&fetched.broker);
                     self.current = Some(fetched);
                 }
                 Told::Left { wanted, code } => {
@@ -265,9 +284,30 @@ impl Fetch {
         self.setup.read_ahead.share_among(self.links.len());
         match why {
             Ending::Connection(error) => {
-                tracing::debug!(broker, %error, "a connection to Kafka failed; connecting again");
+                let failing = self.failing.entry(broker).or_insert_with(|| Failing {
+                    since: Instant::now(),
+                    said: false,
+                });
+                if failing.said || failing.since.elapsed() < SAY_AFTER {
+                    tracing::debug!(broker, %error, "a connection to Kafka failed; connecting again");
+                } else {
+                    failing.said = true;
+                    tracing::warn!(
+                        broker,
+                        %error,
+                        "no records can be fetched from a broker; trying again, and asking whether another one has its partitions"
+                    );
+                }
                 Ok(())
             }
+            Ending::TooLarge(bytes) => Err(Stop::Error(SourceError::Kafka {
+                topic: self.setup.topic.to_string(),
+                action: "receive a batch of records",
+                reason: format!(
+                    "it has {bytes} bytes, and memory is bounded to {}; raise `receive.message.max.bytes` in `source.properties`",
+                    self.setup.answer_bytes_max
+                ),
+            })),
             Ending::TooOld(reason) => Err(Stop::TooOld(reason)),
             Ending::Corrupt {
                 partition,

@@ -53,8 +53,8 @@ pub(super) struct Part {
 }
 
 /// Asks which requests the broker knows.
-pub(super) fn ask_versions(out: &mut Vec<u8>) {
-    begin(out, API_VERSIONS, 0);
+pub(super) fn ask_versions(out: &mut Vec<u8>, client: &str) {
+    begin(out, API_VERSIONS, 0, client);
     finish(out);
 }
 
@@ -80,11 +80,12 @@ pub(super) fn knows_versions(answer: &[u8]) -> Result<bool, Garbled> {
 /// Asks for records. What comes first in `wanted` is served first.
 pub(super) fn ask_records<'a>(
     out: &mut Vec<u8>,
+    client: &str,
     topic: &str,
     wanted: impl ExactSizeIterator<Item = &'a Wanted>,
     bounds: &Bounds,
 ) {
-    begin(out, FETCH, FETCH_VERSION);
+    begin(out, FETCH, FETCH_VERSION, client);
     put(out, (-1i32).to_be_bytes()); // this is no replica
     put(out, bounds.wait_ms.to_be_bytes());
     put(out, 1i32.to_be_bytes()); // bytes for which it is worth to answer
@@ -142,8 +143,14 @@ pub(super) fn records(answer: &[u8]) -> Result<(i16, Vec<Part>), Garbled> {
 }
 
 /// Asks where a leader epoch ended.
-pub(super) fn ask_epoch_end(out: &mut Vec<u8>, topic: &str, partition: i32, epoch: i32) {
-    begin(out, EPOCH_END, EPOCH_END_VERSION);
+pub(super) fn ask_epoch_end(
+    out: &mut Vec<u8>,
+    client: &str,
+    topic: &str,
+    partition: i32,
+    epoch: i32,
+) {
+    begin(out, EPOCH_END, EPOCH_END_VERSION, client);
     put(out, (-1i32).to_be_bytes());
     put(out, 1i32.to_be_bytes());
     put_text(out, topic);
@@ -167,13 +174,13 @@ pub(super) fn epoch_end(answer: &[u8]) -> Result<(i16, i32, i64), Garbled> {
 }
 
 /// A request's head; its length and number are filled in later.
-fn begin(out: &mut Vec<u8>, key: i16, version: i16) {
+fn begin(out: &mut Vec<u8>, key: i16, version: i16, client: &str) {
     out.clear();
     put(out, 0i32.to_be_bytes());
     put(out, key.to_be_bytes());
     put(out, version.to_be_bytes());
     put(out, 0i32.to_be_bytes());
-    put_text(out, "tidegate");
+    put_text(out, client);
 }
 
 fn finish(out: &mut [u8]) {
