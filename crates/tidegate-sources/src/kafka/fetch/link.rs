@@ -359,13 +359,19 @@ impl Fetcher {
         wire::ask_epoch_end(&mut self.request, client, topic, partition, epoch);
         let answer = self.ask(socket)?;
         let (error, known, end) = wire::epoch_end(&answer).map_err(garbled)?;
-        let truncated = error == 0 && (known < epoch || end < offset);
-        Ok(truncated.then_some(Told::Truncated {
+        let end = (error == 0).then(|| cut_off(read, known, end)).flatten();
+        Ok(end.map(|end| Told::Truncated {
             partition,
-            end: end.min(offset),
+            end,
             read: offset,
         }))
     }
+}
+
+/// Where a log was cut off, if before what was read of it: the greatest epoch that is left of those up to the one that was read, and
+/// its end.
+fn cut_off(read: &Wanted, known: i32, end: i64) -> Option<i64> {
+    (known < read.epoch || end < read.offset).then(|| end.min(read.offset))
 }
 
 fn connect((host, port): &(String, u16)) -> io::Result<TcpStream> {
@@ -389,4 +395,24 @@ fn error_code(code: i16) -> RDKafkaErrorCode {
     // Every code that a broker of this version can send is among them; others are unknown to librdkafka too.
     let known = |code: i32| -> Option<RDKafkaRespErr> { RDKafkaRespErr::try_from(code).ok() };
     known(i32::from(code)).map_or(RDKafkaErrorCode::Unknown, RDKafkaErrorCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_cut_off_where_an_epoch_is_gone_or_shorter_than_what_was_read() {
+        let read = Wanted {
+            partition: 0,
+            offset: 100,
+            epoch: 5,
+        };
+        assert_eq!(cut_off(&read, 5, 100), None);
+        assert_eq!(cut_off(&read, 5, 120), None);
+        assert_eq!(cut_off(&read, 5, 80), Some(80));
+        assert_eq!(cut_off(&read, 3, 60), Some(60));
+        // Nothing is known of any epoch: another topic of the same name.
+        assert_eq!(cut_off(&read, -1, -1), Some(-1));
+    }
 }

@@ -1,119 +1,9 @@
-//! Answers of a broker, made by hand, and what comes out of them.
+//! What comes out of answers.
 
-use std::io::Write;
-
-use flate2::write::GzEncoder;
-use lz4_flex::frame::{BlockMode, FrameEncoder, FrameInfo};
 use proptest::prelude::*;
 
 use super::*;
-
-/// How a test's batches are compressed; the numbers are those of the attributes.
-const COMPRESSIONS: [(i16, &str); 7] = [
-    (0, "none"),
-    (1, "gzip"),
-    (2, "snappy"),
-    (2, "snappy of Java"),
-    (3, "lz4"),
-    (3, "lz4, linked"),
-    (4, "zstd"),
-];
-const TRANSACTIONAL: i16 = 0x10;
-const MARKER: i16 = 0x20;
-
-fn compress(how: &str, bytes: &[u8]) -> Vec<u8> {
-    let lz4 = |mode| {
-        let info = FrameInfo::new().block_mode(mode).content_checksum(true);
-        let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    };
-    match how {
-        "none" => bytes.to_vec(),
-        "gzip" => {
-            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(bytes).unwrap();
-            encoder.finish().unwrap()
-        }
-        "snappy" => snap::raw::Encoder::new().compress_vec(bytes).unwrap(),
-        "snappy of Java" => {
-            let mut out = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
-            for block in bytes.chunks(100) {
-                let block = snap::raw::Encoder::new().compress_vec(block).unwrap();
-                out.extend_from_slice(&(block.len() as u32).to_be_bytes());
-                out.extend_from_slice(&block);
-            }
-            out
-        }
-        "lz4" => lz4(BlockMode::Independent),
-        "lz4, linked" => lz4(BlockMode::Linked),
-        "zstd" => zstd::encode_all(bytes, 1).unwrap(),
-        other => panic!("{other}"),
-    }
-}
-
-fn varint(out: &mut Vec<u8>, number: i64) {
-    let mut bits = (number << 1) as u64 ^ (number >> 63) as u64;
-    while bits >= 0x80 {
-        out.push(bits as u8 | 0x80);
-        bits >>= 7;
-    }
-    out.push(bits as u8);
-}
-
-/// A record of a test: how far behind the first offset of its batch, and its value.
-type Row = (i64, Option<Vec<u8>>);
-
-/// A batch as a broker stores it. `last` is how far behind the first offset the last one was, before compaction.
-fn batch(
-    first: i64,
-    last: i32,
-    rows: &[Row],
-    (number, how): (i16, &str),
-    flags: i16,
-    producer: i64,
-) -> Vec<u8> {
-    let mut records = Vec::new();
-    for (offset, value) in rows {
-        let mut record = vec![0];
-        varint(&mut record, 3 * offset);
-        varint(&mut record, *offset);
-        match flags & MARKER {
-            0 => varint(&mut record, -1),
-            _ => {
-                varint(&mut record, 4);
-                record.extend_from_slice(&value.as_ref().unwrap()[..4]);
-            }
-        }
-        match value {
-            Some(value) => {
-                varint(&mut record, value.len() as i64);
-                record.extend_from_slice(value);
-            }
-            None => varint(&mut record, -1),
-        }
-        varint(&mut record, 1);
-        record.extend_from_slice(b"\x02h\x02v");
-        varint(&mut records, record.len() as i64);
-        records.extend_from_slice(&record);
-    }
-    let mut checked = Vec::new();
-    checked.extend_from_slice(&(number | flags).to_be_bytes());
-    checked.extend_from_slice(&last.to_be_bytes());
-    checked.extend_from_slice(&1_000_i64.to_be_bytes());
-    checked.extend_from_slice(&9_000_i64.to_be_bytes());
-    checked.extend_from_slice(&producer.to_be_bytes());
-    checked.extend_from_slice(&[0; 6]);
-    checked.extend_from_slice(&(rows.len() as i32).to_be_bytes());
-    checked.extend_from_slice(&compress(how, &records));
-    let mut batch = first.to_be_bytes().to_vec();
-    batch.extend_from_slice(&(checked.len() as i32 + 9).to_be_bytes());
-    batch.extend_from_slice(&5_i32.to_be_bytes());
-    batch.push(2);
-    batch.extend_from_slice(&crc32c::crc32c(&checked).to_be_bytes());
-    batch.extend_from_slice(&checked);
-    batch
-}
+use crate::kafka::fetch::*;
 
 fn marker(first: i64, commit: bool, producer: i64) -> Vec<u8> {
     let kind = vec![0, 0, 0, u8::from(commit)];
@@ -300,17 +190,7 @@ fn old_formats_are_named() {
 
 #[test]
 fn brokers_before_kafka_2_3_are_told_from_others() {
-    let answer = |versions: &[(i16, i16, i16)]| {
-        let mut answer = [0, 0, 0, 0, 0, 0].to_vec();
-        answer.extend_from_slice(&(versions.len() as i32).to_be_bytes());
-        for (key, min, max) in versions {
-            for number in [key, min, max] {
-                answer.extend_from_slice(&number.to_be_bytes());
-            }
-        }
-        answer
-    };
-    let knows = |versions| wire::knows_versions(&answer(versions));
+    let knows = |known: &[(i16, i16, i16)]| wire::knows_versions(&versions(known));
     assert_eq!(knows(&[(1, 4, 17), (3, 0, 13), (23, 2, 4)]), Ok(true));
     assert_eq!(knows(&[(1, 0, 10), (3, 0, 7), (23, 0, 2)]), Ok(false));
     assert_eq!(knows(&[(1, 12, 20), (23, 2, 4)]), Ok(false));
