@@ -56,7 +56,7 @@ impl Default for KafkaOptions {
 /// What fetches records. All else is librdkafka's in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KafkaClient {
-    /// Tidegate, for a fifth less CPU time in all, where `properties` and brokers ask for nothing that only librdkafka has: TLS, SASL,
+    /// Tidegate, for a sixth less CPU time in all, where `properties` and brokers ask for nothing that only librdkafka has: TLS, SASL,
     /// a rack, brokers from before Kafka 2.3.
     #[default]
     Auto,
