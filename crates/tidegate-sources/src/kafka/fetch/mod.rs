@@ -352,7 +352,7 @@ impl Decoder {
             }
             return Ok(true);
         };
-        part.records.start = part.records.end - rest.len();
+        let behind = part.records.end - rest.len();
         while let Some((producer, _)) = part.aborted.pop_front_if(|(_, first)| *first < batch.next)
         {
             self.aborting.insert(producer);
@@ -361,19 +361,18 @@ impl Decoder {
             if batch.is_abort()? {
                 self.aborting.remove(&batch.producer);
             }
-            return Ok(false);
+        } else if !batch.is_transactional() || !self.aborting.contains(&batch.producer) {
+            batch.records(&mut self.decompressor, |record| {
+                each(Taken::Record {
+                    partition,
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                    payload: record.value,
+                });
+            })?;
         }
-        if batch.is_transactional() && self.aborting.contains(&batch.producer) {
-            return Ok(false);
-        }
-        batch.records(&mut self.decompressor, |record| {
-            each(Taken::Record {
-                partition,
-                offset: record.offset,
-                timestamp: record.timestamp,
-                payload: record.value,
-            });
-        })?;
+        // Not before: a batch that cannot be read is not passed over.
+        part.records.start = behind;
         Ok(false)
     }
 }

@@ -1,5 +1,7 @@
 //! What comes out of answers.
 
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -166,6 +168,30 @@ fn records_of_aborted_transactions_and_markers_are_left_out() {
     assert_eq!(values(&[(1, 10)]), kept);
     // With `read_uncommitted` the broker names no aborted transactions.
     assert_eq!(values(&[]).len(), 5);
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_is_not_passed_over() {
+    let mut decoder = Decoder {
+        decompressor: Decompressor::new(1 << 20),
+        aborting: BTreeSet::new(),
+    };
+    let mut answer = batch(0, 0, &[(0, None)], COMPRESSIONS[6], 0, -1);
+    let last = answer.len() - 1;
+    answer.truncate(last);
+    answer[8..12].copy_from_slice(&(last as i32 - 12).to_be_bytes());
+    let mut part = Part {
+        partition: 0,
+        end: 1,
+        is_end: false,
+        next: 1,
+        aborted: VecDeque::new(),
+        records: 0..last,
+    };
+    for _ in 0..2 {
+        let error = decoder.next(&answer, &mut part, |_| panic!("no record"));
+        assert!(matches!(error, Err(BadBatch::Compressed(_))), "{error:?}");
+    }
 }
 
 #[test]
