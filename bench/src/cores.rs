@@ -11,7 +11,7 @@ use crate::{Bench, Outcome, expect};
 
 /// All numbers of cores in turn, and that several times. Files come from memory and go there, so that no disk is measured.
 pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
-    let events: u64 = bench.size(6_000_000, 200_000);
+    let events: u64 = bench.size(12_000_000, 200_000);
     let runs = bench.size(5, 2);
     let memory = bench.memory()?;
     let input = memory.path().join("input");
