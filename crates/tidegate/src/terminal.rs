@@ -39,13 +39,15 @@ impl Terminal {
             LogLevel::Trace => "trace",
         };
         // Libraries beneath speak only at debug and above; ours say what an operator needs.
-        let filter = match level {
-            "debug" | "trace" | "off" => EnvFilter::new(level),
-            _ => EnvFilter::new(format!(
+        let levels = match level {
+            "debug" | "trace" | "off" => level.to_owned(),
+            _ => format!(
                 "warn,tidegate={level},tidegate_core={level},tidegate_log={level},\
                 tidegate_sources={level},tidegate_warehouse={level},tidegate_engine={level}"
-            )),
+            ),
         };
+        // It says that a consumer which the source has closed is closed. What else is wrong with one comes as an error.
+        let filter = EnvFilter::new(format!("{levels},rdkafka::consumer::base_consumer=off"));
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(self.clone());
