@@ -129,6 +129,7 @@ impl Pipeline {
     pub(crate) fn catch_up(&self) -> Value {
         let ended = self.try_catch_up();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(!ended.err.contains(" ERROR "), "{}", ended.err);
         let report: Value = serde_json::from_str(&ended.out).unwrap();
         report["summary"].clone()
     }
