@@ -11,6 +11,7 @@ pub mod functions;
 mod matches;
 mod now;
 mod one_of;
+mod text_check;
 pub mod time;
 
 use std::collections::HashMap;
@@ -34,8 +35,6 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::parser::DFParserBuilder;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 
-use crate::matches::Matches;
-use crate::one_of::OneOf;
 use crate::time::{UTC, instant};
 
 /// Name of the hidden first column of every batch that expressions see: the batch's time.
@@ -181,7 +180,7 @@ impl Planner {
         let expr = simplifier.simplify(simplifier.coerce(expr, &df_schema)?)?;
         let physical = create_physical_expr(&expr, &df_schema, &ExecutionProps::new())?;
         let physical = now::as_scalar(physical, NOW)?;
-        let physical = specialise(physical, schema)?;
+        let physical = text_check::specialise(physical, schema)?;
         let data_type = physical.data_type(schema)?;
         let mut columns: Vec<String> = expr
             .column_refs()
@@ -198,20 +197,6 @@ impl Planner {
             columns,
         })
     }
-}
-
-/// Puts what does the same for less in the place of kernels.
-fn specialise(expression: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
-    let specialised = expression.transform(|node| {
-        if let Some(matches) = Matches::new(&node, schema) {
-            return Ok(Transformed::yes(Arc::new(matches) as Arc<dyn PhysicalExpr>));
-        }
-        Ok(match OneOf::new(&node, schema) {
-            Some(one_of) => Transformed::yes(Arc::new(one_of) as Arc<dyn PhysicalExpr>),
-            None => Transformed::no(node),
-        })
-    });
-    specialised.map(|transformed| transformed.data)
 }
 
 /// Replaces `now()` by the hidden column, and refuses whatever would differ from run to run.

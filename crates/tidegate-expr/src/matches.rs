@@ -5,21 +5,19 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::array::{Array, StringArray};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{DataType, Schema};
-use arrow::record_batch::RecordBatch;
-use datafusion_common::{Result, ScalarValue, internal_err};
-use datafusion_expr::{ColumnarValue, Operator};
+use datafusion_expr::Operator;
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::{BinaryExpr, Literal};
+use datafusion_physical_expr::expressions::BinaryExpr;
 use regex::Regex;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-/// Whether a text matches a pattern; null is null.
+use crate::text_check::text_of;
+
+/// A pattern that texts are matched with.
 #[derive(Debug, Clone)]
-pub(crate) struct Matches {
-    text: Arc<dyn PhysicalExpr>,
+pub(crate) struct Pattern {
     pattern: String,
     matcher: Matcher,
 }
@@ -30,88 +28,42 @@ enum Matcher {
     Regex(Regex),
 }
 
-impl Matches {
-    /// What does the same as `node`, with its pattern compiled. What cannot be compiled stays, and fails when it is run.
-    pub(crate) fn new(node: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Option<Self> {
+impl Pattern {
+    /// The text and the pattern of `node`, if it matches one with a pattern that can be compiled. What cannot be compiled stays, and
+    /// fails when it is run.
+    pub(crate) fn of(node: &Arc<dyn PhysicalExpr>) -> Option<(Arc<dyn PhysicalExpr>, Self)> {
         let binary = node.downcast_ref::<BinaryExpr>()?;
-        let is_text = binary.left().data_type(schema).ok()? == DataType::Utf8;
-        if !is_text || *binary.op() != Operator::RegexMatch {
+        if *binary.op() != Operator::RegexMatch {
             return None;
         }
-        let literal = binary.right().downcast_ref::<Literal>()?;
-        let ScalarValue::Utf8(Some(pattern)) = literal.value() else {
-            return None;
-        };
-        Some(Matches {
-            text: Arc::clone(binary.left()),
-            pattern: pattern.clone(),
-            matcher: Matcher::new(pattern)?,
-        })
+        let pattern = text_of(binary.right())?;
+        let matcher = Matcher::new(&pattern)?;
+        Some((Arc::clone(binary.left()), Pattern { pattern, matcher }))
+    }
+
+    /// Which of the texts match.
+    pub(crate) fn run(&self, texts: &StringArray) -> BooleanBuffer {
+        self.matcher.run(texts.len(), |i| texts.value(i))
     }
 }
 
-impl PartialEq for Matches {
+impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.pattern == other.pattern && self.text.eq(&other.text)
+        self.pattern == other.pattern
     }
 }
 
-impl Eq for Matches {}
+impl Eq for Pattern {}
 
-impl Hash for Matches {
+impl Hash for Pattern {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.pattern.hash(state);
-        self.text.hash(state);
     }
 }
 
-impl fmt::Display for Matches {
+impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ~ '{}'", self.text, self.pattern)
-    }
-}
-
-impl PhysicalExpr for Matches {
-    fn data_type(&self, _: &Schema) -> Result<DataType> {
-        Ok(DataType::Boolean)
-    }
-
-    fn nullable(&self, schema: &Schema) -> Result<bool> {
-        self.text.nullable(schema)
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        match self.text.evaluate(batch)? {
-            ColumnarValue::Array(texts) => {
-                let texts = texts.as_string::<i32>();
-                let matches = self.matcher.run(texts.len(), |i| texts.value(i));
-                let matches = BooleanArray::new(matches, texts.nulls().cloned());
-                Ok(ColumnarValue::Array(Arc::new(matches)))
-            }
-            ColumnarValue::Scalar(ScalarValue::Utf8(text)) => {
-                let matches = text.map(|text| self.matcher.run(1, |_| &text).value(0));
-                Ok(ColumnarValue::Scalar(ScalarValue::Boolean(matches)))
-            }
-            ColumnarValue::Scalar(other) => internal_err!("{other} is no text"),
-        }
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.text]
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn PhysicalExpr>>,
-    ) -> Result<Arc<dyn PhysicalExpr>> {
-        Ok(Arc::new(Matches {
-            text: Arc::clone(&children[0]),
-            ..Matches::clone(&self)
-        }))
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        write!(f, "~ '{}'", self.pattern)
     }
 }
 

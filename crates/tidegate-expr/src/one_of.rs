@@ -2,29 +2,23 @@
 //! once for each of them, and once more for each `OR`.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, StringArray};
+use arrow::array::{Array, StringArray};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{DataType, Schema};
-use arrow::record_batch::RecordBatch;
-use datafusion_common::{Result, ScalarValue, internal_err};
-use datafusion_expr::{ColumnarValue, Operator};
+use datafusion_expr::Operator;
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::{BinaryExpr, InListExpr, Literal};
+use datafusion_physical_expr::expressions::{BinaryExpr, InListExpr};
+
+use crate::text_check::{TextCheck, text_of};
 
 /// Bytes of a text that are compared at once.
 const HEAD: usize = 8;
 
-/// Whether a text is one of these; null is null.
-#[derive(Debug, Clone)]
-pub(crate) struct OneOf {
-    text: Arc<dyn PhysicalExpr>,
-    known: Vec<Known>,
-}
+/// Texts that others are compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct OneOf(Vec<Known>);
 
-/// A text that others are compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Known {
     text: String,
@@ -32,59 +26,38 @@ struct Known {
     head: u64,
 }
 
-impl PartialEq for OneOf {
-    fn eq(&self, other: &Self) -> bool {
-        self.known == other.known && self.text.eq(&other.text)
-    }
-}
-
-impl Eq for OneOf {}
-
-impl Hash for OneOf {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.known.hash(state);
-        self.text.hash(state);
-    }
-}
-
 impl OneOf {
-    /// What does the same as `node`, if that is such a comparison. Its children have been looked at before.
-    pub(crate) fn new(node: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Option<Self> {
+    /// The text and what it is compared with, if `node` is such a comparison. Its children have been looked at before.
+    pub(crate) fn of(node: &Arc<dyn PhysicalExpr>) -> Option<(Arc<dyn PhysicalExpr>, Self)> {
         if let Some(list) = node.downcast_ref::<InListExpr>() {
             let known = list.list().iter().map(known).collect::<Option<_>>()?;
-            return (!list.negated()).then(|| OneOf::of(list.expr(), known, schema))?;
+            return (!list.negated()).then(|| (Arc::clone(list.expr()), OneOf(known)));
         }
         let binary = node.downcast_ref::<BinaryExpr>()?;
         match binary.op() {
-            Operator::Eq => OneOf::of(binary.left(), vec![known(binary.right())?], schema),
+            Operator::Eq => {
+                let known = vec![known(binary.right())?];
+                Some((Arc::clone(binary.left()), OneOf(known)))
+            }
             Operator::Or => {
-                let left = binary.left().downcast_ref::<OneOf>()?;
-                let right = binary.right().downcast_ref::<OneOf>()?;
-                let both = left.known.iter().chain(&right.known);
-                left.text.eq(&right.text).then(|| OneOf {
-                    text: Arc::clone(&left.text),
-                    known: both.cloned().collect(),
-                })
+                let (text, left) = TextCheck::one_of(binary.left())?;
+                let (other, right) = TextCheck::one_of(binary.right())?;
+                let both = left.0.iter().chain(&right.0).cloned();
+                text.eq(other)
+                    .then(|| (Arc::clone(text), OneOf(both.collect())))
             }
             _ => None,
         }
     }
 
-    fn of(text: &Arc<dyn PhysicalExpr>, known: Vec<Known>, schema: &Schema) -> Option<Self> {
-        let is_text = text.data_type(schema).ok()? == DataType::Utf8;
-        is_text.then(|| OneOf {
-            text: Arc::clone(text),
-            known,
-        })
-    }
-
-    fn run(&self, texts: &StringArray) -> BooleanBuffer {
+    /// Which of the texts are among them.
+    pub(crate) fn run(&self, texts: &StringArray) -> BooleanBuffer {
         let bytes = texts.value_data();
         let offsets = texts.value_offsets();
         BooleanBuffer::collect_bool(texts.len(), |i| {
             let (from, to) = (offsets[i] as usize, offsets[i + 1] as usize);
             let head = head(bytes, from, to);
-            self.known.iter().any(|known| {
+            self.0.iter().any(|known| {
                 known.head == head
                     && known.text.len() == to - from
                     && (to - from <= HEAD
@@ -95,14 +68,9 @@ impl OneOf {
 }
 
 fn known(literal: &Arc<dyn PhysicalExpr>) -> Option<Known> {
-    let literal = literal.downcast_ref::<Literal>()?;
-    let ScalarValue::Utf8(Some(text)) = literal.value() else {
-        return None;
-    };
-    Some(Known {
-        text: text.clone(),
-        head: head(text.as_bytes(), 0, text.len()),
-    })
+    let text = text_of(literal)?;
+    let head = head(text.as_bytes(), 0, text.len());
+    Some(Known { text, head })
 }
 
 /// The first bytes of a text, zeros behind a shorter one.
@@ -120,58 +88,15 @@ fn head(bytes: &[u8], from: usize, to: usize) -> u64 {
 
 impl fmt::Display for OneOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known: Vec<String> = self.known.iter().map(|k| format!("'{}'", k.text)).collect();
-        write!(f, "{} IN ({})", self.text, known.join(", "))
-    }
-}
-
-impl PhysicalExpr for OneOf {
-    fn data_type(&self, _: &Schema) -> Result<DataType> {
-        Ok(DataType::Boolean)
-    }
-
-    fn nullable(&self, schema: &Schema) -> Result<bool> {
-        self.text.nullable(schema)
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        match self.text.evaluate(batch)? {
-            ColumnarValue::Array(texts) => {
-                let texts = texts.as_string::<i32>();
-                let found = BooleanArray::new(self.run(texts), texts.nulls().cloned());
-                Ok(ColumnarValue::Array(Arc::new(found)))
-            }
-            ColumnarValue::Scalar(ScalarValue::Utf8(text)) => {
-                let found = text.map(|text| self.known.iter().any(|known| known.text == text));
-                Ok(ColumnarValue::Scalar(ScalarValue::Boolean(found)))
-            }
-            ColumnarValue::Scalar(other) => internal_err!("{other} is no text"),
-        }
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.text]
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn PhysicalExpr>>,
-    ) -> Result<Arc<dyn PhysicalExpr>> {
-        Ok(Arc::new(OneOf {
-            text: Arc::clone(&children[0]),
-            known: self.known.clone(),
-        }))
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        let known: Vec<String> = self.0.iter().map(|k| format!("'{}'", k.text)).collect();
+        write!(f, "IN ({})", known.join(", "))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::ArrayRef;
-    use arrow::datatypes::Field;
+    use arrow::array::{ArrayRef, AsArray, BooleanArray};
+    use arrow::datatypes::{DataType, Field};
     use proptest::prelude::*;
 
     use super::*;
@@ -185,7 +110,7 @@ mod tests {
     }
 
     fn is_one_of(sql: &str) -> bool {
-        planned(sql).physical.downcast_ref::<OneOf>().is_some()
+        TextCheck::one_of(&planned(sql).physical).is_some()
     }
 
     #[test]
