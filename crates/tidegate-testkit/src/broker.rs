@@ -299,6 +299,7 @@ fn java(home: &Path, options: &[String]) -> Vec<String> {
 }
 
 fn free_ports() -> Ports {
+    // All are held until the last is found, so that they differ.
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     let [plain, sasl, controller] = listeners.each_ref().map(|listener| {
         listener

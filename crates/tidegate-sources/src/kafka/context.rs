@@ -13,7 +13,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 
 /// How long no broker is reachable before that is said: what passes sooner is nothing to look at, and
 /// by then the client has told why.
-const SAY_AFTER: Duration = Duration::from_secs(2);
+pub(super) const SAY_AFTER: Duration = Duration::from_secs(2);
 
 /// Receives the client's callbacks, which come while it is polled.
 pub(super) struct Context {

@@ -90,6 +90,10 @@ pub enum MissingOffsets {
 /// What brokers know a source as, unless `client.id` says otherwise.
 pub(super) const CLIENT_ID: &str = "tidegate";
 
+/// How long a broker may wait for records, in milliseconds, unless `fetch.wait.max.ms` says otherwise: whole batches in few requests,
+/// at the price of a little latency when there is next to nothing to read.
+pub(super) const FETCH_WAIT_MS: u64 = 100;
+
 /// Settings that are not the user's to make, and why or where else.
 const RESERVED: &[(&str, &str)] = &[
     ("bootstrap.servers", "set `brokers` instead"),
@@ -241,9 +245,7 @@ impl KafkaOptions {
             .set("client.id", CLIENT_ID)
             .set("isolation.level", "read_committed")
             .set("check.crcs", "true")
-            // Whole batches in few requests: throughput, at the price of a little latency when
-            // there is next to nothing to read.
-            .set("fetch.wait.max.ms", "100")
+            .set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string())
             .set("fetch.max.bytes", "67108864")
             .set("queued.min.messages", "1000000")
             // A full read-ahead is looked at again soon: with the client's own second, half of the time

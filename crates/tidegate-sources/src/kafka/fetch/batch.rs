@@ -105,19 +105,12 @@ impl<'a> Batch<'a> {
         decompressor: &mut Decompressor,
         each: impl FnMut(Record<'_>),
     ) -> Result<(), BadBatch> {
-        let bytes = &self.bytes[HEAD..];
-        match Compression::new(self.attributes & 7) {
-            Some(Compression::None) => self.decode(bytes, each),
-            Some(compression) => {
-                let bytes = decompressor
-                    .decompress(compression, bytes)
-                    .map_err(BadBatch::Compressed)?;
-                self.decode(bytes, each)
-            }
-            None => Err(BadBatch::Compressed(
-                "the compression is unknown".to_owned(),
-            )),
-        }
+        let unknown = || BadBatch::Compressed("the compression is unknown".to_owned());
+        let compression = Compression::new(self.attributes & 7).ok_or_else(unknown)?;
+        let bytes = decompressor
+            .decompress(compression, &self.bytes[HEAD..])
+            .map_err(BadBatch::Compressed)?;
+        self.decode(bytes, each)
     }
 
     fn decode(&self, bytes: &[u8], mut each: impl FnMut(Record<'_>)) -> Result<(), BadBatch> {

@@ -46,13 +46,13 @@ impl Decompressor {
     }
 
     /// The decompressed bytes, or why there are none.
-    pub(super) fn decompress(
-        &mut self,
+    pub(super) fn decompress<'a>(
+        &'a mut self,
         compression: Compression,
-        bytes: &[u8],
-    ) -> Result<&[u8], String> {
+        bytes: &'a [u8],
+    ) -> Result<&'a [u8], String> {
         let length = match compression {
-            Compression::None => self.read(bytes).map_err(|error| error.to_string()),
+            Compression::None => return Ok(bytes),
             Compression::Gzip => self
                 .read(MultiGzDecoder::new(bytes))
                 .map_err(|error| error.to_string()),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::Settings;
 use super::batch::{BadBatch, Batch};
 use super::read_ahead::{ReadAhead, Share};
 use super::wire::{self, Bounds, Wanted};
@@ -22,14 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct Setup {
     pub(super) topic: Arc<str>,
-    /// What a broker knows this client as.
-    pub(super) client: Arc<str>,
-    pub(super) wait: Duration,
+    pub(super) settings: Settings,
     /// Bytes that an answer has at most: the first batch in it comes whole, however large it is.
     pub(super) answer_bytes_max: usize,
-    /// Bytes of one partition in an answer, if there is more.
-    pub(super) partition_bytes: usize,
-    pub(super) read_committed: bool,
     pub(super) read_ahead: Arc<ReadAhead>,
     pub(super) out: Sender<Told>,
 }
@@ -180,7 +176,7 @@ impl Fetcher {
     /// Fetches until it is stopped.
     fn run(mut self, address: &(String, u16)) -> Result<(), Ending> {
         let socket = connect(address).map_err(Ending::Connection)?;
-        let patience = Some(PATIENCE + self.setup.wait);
+        let patience = Some(PATIENCE + self.setup.settings.wait);
         let set_up = socket
             .set_nodelay(true)
             .and_then(|()| socket.set_read_timeout(patience))
@@ -193,7 +189,7 @@ impl Fetcher {
                 return Ok(());
             }
         }
-        wire::ask_versions(&mut self.request, &self.setup.client);
+        wire::ask_versions(&mut self.request, &self.setup.settings.client);
         let answer = self.ask(&socket)?;
         if !wire::knows_versions(&answer).map_err(garbled)? {
             let reason = "the broker does not know Fetch 11 and OffsetForLeaderEpoch 3, which came with Kafka 2.3";
@@ -203,16 +199,23 @@ impl Fetcher {
             let Some(mut share) = self.setup.read_ahead.take() else {
                 break;
             };
+            let settings = &self.setup.settings;
             let bounds = Bounds {
-                wait_ms: self.setup.wait.as_millis().try_into().unwrap_or(i32::MAX),
+                wait_ms: settings.wait.as_millis().try_into().unwrap_or(i32::MAX),
                 bytes: share.bytes.try_into().unwrap_or(i32::MAX),
-                partition_bytes: self.setup.partition_bytes.try_into().unwrap_or(i32::MAX),
-                read_committed: self.setup.read_committed,
+                partition_bytes: settings.partition_bytes.try_into().unwrap_or(i32::MAX),
+                read_committed: settings.read_committed,
             };
             {
                 let wanted = &self.state.inner().wanted;
-                let Setup { client, topic, .. } = &self.setup;
-                wire::ask_records(&mut self.request, client, topic, wanted.iter(), &bounds);
+                let topic = &self.setup.topic;
+                wire::ask_records(
+                    &mut self.request,
+                    &settings.client,
+                    topic,
+                    wanted.iter(),
+                    &bounds,
+                );
             }
             let answer = self.ask(&socket)?;
             share.resize(answer.len());
@@ -306,7 +309,7 @@ impl Fetcher {
             // What did not fit comes first next time, where it will; who got something goes to the end of the queue.
             let first = whole == 0 && !part.records.is_empty();
             moved.push((wanted, first));
-            let end = if self.setup.read_committed {
+            let end = if self.setup.settings.read_committed {
                 part.last_stable
             } else {
                 part.high
@@ -355,7 +358,7 @@ impl Fetcher {
             offset,
             epoch,
         } = *read;
-        let Setup { client, topic, .. } = &self.setup;
+        let (client, topic) = (&self.setup.settings.client, &self.setup.topic);
         wire::ask_epoch_end(&mut self.request, client, topic, partition, epoch);
         let answer = self.ask(socket)?;
         let (error, known, end) = wire::epoch_end(&answer).map_err(garbled)?;

@@ -28,8 +28,9 @@ use self::decompress::Decompressor;
 use self::link::{Ending, Fetched, Link, Part, Setup, Told};
 use self::read_ahead::ReadAhead;
 use self::wire::Wanted;
+use super::context::SAY_AFTER;
 use super::messages::Taken;
-use super::options::CLIENT_ID;
+use super::options::{CLIENT_ID, FETCH_WAIT_MS};
 use super::positions::Position;
 use super::{KafkaClient, KafkaOptions};
 use crate::{ChunkLimits, SourceError};
@@ -37,8 +38,10 @@ use crate::{ChunkLimits, SourceError};
 /// Of librdkafka's settings, those that are followed here.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
+    /// What a broker knows this client as.
     client: String,
     wait: Duration,
+    /// Bytes of one partition in an answer, if there is more.
     partition_bytes: usize,
     read_committed: bool,
 }
@@ -65,9 +68,6 @@ struct Failing {
     said: bool,
 }
 
-/// How long the connection to a broker fails before that is said: what passes sooner is nothing to look at.
-const SAY_AFTER: Duration = Duration::from_secs(2);
-
 /// Decodes the parts of an answer, a batch at a time.
 struct Decoder {
     decompressor: Decompressor,
@@ -91,7 +91,7 @@ impl Settings {
         }
         let mut settings = Settings {
             client: CLIENT_ID.to_owned(),
-            wait: Duration::from_millis(100),
+            wait: Duration::from_millis(FETCH_WAIT_MS),
             partition_bytes: 1 << 20,
             read_committed: !options.reads_uncommitted(),
         };
@@ -116,11 +116,8 @@ impl Fetch {
         let (out, told) = unbounded();
         let setup = Setup {
             topic: options.topic.as_str().into(),
-            client: settings.client.into(),
+            settings,
             answer_bytes_max: options.receive_bytes_max(limits),
-            wait: settings.wait,
-            partition_bytes: settings.partition_bytes,
-            read_committed: settings.read_committed,
             read_ahead: ReadAhead::new(options.read_ahead_bytes),
             out,
         };
@@ -185,7 +182,7 @@ impl Fetch {
                 match Link::start(broker, address.clone(), &self.setup) {
                     Ok(link) => self.links.insert(broker, link),
                     Err(error) => {
-                        tracing::warn!(%error, "no thread can be started to fetch from Kafka");
+                        tracing::warn!(%error, "no thread can be started to fetch from Kafka; trying again. Look at the limit of processes (`ulimit -u`)");
                         self.homeless.insert(partition, wanted);
                         continue;
                     }
@@ -234,7 +231,8 @@ impl Fetch {
                         partition,
                         from = end,
                         to = read,
-                        "the brokers lost these offsets after they had been read, and wrote others in their place, which are not read"
+                        "the brokers lost these offsets after they had been read, and wrote others in their place, which are not read: send those again, and \
+                        see that `unclean.leader.election.enable` is false"
                     );
                     return Ok(());
                 }
@@ -321,7 +319,9 @@ impl Fetch {
         SourceError::Kafka {
             topic: self.setup.topic.to_string(),
             action: "read a batch of records",
-            reason: format!("partition {partition}, the batch at offset {offset}: {reason}"),
+            reason: format!(
+                "partition {partition}, the batch at offset {offset}: {reason}. Look at the disk of its leader, and at its other replicas"
+            ),
         }
     }
 }

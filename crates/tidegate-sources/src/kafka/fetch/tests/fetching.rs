@@ -171,7 +171,7 @@ fn what_another_leader_wrote_is_read_whether_or_not_the_log_was_cut_off() {
         )])),
         Step::Answer(epoch_end(5, 2)),
         Step::Answer(answer(&[(0, 0, 4, one(3, 9))])),
-        // Epoch 7 ended before the record that was read of it: that is logged.
+        // What follows from an answer is `cut_off`'s to say, which has a test of its own.
         Step::Answer(epoch_end(5, 2)),
     ];
     assert_eq!(fetch(steps), ["0: 0", "0: 1", "0: 2", "0: 3"]);
