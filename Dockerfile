@@ -4,11 +4,13 @@ FROM rust:1.95-bookworm AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libssl-dev npm pkg-config \
  && rm -rf /var/lib/apt/lists/*
+# RUSTUP_TOOLCHAIN: the image's own compiler builds, and not the one that rust-toolchain.toml names,
+# which would be fetched.
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/cache \
-    export TIDEGATE_CACHE=/cache CARGO_TARGET_DIR=/cache/target \
+    export TIDEGATE_CACHE=/cache CARGO_TARGET_DIR=/cache/target RUSTUP_TOOLCHAIN=$RUST_VERSION \
  && cargo xtask setup \
  && cargo build --locked --profile dist --bin tidegate \
  && mkdir /out \
@@ -27,7 +29,7 @@ COPY --from=build /out/tidegate /usr/local/bin/
 USER tidegate
 WORKDIR /var/lib/tidegate
 VOLUME /var/lib/tidegate
-# Needs `http.listen = "127.0.0.1:8080"` in the configuration.
+# Needs `http.listen` at port 8080: "127.0.0.1:8080", or "0.0.0.0:8080" with tokens.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["curl", "-fsS", "http://127.0.0.1:8080/healthz"]
 # SIGTERM commits and loads what is in flight before it ends.
 STOPSIGNAL SIGTERM

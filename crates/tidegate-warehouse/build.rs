@@ -1,7 +1,7 @@
 //! Lets programs that are started by cargo (tests, `cargo run`) find DuckDB's shared library.
 //!
-//! Cargo adds a build script's library folders to the search path of what it starts, for every crate
-//! that depends on this one, but only those below the target folder; hence a link there.
+//! Cargo adds a build script's library folders to the search path of what it starts, for every
+//! crate that depends on this one, but only those below the target folder; hence a link there.
 
 use std::env;
 use std::error::Error;

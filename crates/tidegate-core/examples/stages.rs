@@ -1,15 +1,11 @@
-//! How many records a second each stage takes, on one core, with the transactions job.
+//! The stages of one core over made-up transactions, always the same: what `cargo xtask
+//! instructions` counts. How long stages take is measured by `cargo xtask bench stages`.
 //!
-//! `cargo run --release -p tidegate-core --example stages [RECORDS]`
-//!
-//! On Linux it counts the time that the thread ran, so that other programs do not show.
+//! `stages RECORDS` decodes the records, then decodes and prepares them and absorbs the result.
 #![allow(clippy::print_stdout)] // what it measures is its output
 
 #[path = "../tests/common/mod.rs"]
 mod common;
-
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use tidegate_core::chunk::Chunk;
 use tidegate_core::decode::Decoder;
@@ -60,61 +56,31 @@ fn chunks(records: usize) -> Vec<Chunk> {
         .collect()
 }
 
-/// Time that this thread has run so far; the wall clock where the system does not say.
-fn cpu_time() -> Duration {
-    static START: OnceLock<Instant> = OnceLock::new();
-    let start = START.get_or_init(Instant::now);
-    std::fs::read_to_string("/proc/thread-self/schedstat")
-        .ok()
-        .and_then(|text| text.split(' ').next()?.parse().ok())
-        .map_or_else(|| start.elapsed(), Duration::from_nanos)
-}
-
-fn report(stage: &str, records: usize, took: Duration) {
-    let rate = records as f64 / took.as_secs_f64();
-    let each = took.as_nanos() as f64 / records as f64;
-    println!("{stage:<10} {rate:>12.0} records/s {each:>8.0} ns each");
-}
-
 fn main() {
     let records = std::env::args()
         .nth(1)
         .and_then(|n| n.parse().ok())
-        .unwrap_or(1_000_000);
+        .expect("the first argument is a number of records");
     let chunks = chunks(records);
-    let bytes: usize = chunks.iter().map(Chunk::bytes).sum();
-    println!("{records} records, {} bytes each", bytes / records.max(1));
 
     let spec = transactions();
     let mut decoder = Decoder::new(&spec.fields);
-    let start = cpu_time();
     let decoded: usize = chunks
         .iter()
         .map(|chunk| decoder.decode(chunk).expect("decoded").rows.len())
         .sum();
-    report("decode", records, cpu_time() - start);
     assert_eq!(decoded, records);
 
     let plan = plan(&spec);
     let mut preparer = preparer(&plan);
     let mut lane = Lane::new(0, &plan, None);
     let mut out: Vec<ClosedWindows> = plan.windows().map(|_| ClosedWindows::default()).collect();
-    let (mut prepare, mut absorb) = (Duration::ZERO, Duration::ZERO);
     let mut events = 0;
     for chunk in &chunks {
-        let start = cpu_time();
         let prepared = preparer.prepare(chunk, NOW, &[]).expect("prepared");
-        prepare += cpu_time() - start;
-        let start = cpu_time();
         events += lane.absorb(&prepared).events;
         lane.close_windows(&mut out);
-        absorb += cpu_time() - start;
     }
-    report("prepare", records, prepare);
-    report("absorb", records, absorb);
     let windows: usize = out.iter().map(ClosedWindows::len).sum();
-    println!(
-        "{events} events, {windows} rows of windows, {:.1} bytes of state a key",
-        lane.bytes() as f64 / lane.len().max(1) as f64
-    );
+    println!("{records} records, {events} events, {windows} rows of windows");
 }

@@ -1,6 +1,7 @@
 //! Raw records on their way from a source to decode.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A few thousand records of one source partition, as one contiguous buffer.
 ///
@@ -21,6 +22,9 @@ pub struct Chunk {
     pub to: i64,
     /// Offsets in `from..to` that expired at the source before they could be read.
     pub gone: u64,
+    /// What the source recognises its partition by at [`Chunk::to`]; it comes back to the source
+    /// when the job starts again. Only the source looks into it.
+    pub identity: Option<Arc<str>>,
     data: Vec<u8>,
     spans: Vec<(u32, u32)>,
     offsets: Vec<i64>,
@@ -65,7 +69,7 @@ impl Chunk {
     }
 
     /// Appends a record. `timestamp` is the source's own, in microseconds since the Unix epoch, if
-    /// it has one. Moves `to` behind the record.
+    /// it has one. Moves `to` past the record.
     ///
     /// # Panics
     /// If the chunk would exceed 4 GiB; sources close a chunk long before.
@@ -90,7 +94,7 @@ impl Chunk {
     }
 
     /// Appends the whole lines of `block` until the chunk is full, and returns how many bytes of
-    /// `block` that took: what is behind the last newline is left, always.
+    /// `block` that took: what is after the last newline is left, always.
     ///
     /// A line's offset is the one at which the chunk ends so far. Its end, LF or CRLF, is not part
     /// of the payload. A line of nothing but white space is covered without being a record.

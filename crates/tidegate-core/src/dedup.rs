@@ -8,20 +8,28 @@
 
 use std::time::Duration;
 
+use hashbrown::HashMap;
+
 /// Buckets that the horizon is divided into.
-const BUCKETS: i64 = 64;
+pub(crate) const BUCKETS: i64 = 64;
 /// Buckets that one byte can tell apart.
 const BUCKET_CYCLE: i64 = 256;
+// Half of them are for buckets ahead of the watermark, of which `BUCKETS + 1` can be in the table.
+const _: () = assert!(BUCKETS < BUCKET_CYCLE / 2);
 /// Share of slots in use at which the table is cleaned or grown, in 1/64.
 const FULL: usize = 51;
-/// Share of live slots from which on it is grown rather than only cleaned, in 1/64. With more, it would be cleaned too often.
+/// Share of live slots from which on it is grown rather than only cleaned, in 1/64. With more, it
+/// would be cleaned too often.
 const CROWDED: usize = 40;
-/// What a large table grows by, as a share of its slots: one in so many. Keys stay in order when they move, which makes growing
-/// cheap, and small steps leave few slots unused: 1.8 for a key at most.
+/// What a large table grows by, as a share of its slots: one in so many. Keys stay in order when
+/// they move, which makes growing cheap, and small steps leave few slots unused: 1.8 for a key at
+/// most.
 const GROWTH: usize = 8;
-/// A small table grows by half, but by no more slots than this: where it is small, speed counts for more.
+/// A small table grows by half, but by no more slots than this: where it is small, speed counts for
+/// more.
 const GROWTH_SMALL: usize = 1 << 18;
-/// Slots of a block: tables that are larger consist of blocks, so that growing takes one block at a time, and gives one back.
+/// Slots of a block: tables that are larger consist of blocks, so that growing takes one block at a
+/// time, and gives one back.
 const BLOCK: usize = 1 << 16;
 /// Slots of the smallest table.
 const SLOTS_MIN: usize = 256;
@@ -48,6 +56,12 @@ pub struct Dedup {
     live_from: i64,
     /// Event time at which the watermark enters the next bucket.
     next_boundary: i64,
+    /// Fingerprints whose bucket is too far ahead for one byte, with that bucket. There are any
+    /// only where the watermark stays further behind than the horizon, because it waits for files
+    /// that are still to come, and after a restart with a shorter horizon.
+    ahead: HashMap<u128, i64>,
+    /// Where `live_from` was when `ahead` was cleaned.
+    ahead_cleaned: i64,
 }
 
 impl Dedup {
@@ -63,14 +77,9 @@ impl Dedup {
             oldest: i64::MAX,
             live_from: i64::MIN,
             next_boundary: i64::MIN,
+            ahead: HashMap::new(),
+            ahead_cleaned: i64::MIN,
         }
-    }
-
-    /// Microseconds of event time before the watermark that can still be remembered: what has to be
-    /// read again after a restart begins here.
-    pub fn remembers_from(horizon: Duration, watermark: i64) -> i64 {
-        let set = Dedup::new(horizon);
-        bucket(watermark, set.width).saturating_mul(set.width)
     }
 
     /// Moves the watermark, in microseconds. It never goes back.
@@ -91,10 +100,32 @@ impl Dedup {
         if self.used > 0 && self.live_from - self.base > BUCKET_CYCLE / 2 {
             self.clean();
         }
+        // Not at each bucket: there may be millions.
+        if !self.ahead.is_empty() && self.live_from.saturating_sub(self.ahead_cleaned) > BUCKETS {
+            self.clean_ahead();
+        }
     }
 
-    /// Brings the slots of fingerprints that are about to be inserted into the cache. The loads do not depend
-    /// on each other, so that they wait for memory together and not one after the other.
+    /// Forgets what the watermark has passed, and gives memory back when most of it is free.
+    #[cold]
+    fn clean_ahead(&mut self) {
+        let live_from = self.live_from;
+        self.ahead_cleaned = live_from;
+        self.ahead.retain(|_, bucket| *bucket >= live_from);
+        if self.ahead.len() < self.ahead.capacity() / 4 {
+            self.ahead.shrink_to_fit();
+        }
+    }
+
+    /// Whether it is remembered as one that is far ahead.
+    #[cold]
+    fn is_ahead(&self, key: u128) -> bool {
+        let bucket = self.ahead.get(&key);
+        bucket.is_some_and(|bucket| *bucket >= self.live_from)
+    }
+
+    /// Brings the slots of fingerprints that are about to be inserted into the cache. The loads do
+    /// not depend on each other, so that they wait for memory together and not one after the other.
     pub fn prefetch(&self, fingerprints: impl IntoIterator<Item = u128>) {
         let mut loaded = 0;
         for key in fingerprints {
@@ -108,16 +139,17 @@ impl Dedup {
 
     /// Remembers a fingerprint with its event time; says whether it is new.
     ///
-    /// The watermark has been advanced for this event before: its time is not behind it, and not
-    /// more than a horizon ahead of it.
+    /// The watermark has been advanced for this event before: its time is not before it.
     pub fn insert(&mut self, fingerprint: u128, time: i64) -> bool {
         let key = if fingerprint == FREE { 1 } else { fingerprint };
+        if !self.ahead.is_empty() && self.is_ahead(key) {
+            return false;
+        }
         let bucket = bucket(time, self.width).max(self.live_from);
         self.make_room();
-        debug_assert!(
-            bucket - self.base < BUCKET_CYCLE,
-            "the watermark is advanced before"
-        );
+        if bucket.saturating_sub(self.base) >= BUCKET_CYCLE {
+            return self.insert_ahead(key, bucket);
+        }
         let mut slot = self.slots.home(key);
         loop {
             let (live_from, base) = (self.live_from, self.base);
@@ -141,15 +173,48 @@ impl Dedup {
         }
     }
 
+    /// Remembers a fingerprint that is far ahead, and not remembered as such; says whether it is
+    /// new.
+    #[cold]
+    fn insert_ahead(&mut self, key: u128, bucket: i64) -> bool {
+        let mut slot = self.slots.home(key);
+        loop {
+            match self.slots.key(slot) {
+                FREE => break,
+                found if found == key => {
+                    if self.bucket_of(self.slots.age(slot)) >= self.live_from {
+                        return false;
+                    }
+                    break;
+                }
+                _ => slot = self.slots.next(slot),
+            }
+        }
+        self.ahead.insert(key, bucket);
+        true
+    }
+
     /// Remembers a fingerprint again after a restart. Occurrences may come in any order; the last
-    /// one by event time counts, as it did when they were first inserted.
+    /// one by event time counts, as it did when they were first inserted. They may have been
+    /// written with any other horizon.
     pub fn restore(&mut self, fingerprint: u128, time: i64) {
         let bucket = bucket(time, self.width);
         if bucket < self.live_from {
             return;
         }
-        if !self.insert(fingerprint, time) {
-            let key = if fingerprint == FREE { 1 } else { fingerprint };
+        let key = if fingerprint == FREE { 1 } else { fingerprint };
+        let base = if self.used == 0 {
+            self.live_from
+        } else {
+            self.base
+        };
+        if bucket.saturating_sub(base) >= BUCKET_CYCLE {
+            let newest = self.ahead.entry(key).or_insert(bucket);
+            *newest = bucket.max(*newest);
+            return;
+        }
+        // What is further ahead counts instead, and stays where it is.
+        if !self.insert(fingerprint, time) && !self.ahead.contains_key(&key) {
             let mut slot = self.slots.home(key);
             while self.slots.key(slot) != key {
                 slot = self.slots.next(slot);
@@ -161,17 +226,17 @@ impl Dedup {
 
     /// Fingerprints in the table, forgotten ones that are not yet cleaned included.
     pub fn len(&self) -> usize {
-        self.used
+        self.used + self.ahead.len()
     }
 
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
-        self.used == 0
+        self.len() == 0
     }
 
     /// Bytes of memory of the table.
     pub fn bytes(&self) -> usize {
-        self.slots.len * (size_of::<u128>() + size_of::<u8>())
+        self.slots.len * (size_of::<u128>() + size_of::<u8>()) + self.ahead.allocation_size()
     }
 
     fn bucket_of(&self, age: u8) -> i64 {
@@ -244,7 +309,7 @@ impl Dedup {
     }
 }
 
-/// The slots of a table: what is behind the last one is the first one.
+/// The slots of a table: after the last one comes the first one.
 #[derive(Debug, Default)]
 struct Slots {
     blocks: Vec<Block>,
@@ -400,6 +465,81 @@ mod tests {
                 prop_assert_eq!(dedup.insert(fingerprint, time), model.insert(fingerprint, time, 10));
             }
         }
+
+        /// However far the watermark stays behind the events, which it does while something is
+        /// still to come.
+        #[test]
+        fn it_remembers_what_is_far_ahead_of_the_watermark(
+            steps in prop::collection::vec((1_u128..300, 0_i64..20_000, prop::bool::weighted(0.1), 0_i64..40_000), 1..2000),
+        ) {
+            let delay = 640;
+            let mut dedup = Dedup::new(Duration::from_micros(delay as u64));
+            let mut model = Model::default();
+            let mut watermark = 0;
+            dedup.advance(watermark);
+            for (key, ahead, moves, by) in steps {
+                if moves {
+                    watermark += by / 40;
+                    dedup.advance(watermark);
+                }
+                model.live_from = Some(watermark.div_euclid(10));
+                let time = watermark + ahead;
+                prop_assert_eq!(dedup.insert(key, time), model.insert(key, time, 10));
+            }
+        }
+
+        /// A set that is rebuilt for another horizon, shorter or longer by any factor, goes on as
+        /// the rule says: an event is a repeat while the bucket of its first occurrence is not
+        /// behind the watermark.
+        #[test]
+        fn a_restart_with_any_other_horizon_forgets_nothing_too_early(
+            seed: u64,
+            runs in prop::collection::vec((1_i64..1_000_000, 1_usize..600), 1..6),
+        ) {
+            let mut random = seed;
+            let mut below = |end: i64| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (random >> 33) as i64 % end.max(1)
+            };
+            // Of each fingerprint, the time of the row that was written for it last.
+            let mut rows: Vec<(u128, i64)> = Vec::new();
+            let (mut watermark, mut newest) = (None::<i64>, below(10_000_000));
+            for (delay, events) in runs {
+                let horizon = Duration::from_micros(delay as u64);
+                let width = (delay / 64 + i64::from(delay % 64 != 0)).max(1);
+                let mut dedup = Dedup::new(horizon);
+                let mut model: HashMap<u128, i64> = HashMap::new();
+                if let Some(watermark) = watermark {
+                    dedup.advance(watermark);
+                }
+                // In any order.
+                let at = below(rows.len() as i64) as usize;
+                rows.rotate_left(at);
+                for &(key, time) in &rows {
+                    dedup.restore(key, time);
+                    let last = model.entry(key).or_insert(time);
+                    *last = time.max(*last);
+                }
+                for _ in 0..events {
+                    let time = newest - below(2 * delay) + below(delay) / 8 + below(50) / 49 * delay * below(4);
+                    let key = 1 + below(300) as u128;
+                    if watermark.is_some_and(|watermark| time < watermark) {
+                        continue;
+                    }
+                    newest = newest.max(time);
+                    let moved = watermark.unwrap_or(i64::MIN).max(time - delay);
+                    watermark = Some(moved);
+                    dedup.advance(moved);
+                    let first = model.get(&key);
+                    let is_new = first.is_none_or(|first| first.div_euclid(width) < moved.div_euclid(width));
+                    prop_assert_eq!(dedup.insert(key, time), is_new, "key {} at {}, delay {}", key, time, delay);
+                    if is_new {
+                        model.insert(key, time);
+                        rows.push((key, time));
+                    }
+                }
+            }
+        }
     }
 
     #[test]
@@ -445,7 +585,8 @@ mod tests {
         let watermark = 999 * 3 - 640;
         let mut after = Dedup::new(delay);
         after.advance(watermark);
-        let from = Dedup::remembers_from(delay, watermark);
+        // What can be remembered begins with the watermark's bucket.
+        let from = bucket(watermark, after.width) * after.width;
         for (key, time) in kept.into_iter().rev().filter(|(_, time)| *time >= from) {
             after.restore(key, time);
         }

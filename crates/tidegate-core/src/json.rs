@@ -202,8 +202,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Consumes a key and its colon if they are next; `quoted` is the key between its quotes, without
-    /// escapes: the usual case of keys in the schema's order.
+    /// Consumes a key and its colon if they are next; `quoted` is the key between its quotes,
+    /// without escapes: the usual case of keys in the schema's order.
     #[inline]
     pub fn eat_key(&mut self, quoted: &[u8]) -> bool {
         let rest = self.bytes.get(self.pos..).unwrap_or_default();
@@ -412,7 +412,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// After a member or an item: consumes a comma and says true, or consumes `close` and says false.
+    /// After a member or an item: consumes a comma and says true, or consumes `close` and says
+    /// false.
     #[inline]
     pub fn more(&mut self, close: u8) -> Result<bool, Fault> {
         if self.eat(b',') {
@@ -427,7 +428,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether `bytes` start with `prefix`. Prefixes are short: eight bytes a step beat a call of `memcmp`.
+/// Whether `bytes` start with `prefix`. Prefixes are short: eight bytes a step beat a call of
+/// `memcmp`.
 #[inline]
 fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
     let Some(bytes) = bytes.get(..prefix.len()) else {

@@ -1,5 +1,6 @@
 //! The state of one lane, and what it decides about each row: event, late, or duplicate.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::dedup::Dedup;
@@ -8,7 +9,8 @@ use crate::prepare::{Prepared, Restored};
 use crate::window::live::LiveWindows;
 use crate::window::{ClosedWindows, WindowState, micros};
 
-/// Rows whose slots are brought into the cache together: as many misses as a core has under way at once.
+/// Rows whose slots are brought into the cache together: as many misses as a core has under way at
+/// once.
 const PREFETCH_ROWS: usize = 16;
 
 /// Watermark, fingerprints and open windows of one lane.
@@ -21,6 +23,27 @@ pub struct Lane {
     closed_at: Option<i64>,
     dedup: Option<Dedup>,
     windows: Vec<WindowState>,
+    /// The event time at which the first of the partitions begins whose turn is still to come: the
+    /// watermark stays before it, as if that one had been read so far.
+    ceiling: i64,
+    /// The last jump of the watermark that no event has been late for.
+    jump: Option<Jump>,
+}
+
+/// One record has moved the watermark further than the delay.
+///
+/// In a stream with gaps that is how it is. Where events come after it that would not have been
+/// late without it, that record was ahead of its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jump {
+    /// The partition of the record.
+    pub partition: i32,
+    /// The offsets of the chunk that it is in.
+    pub offsets: Range<i64>,
+    /// The watermark before it.
+    pub from: i64,
+    /// The watermark after it.
+    pub to: i64,
 }
 
 /// What a lane decided about the rows of a chunk.
@@ -34,6 +57,10 @@ pub struct Verdict {
     pub late: Vec<u32>,
     /// Number of exact repeats.
     pub duplicates: u64,
+    /// How often one record moved the watermark further than the delay.
+    pub jumps: u64,
+    /// A jump that rows are late for, the first time that one is.
+    pub late_for: Option<Jump>,
 }
 
 impl Lane {
@@ -53,7 +80,14 @@ impl Lane {
                 .windows()
                 .map(|w| WindowState::new(Arc::clone(w)))
                 .collect(),
+            ceiling: i64::MAX,
+            jump: None,
         }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> i32 {
+        self.id
     }
 
     /// The watermark, in microseconds; none before the first accepted record.
@@ -82,9 +116,18 @@ impl Lane {
             let time = prepared.times[row];
             if time < watermark {
                 verdict.late.push(row as u32);
+                if self.jump.is_some() {
+                    self.blame(time, &mut verdict);
+                }
                 continue;
             }
-            watermark = watermark.max(time - self.delay);
+            let moved = time.min(self.ceiling).saturating_sub(self.delay);
+            if moved > watermark {
+                if moved.saturating_sub(watermark) > self.delay {
+                    self.jumped(prepared, watermark, moved, &mut verdict);
+                }
+                watermark = moved;
+            }
             let new = match &mut self.dedup {
                 Some(dedup) => {
                     dedup.advance(watermark);
@@ -109,10 +152,36 @@ impl Lane {
         verdict
     }
 
+    /// One record of a chunk moves the watermark further than the delay, unless it is the first
+    /// one.
+    #[cold]
+    fn jumped(&mut self, prepared: &Prepared, from: i64, to: i64, verdict: &mut Verdict) {
+        if from == i64::MIN {
+            return;
+        }
+        verdict.jumps += 1;
+        self.jump = Some(Jump {
+            partition: prepared.partition,
+            offsets: prepared.from..prepared.to,
+            from,
+            to,
+        });
+    }
+
+    /// Notes that a late row is late for the last jump, if it would not have been late before.
+    #[cold]
+    fn blame(&mut self, time: i64, verdict: &mut Verdict) {
+        if self.jump.as_ref().is_some_and(|jump| time >= jump.from) {
+            verdict.late_for = self.jump.take();
+        }
+    }
+
     /// Takes committed rows of this lane into the state again, after a restart.
     pub fn restore(&mut self, restored: &Restored, rows: &[usize]) {
         let watermark = self.watermark.unwrap_or(i64::MIN);
-        if let Some(dedup) = &mut self.dedup {
+        if let Some(dedup) = &mut self.dedup
+            && !restored.lacks_key
+        {
             for rows in rows.chunks(PREFETCH_ROWS) {
                 dedup.prefetch(rows.iter().map(|row| restored.fingerprints[*row]));
                 for row in rows {
@@ -121,6 +190,7 @@ impl Lane {
             }
         }
         for (window, input) in self.windows.iter_mut().zip(&restored.windows) {
+            let Some(input) = input else { continue };
             let open: Vec<usize> = rows
                 .iter()
                 .copied()
@@ -128,6 +198,12 @@ impl Lane {
                 .collect();
             window.add(input, &restored.times, open.into_iter());
         }
+    }
+
+    /// Keeps the watermark before this event time, and where it is if that is `i64::MIN`; none ends
+    /// that. What has been reached stays.
+    pub fn hold(&mut self, ceiling: Option<i64>) {
+        self.ceiling = ceiling.unwrap_or(i64::MAX);
     }
 
     /// Moves the watermark forward to `to`, because the lane is idle or its source has ended.
@@ -162,8 +238,9 @@ impl Lane {
         self.closed_at
     }
 
-    /// Puts the live values that have changed since the last call; `out` has an element for each window of
-    /// the plan. Called before [`Lane::close_windows`], so that the last value is the final one.
+    /// Puts the live values that have changed since the last call; `out` has an element for each
+    /// window of the plan. Called before [`Lane::close_windows`], so that the last value is the
+    /// final one.
     pub fn changed_windows(&mut self, out: &mut [LiveWindows]) {
         for (window, live) in self.windows.iter_mut().zip(out) {
             window.changed(self.id, self.closed_at, live);
@@ -186,8 +263,21 @@ impl Lane {
         self.len() == 0
     }
 
-    /// Bytes of memory of the fingerprints.
+    /// Number of fingerprints, and bytes of memory of them.
+    pub fn dedup_size(&self) -> (usize, usize) {
+        let dedup = self.dedup.as_ref();
+        dedup.map_or((0, 0), |dedup| (dedup.len(), dedup.bytes()))
+    }
+
+    /// Bytes of memory of the fingerprints and of the open windows.
     pub fn bytes(&self) -> usize {
-        self.dedup.as_ref().map_or(0, Dedup::bytes)
+        let windows: usize = self.window_sizes().map(|(_, bytes)| bytes).sum();
+        self.dedup_size().1 + windows
+    }
+
+    /// Groups and bytes of memory of each window of the plan, in its order.
+    pub fn window_sizes(&self) -> impl Iterator<Item = (usize, usize)> {
+        let windows = self.windows.iter();
+        windows.map(|window| (window.len(), window.bytes()))
     }
 }

@@ -40,6 +40,25 @@ pub enum Code {
 }
 
 impl Code {
+    /// All codes.
+    pub const ALL: [Code; 15] = [
+        Code::Tombstone,
+        Code::Empty,
+        Code::TooLarge,
+        Code::NotUtf8,
+        Code::Syntax,
+        Code::Depth,
+        Code::NotAnObject,
+        Code::WrongType,
+        Code::OutOfRange,
+        Code::DuplicateKey,
+        Code::Missing,
+        Code::TooLong,
+        Code::Nul,
+        Code::EventTime,
+        Code::EventTimeAhead,
+    ];
+
     /// The code as it is stored.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -62,12 +81,56 @@ impl Code {
     }
 }
 
+/// What the reasons begin with that are named after a part of the configuration.
+const RULE: &str = "rule.";
+const ENRICHMENT: &str = "enrich.";
+const WINDOW: &str = "window.";
+
+/// The reason of a record that breaks a rule, as it is stored.
+pub fn rule(name: &str) -> String {
+    format!("{RULE}{name}")
+}
+
+/// The reason of a record for which a column under `[enrich]` cannot be computed, as it is stored.
+pub fn enrichment(column: &str) -> String {
+    format!("{ENRICHMENT}{column}")
+}
+
+/// The reason of a record for which a window cannot be computed, as it is stored.
+pub fn window(name: &str) -> String {
+    format!("{WINDOW}{name}")
+}
+
+/// What a reason is about. The rates of data quality are by this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A required field is missing or null.
+    Missing,
+    /// A rule of the configuration is broken.
+    Rule,
+    /// The record does not fit the schema in another way.
+    Schema,
+}
+
+impl Subject {
+    /// What a stored reason is about. A reason that this version does not know is about the schema.
+    pub fn of(reason: &str) -> Self {
+        if reason == Code::Missing.as_str() {
+            Subject::Missing
+        } else if reason.starts_with(RULE) {
+            Subject::Rule
+        } else {
+            Subject::Schema
+        }
+    }
+}
+
 /// One rejected record, without its payload: that is record `index` of the chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
     /// Index of the record in its chunk.
     pub index: usize,
-    /// Codes of all reasons: [`Code`]s, or names of rules as `rule.<name>`.
+    /// Codes of all reasons: [`Code`]s, or those of [`rule`], [`enrichment`] and [`window`].
     pub codes: Vec<String>,
     /// What is wrong, for people.
     pub detail: String,

@@ -1,4 +1,5 @@
-//! The rows of the `rejected` dataset: what came, where from, and everything that was wrong with it.
+//! The rows of the `rejected` dataset: what came, where from, and everything that was wrong with
+//! it.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use base64::Engine as _;
 use tidegate_expr::time::{UTC, instant};
 
 use crate::chunk::Chunk;
+use crate::plan::{SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TIMESTAMP};
 use crate::reject::Reject;
 
 /// The schema of rejected records. The payload is kept as it came: as text where it is valid
@@ -22,9 +24,9 @@ pub fn rejected_schema() -> SchemaRef {
         Field::new("payload_encoding", DataType::Utf8, false),
         Field::new("reasons", DataType::Utf8, false),
         Field::new("detail", DataType::Utf8, false),
-        Field::new("source_partition", DataType::Int32, false),
-        Field::new("source_offset", DataType::Int64, false),
-        Field::new("source_timestamp", instant(), true),
+        Field::new(SOURCE_PARTITION, DataType::Int32, false),
+        Field::new(SOURCE_OFFSET, DataType::Int64, false),
+        Field::new(SOURCE_TIMESTAMP, instant(), true),
         Field::new("rejected_at", instant(), false),
     ]))
 }
@@ -33,8 +35,8 @@ pub fn rejected_schema() -> SchemaRef {
 pub fn oversized_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("payload", DataType::LargeBinary, false),
-        Field::new("source_partition", DataType::Int32, false),
-        Field::new("source_offset", DataType::Int64, false),
+        Field::new(SOURCE_PARTITION, DataType::Int32, false),
+        Field::new(SOURCE_OFFSET, DataType::Int64, false),
         Field::new("rejected_at", instant(), false),
     ]))
 }
@@ -77,8 +79,8 @@ pub(crate) fn oversized_batch(
 /// What the encoding of a payload ends with that was cut.
 const CUT: &str = ",cut";
 
-/// A payload as text of at most `bytes_max` bytes, and how to read it. Where there is a limit, there is no
-/// U+0000 in it either.
+/// A payload as text of at most `bytes_max` bytes, and how to read it. Where there is a limit,
+/// there is no U+0000 in it either.
 fn payload_text(payload: &[u8], bytes_max: Option<usize>) -> (String, &'static str) {
     let max = bytes_max.unwrap_or(usize::MAX);
     match std::str::from_utf8(payload) {

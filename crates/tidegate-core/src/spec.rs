@@ -31,12 +31,14 @@ pub struct JobSpec {
 pub struct StoredForm {
     /// Lists, structs and maps are stored as JSON text.
     pub nested_as_json: bool,
-    /// An event with a longer text than this, in bytes, or with the character U+0000 in a text, is rejected.
-    /// The payload of a reject is cut to it, and kept whole in the dataset `oversized`; one with U+0000 is
-    /// kept in base64. None for no limit.
+    /// An event with a longer text than this, in bytes, or with the character U+0000 in a text, is
+    /// rejected. The payload of a reject is cut to it, and kept whole in the dataset `oversized`;
+    /// one with U+0000 is kept in base64. None for no limit.
     pub text_bytes_max: Option<usize>,
     /// The files keep to compression and encodings that every reader of Parquet knows.
     pub plain_encodings: bool,
+    /// Instants are `INT96`, for readers that take no others.
+    pub int96: bool,
 }
 
 /// A field of the event.
@@ -155,11 +157,11 @@ pub enum FieldType {
     Float64,
     /// `true` or `false`.
     Bool,
-    /// Exact number with `precision` digits, `scale` of them behind the point; at most 38 digits.
+    /// Exact number with `precision` digits, `scale` of them after the point; at most 38 digits.
     Decimal {
         /// Digits in all.
         precision: u8,
-        /// Digits behind the point.
+        /// Digits after the point.
         scale: u8,
     },
     /// Instant, written as ISO 8601 text with an offset.
@@ -321,7 +323,7 @@ impl<'a> TypeParser<'a> {
                 self.expect(')')?;
                 if precision == 0 || precision > 38 || scale > precision {
                     return Err(self.error(
-                        "a decimal has 1 to 38 digits, and no more behind the point than in all",
+                        "a decimal has 1 to 38 digits, and no more after the point than in all",
                     ));
                 }
                 FieldType::Decimal { precision, scale }
@@ -344,23 +346,9 @@ impl<'a> TypeParser<'a> {
             }
             "struct" => {
                 self.expect('<')?;
-                let mut fields: Vec<(String, FieldType)> = Vec::new();
-                loop {
-                    let name = self.word();
-                    if name.is_empty() {
-                        return Err(self.error("expected a field name"));
-                    }
-                    if fields.iter().any(|(n, _)| n == name) {
-                        return Err(self.error(&format!("field `{name}` stands twice")));
-                    }
-                    self.expect(':')?;
-                    fields.push((name.to_owned(), self.parse()?));
-                    if !self.eat(',') {
-                        break;
-                    }
-                }
+                let members = self.members()?;
                 self.expect('>')?;
-                FieldType::Struct(fields)
+                FieldType::Struct(members)
             }
             _ => {
                 return Err(self.error(&format!(
@@ -371,6 +359,34 @@ impl<'a> TypeParser<'a> {
         };
         self.depth -= 1;
         Ok(ty)
+    }
+
+    /// Members of a struct: names and types.
+    fn members(&mut self) -> Result<Vec<(String, FieldType)>, TypeError> {
+        let mut members: Vec<(String, FieldType)> = Vec::new();
+        loop {
+            let name = self.word();
+            if name.is_empty() {
+                return Err(self.error("expected a field name"));
+            }
+            // As warehouses do, which have no two members that differ by case alone.
+            let twin = members.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+            if let Some((twin, _)) = twin {
+                let why = match twin.as_str() == name {
+                    true => format!("field `{name}` stands twice"),
+                    false => format!(
+                        "fields `{twin}` and `{name}` differ by case alone, which warehouses take for one; \
+                         leave one of them out"
+                    ),
+                };
+                return Err(self.error(&why));
+            }
+            self.expect(':')?;
+            members.push((name.to_owned(), self.parse()?));
+            if !self.eat(',') {
+                return Ok(members);
+            }
+        }
     }
 }
 
@@ -399,6 +415,7 @@ mod tests {
             ("decimal(40,2)", "1 to 38"),
             ("list<string", "expected `>`"),
             ("struct<a: string, a: string>", "twice"),
+            ("list<struct<a: string, A: int64>>", "by case alone"),
             ("string string", "after the type"),
         ] {
             let error = text.parse::<FieldType>().unwrap_err();

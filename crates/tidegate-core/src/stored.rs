@@ -1,5 +1,5 @@
-//! The form in which events are stored, where a warehouse cannot take every value: nested columns as
-//! JSON text, and no text that is longer than a column can be.
+//! The form in which events are stored, where a warehouse cannot take every value: nested columns
+//! as JSON text, and no text that is longer than a column can be.
 
 use std::sync::Arc;
 
@@ -112,7 +112,8 @@ fn is_json(field: &Field) -> bool {
     field.metadata().contains_key(JSON)
 }
 
-/// Whether JSON text has U+0000 in a string: the escape, and not a backslash that is escaped itself.
+/// Whether JSON text has U+0000 in a string: the escape, and not a backslash that is escaped
+/// itself.
 fn has_nul_escape(json: &[u8]) -> bool {
     memchr::memmem::find_iter(json, br"\u0000").any(|at| {
         let backslashes = json[..at]

@@ -9,6 +9,7 @@ use common::{NOW, errors, iso, names, plain_job, plan, prepare, reasons};
 
 fn form(text_bytes_max: usize) -> StoredForm {
     StoredForm {
+        int96: false,
         nested_as_json: true,
         text_bytes_max: Some(text_bytes_max),
         plain_encodings: true,

@@ -5,9 +5,10 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use futures::future::join_all;
-use tidegate_log::{CommitLog, FileEntry, Record, StorageError, path};
+use tidegate_log::{CommitLog, FileEntry, ReadError, Record, path, put_data, read_records};
+use tidegate_storage::StorageError;
 use tokio::runtime::Handle;
 
 use crate::encode::{Encoded, EncodedBatch};
@@ -18,6 +19,10 @@ use crate::status::BatchStatus;
 /// Pauses between tries: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Time without a batch after which storage is looked at, and between two looks.
+const LOOK: Duration = Duration::from_secs(10);
+/// Longest wait for the answer to a look: what comes meanwhile could not be committed either.
+const LOOK_WAIT: Duration = Duration::from_secs(10);
 
 /// Commits batches until there are no more.
 pub(crate) fn commit(
@@ -26,7 +31,15 @@ pub(crate) fn commit(
     runtime: &Handle,
     batches: &Receiver<EncodedBatch>,
 ) {
-    for batch in batches {
+    loop {
+        let batch = match batches.recv_timeout(LOOK) {
+            Ok(batch) => batch,
+            Err(RecvTimeoutError::Timeout) => {
+                runtime.block_on(look(&log, shared));
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         if shared.failed() {
             break;
         }
@@ -44,6 +57,23 @@ pub(crate) fn commit(
     shared.note_drained();
 }
 
+/// Looks whether storage answers, where nothing is committed that would show it.
+async fn look(log: &CommitLog, shared: &Shared) {
+    let next = log.state().last_seq + 1;
+    let read = tokio::time::timeout(LOOK_WAIT, read_records(log.storage(), next, 1));
+    let away = match read.await {
+        Ok(Err(ReadError::Storage(error))) => error.to_string(),
+        Ok(_) => return shared.outside().storage.find(),
+        Err(_) => format!(
+            "{} has not answered for {} s",
+            log.storage().url(),
+            LOOK_WAIT.as_secs()
+        ),
+    };
+    let now = shared.clock.now_micros();
+    shared.outside().storage.lose(now, away);
+}
+
 fn commit_batch(
     log: &mut CommitLog,
     shared: &Shared,
@@ -51,6 +81,8 @@ fn commit_batch(
     batch: EncodedBatch,
 ) -> Result<Record, EngineError> {
     let started = Instant::now();
+    let encode_seconds = batch.encode_seconds;
+    shared.outside().batches.begin(started);
     let seq = log.state().last_seq + 1;
     let files = {
         let puts = batch
@@ -83,11 +115,19 @@ fn commit_batch(
             }
         }
     })?;
-    let now = shared.clock.now_micros();
-    shared.measured().committed(record.seq, batch.samples, now);
+    let at = shared.clock.now_micros();
+    shared.measured().committed(record.seq, batch.samples, at);
     shared.budget.give(batch.cost);
+    let mut outside = shared.outside();
+    outside.storage.find();
+    let took = started.elapsed() + Duration::try_from_secs_f64(encode_seconds).unwrap_or_default();
+    outside.batches.took(took, Instant::now());
+    drop(outside);
     let mut now = shared.update();
-    now.committed_at = Some(shared.clock.now_micros());
+    now.committed_at = Some(at);
+    if record.partitions.iter().any(|span| span.gone > 0) {
+        now.gone_at = Some(record.written_at);
+    }
     now.last_batch = BatchStatus {
         commit_seconds: started.elapsed().as_secs_f64(),
         ..status
@@ -106,11 +146,15 @@ fn put<'a>(
     index: usize,
     file: &'a Encoded,
 ) -> impl Future<Output = Result<FileEntry, EngineError>> + 'a {
-    let path = path::data(&file.dataset, seq, log.writer(), index, file.time);
+    let path = match file.time {
+        Some(time) => path::data(&file.dataset, seq, log.writer(), index, time),
+        None => path::data_of_many_hours(&file.dataset, seq, log.writer(), index),
+    };
     async move {
         let mut tries = Tries::new(shared);
         loop {
-            let put = log.storage().put_data(
+            let put = put_data(
+                log.storage(),
                 &file.dataset,
                 &path,
                 file.rows,
@@ -118,7 +162,10 @@ fn put<'a>(
                 file.bytes.clone(),
             );
             match put.await {
-                Ok(entry) => return Ok(entry),
+                Ok(mut entry) => {
+                    entry.lanes.clone_from(&file.lanes);
+                    return Ok(entry);
+                }
                 Err(error)
                     if can_pass(&error) && tries.again(&error, error.is_disk_full()).await => {}
                 Err(error) => return Err(EngineError::Storage(error)),
@@ -152,6 +199,8 @@ impl<'a> Tries<'a> {
             return false;
         }
         let told = self.shared.update().commit_error.replace(error.to_string());
+        let now = self.shared.clock.now_micros();
+        self.shared.outside().storage.lose(now, error.to_string());
         if told.is_none() {
             let advice = if disk_full {
                 "make room on the disk; "

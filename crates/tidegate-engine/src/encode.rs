@@ -1,24 +1,28 @@
 //! The encoder thread: batches into Parquet files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{BooleanArray, UInt32Array};
+use arrow::array::{AsArray as _, UInt32Array};
+use arrow::compute::kernels::aggregate::{max, min};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use tidegate_core::plan::Plan;
+use tidegate_core::plan::{PROCESSING_TIMESTAMP, Plan};
 use tidegate_core::rejected::{oversized_schema, rejected_schema};
+use tidegate_core::window::{SumsWithoutRoom, WindowPlan};
 use tidegate_log::Draft;
 use tidegate_parquet::Part;
 
 use crate::error::EngineError;
 use crate::gather::{Batch, Judged};
+use crate::hours::{HOUR, Home, Homes};
 use crate::latency::Samples;
 use crate::shared::Shared;
 
@@ -26,11 +30,13 @@ use crate::shared::Shared;
 #[derive(Debug)]
 pub(crate) struct Encoded {
     pub(crate) dataset: String,
-    /// Time that decides the folder.
-    pub(crate) time: i64,
+    /// Time that decides the folder; none for rows of many hours.
+    pub(crate) time: Option<i64>,
     pub(crate) rows: u64,
-    /// Least and greatest event time.
+    /// Least and greatest event time; of rejects, of the time at which they were rejected.
     pub(crate) event_time: Option<(i64, i64)>,
+    /// The lanes whose rows are in it, ascending; none where it has no events.
+    pub(crate) lanes: Vec<i32>,
     pub(crate) bytes: Bytes,
 }
 
@@ -44,12 +50,10 @@ pub(crate) struct EncodedBatch {
     pub(crate) encode_seconds: f64,
 }
 
-/// Microseconds in an hour: events are stored in a folder for each.
-const HOUR: i64 = 3_600_000_000;
-
 /// A dictionary that grows beyond this is given up: it does not fit the cache, and saves little.
 const DICTIONARY_BYTES_MAX: usize = 256 << 10;
-/// Values that Parquet's writer takes at once: as many as a chunk has, so that it rarely starts anew.
+/// Values that Parquet's writer takes at once: as many as a chunk has, so that it rarely starts
+/// anew.
 const WRITE_BATCH_ROWS: usize = 8 << 10;
 
 /// Encodes batches until there are no more, each on up to `threads` threads.
@@ -60,10 +64,14 @@ pub(crate) fn encode(
     batches: &Receiver<Batch>,
     out: &Sender<EncodedBatch>,
 ) {
-    let properties = Properties::new(plan);
+    let properties = ParquetSettings::new(plan);
+    let mut sums: Vec<_> = plan.windows().map(|_| SumsWithoutRoom::default()).collect();
     for batch in batches {
         let started = Instant::now();
-        match encode_batch(plan, threads, &properties, batch, shared.clock.now_micros()) {
+        for ((window, closed), sums) in plan.windows().zip(&batch.closed).zip(&mut sums) {
+            note_sums(window, sums.add(window, closed), shared);
+        }
+        match encode_batch(plan, threads, &properties, batch, shared) {
             Ok(mut encoded) => {
                 encoded.encode_seconds = started.elapsed().as_secs_f64();
                 if out.send(encoded).is_err() {
@@ -75,14 +83,19 @@ pub(crate) fn encode(
     }
 }
 
-/// Parquet settings of each dataset.
-struct Properties {
-    events: Arc<WriterProperties>,
-    other: Arc<WriterProperties>,
+/// How files are encoded: what a job's own settings decide, for each of its columns.
+#[derive(Debug, Clone)]
+pub struct ParquetSettings {
+    /// For events, those that come late included.
+    pub events: Arc<WriterProperties>,
+    /// For rejects and for windows.
+    pub other: Arc<WriterProperties>,
 }
 
-impl Properties {
-    fn new(plan: &Plan) -> Self {
+impl ParquetSettings {
+    /// Those with which the engine writes the files of a job with this plan.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
         let plain = plan.stored_form().plain_encodings;
         let (compression, numbers, texts) = if plain {
             (Compression::SNAPPY, Encoding::PLAIN, Encoding::PLAIN)
@@ -110,13 +123,13 @@ impl Properties {
                     events = events
                         .set_column_dictionary_enabled(
                             path.clone(),
-                            field.name() == "processing_timestamp",
+                            field.name() == PROCESSING_TIMESTAMP,
                         )
                         .set_column_encoding(path, numbers);
                 }
                 DataType::Float64 => events = events.set_column_dictionary_enabled(path, false),
-                // Keys and times as text hardly repeat: a dictionary would be built for nothing. Nobody
-                // prunes row groups by the least and greatest text.
+                // Keys and times as text hardly repeat: a dictionary would be built for nothing.
+                // Nobody prunes row groups by the least and greatest text.
                 DataType::Utf8 => {
                     events = events
                         .set_column_dictionary_enabled(path.clone(), !unique)
@@ -136,7 +149,7 @@ impl Properties {
                 _ => {}
             }
         }
-        Properties {
+        ParquetSettings {
             events: Arc::new(events.build()),
             other: Arc::new(base().build()),
         }
@@ -167,21 +180,28 @@ fn text_paths(name: &str, entries: &Field) -> Option<[ColumnPath; 2]> {
 fn encode_batch(
     plan: &Plan,
     threads: usize,
-    properties: &Properties,
+    properties: &ParquetSettings,
     batch: Batch,
-    now: i64,
+    shared: &Shared,
 ) -> Result<EncodedBatch, EngineError> {
+    let now = shared.clock.now_micros();
     let mut files = events(plan, properties, &batch.judged)?;
     files.extend(late(plan, properties, &batch.judged, now)?);
     if !batch.rejected.is_empty() {
-        let mut file = File::new("rejected", now, &rejected_schema(), &properties.other);
+        let mut file = File::new("rejected", Some(now), &rejected_schema(), &properties.other);
         for rejected in batch.rejected {
-            file.add(Part::all(rejected), None);
+            let range = rejected_at(&rejected);
+            file.add(Part::all(rejected), range);
         }
         files.push(file);
     }
     if !batch.oversized.is_empty() {
-        let mut file = File::new("oversized", now, &oversized_schema(), &properties.other);
+        let mut file = File::new(
+            "oversized",
+            Some(now),
+            &oversized_schema(),
+            &properties.other,
+        );
         for oversized in batch.oversized {
             file.add(Part::all(oversized), None);
         }
@@ -191,14 +211,22 @@ fn encode_batch(
         if let Some(range) = closed.start_range(window) {
             let rows = closed.into_batch(window)?;
             let dataset = format!("window:{}", window.name);
-            let mut file = File::new(&dataset, now, &rows.schema(), &properties.other);
+            let mut file = File::new(&dataset, Some(now), &rows.schema(), &properties.other);
             file.add(Part::all(rows), Some(range));
             files.push(file);
         }
     }
+    for file in &mut files {
+        let form = plan.stored_form();
+        file.draft.decimals_as_bytes = form.plain_encodings;
+        file.draft.int96 = form.int96;
+        file.draft.longest_texts = form.text_bytes_max.is_some();
+    }
     let draft = Draft {
         partitions: batch.spans.into_values().collect(),
         watermarks: batch.watermarks,
+        idle: batch.idle,
+        plan: batch.plan,
         counts: batch.counts,
         rejected_by: batch.rejected_by,
         files: Vec::new(),
@@ -213,59 +241,61 @@ fn encode_batch(
     })
 }
 
-/// The events, a file for each hour of event time.
+/// When the first and the last of rejected records were rejected.
+fn rejected_at(rejected: &RecordBatch) -> Option<(i64, i64)> {
+    let times = rejected.column_by_name("rejected_at")?;
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
+    min(times).zip(max(times))
+}
+
+/// Counts sums that have no room in their type, and says so at the first.
+fn note_sums(window: &WindowPlan, without_room: u64, shared: &Shared) {
+    if without_room == 0 {
+        return;
+    }
+    let mut status = shared.update();
+    let is_first = status.window_sums_without_room == 0;
+    status.window_sums_without_room += without_room;
+    drop(status);
+    if is_first {
+        tracing::warn!(
+            window = window.name,
+            sums = without_room,
+            "a sum of decimals has more than 38 digits: the window shows null for it. Give the input fewer digits after \
+             the point, or sum it as a float"
+        );
+    }
+}
+
+/// The events, a file for each hour of event time, as far as [`Homes`] lets each have its own.
 fn events(
     plan: &Plan,
-    properties: &Properties,
+    properties: &ParquetSettings,
     judged: &[Judged],
 ) -> Result<Vec<File>, EngineError> {
-    let mut hours: BTreeMap<i64, File> = BTreeMap::new();
+    let homes = Homes::of(judged);
+    let mut files: BTreeMap<Home, File> = BTreeMap::new();
     for rows in judged.iter().filter(|rows| rows.events > 0) {
-        let mut ranges: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
-        for time in rows
-            .times
-            .iter()
-            .zip(&rows.keep)
-            .filter(|(_, keep)| **keep)
-            .map(|(time, _)| *time)
-        {
-            let range = ranges.entry(time.div_euclid(HOUR)).or_insert((time, time));
-            *range = (range.0.min(time), range.1.max(time));
-        }
-        let one_hour = ranges.len() == 1;
-        for (hour, range) in ranges {
-            let in_hour = |time: &i64| time.div_euclid(HOUR) == hour;
-            let batch = rows.batch.clone();
-            let part = if one_hour && rows.events == rows.keep.len() as u64 {
-                Part::all(batch)
-            } else {
-                let keep = rows
-                    .keep
-                    .iter()
-                    .zip(&rows.times)
-                    .map(|(keep, time)| *keep && (one_hour || in_hour(time)));
-                Part::selected(batch, &BooleanArray::from(keep.collect::<Vec<bool>>()))
-            };
-            hours
-                .entry(hour)
-                .or_insert_with(|| {
-                    File::new(
-                        "events",
-                        hour * HOUR,
-                        plan.stored_schema(),
-                        &properties.events,
-                    )
-                })
-                .add(part, Some(range));
+        for share in homes.shares(rows)? {
+            let file = files.entry(share.home).or_insert_with(|| {
+                let time = match share.home {
+                    Home::Hour(hour) => Some(hour.saturating_mul(HOUR)),
+                    Home::Rest => None,
+                };
+                let schema = plan.stored_schema();
+                File::new("events", time, schema, &properties.events)
+            });
+            file.add(share.part, Some(share.range));
+            file.lanes.insert(rows.lane);
         }
     }
-    Ok(hours.into_values().collect())
+    Ok(files.into_values().collect())
 }
 
 /// The late events, in one file: their times are scattered.
 fn late(
     plan: &Plan,
-    properties: &Properties,
+    properties: &ParquetSettings,
     judged: &[Judged],
     now: i64,
 ) -> Result<Option<File>, EngineError> {
@@ -274,7 +304,7 @@ fn late(
         let times = || rows.late.iter().map(|row| rows.times[*row as usize]);
         let range = times().min().zip(times().max());
         file.get_or_insert_with(|| {
-            File::new("late", now, plan.stored_schema(), &properties.events)
+            File::new("late", Some(now), plan.stored_schema(), &properties.events)
         })
         .add(
             Part::all(take_record_batch(
@@ -290,16 +320,17 @@ fn late(
 /// A file that is being put together.
 struct File {
     dataset: String,
-    time: i64,
+    time: Option<i64>,
     rows: u64,
     event_time: Option<(i64, i64)>,
+    lanes: BTreeSet<i32>,
     draft: tidegate_parquet::Draft,
 }
 
 impl File {
     fn new(
         dataset: &str,
-        time: i64,
+        time: Option<i64>,
         schema: &SchemaRef,
         properties: &Arc<WriterProperties>,
     ) -> Self {
@@ -308,9 +339,13 @@ impl File {
             time,
             rows: 0,
             event_time: None,
+            lanes: BTreeSet::new(),
             draft: tidegate_parquet::Draft {
                 schema: Arc::clone(schema),
                 properties: Arc::clone(properties),
+                decimals_as_bytes: false,
+                int96: false,
+                longest_texts: false,
                 parts: Vec::new(),
             },
         }
@@ -331,18 +366,19 @@ fn encode_files(files: Vec<File>, threads: usize) -> Result<Vec<Encoded>, Engine
     let mut about = Vec::with_capacity(files.len());
     let mut drafts = Vec::with_capacity(files.len());
     for file in files {
-        about.push((file.dataset, file.time, file.rows, file.event_time));
         drafts.push(file.draft);
+        about.push(Encoded {
+            dataset: file.dataset,
+            time: file.time,
+            rows: file.rows,
+            event_time: file.event_time,
+            lanes: file.lanes.into_iter().collect(),
+            bytes: Bytes::new(),
+        });
     }
     let bytes = tidegate_parquet::encode(&drafts, threads)?;
     let encoded = about.into_iter().zip(bytes);
     Ok(encoded
-        .map(|((dataset, time, rows, event_time), bytes)| Encoded {
-            dataset,
-            time,
-            rows,
-            event_time,
-            bytes,
-        })
+        .map(|(about, bytes)| Encoded { bytes, ..about })
         .collect())
 }

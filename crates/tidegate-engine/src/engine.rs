@@ -1,82 +1,318 @@
-//! Puts the stages together, starts them, and waits for them.
+//! Starts a job: recovers it from its log, opens what it needs, and puts the stages together.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
+use tidegate_core::clock::Clock;
+use tidegate_core::lane::Lane;
 use tidegate_core::lookup::LookupTables;
+use tidegate_core::meaning::Meaning;
 use tidegate_core::plan::Plan;
 use tidegate_core::prepare::Preparer;
-use tidegate_log::{CommitLog, JobState, OpenOptions, Storage, WriterId};
-use tidegate_sources::{ChunkLimits, Resume, ResumePartition, SourceOptions};
-use tidegate_warehouse::{TableSpec, WarehouseReader};
+use tidegate_log::{CommitLog, Draft, JobState, OpenOptions, ReadError, WriterId, read_records};
+use tidegate_sources::{ChunkLimits, Resume, ResumePartition, Source, SourceError, SourceOptions};
+use tidegate_storage::Storage;
 use tokio::runtime;
 
 use crate::error::EngineError;
-use crate::latency::Latency;
+use crate::handle::{Handle, RunningJob};
 use crate::live::Live;
+use crate::load::JobLoader;
 use crate::options::EngineOptions;
 use crate::shared::Shared;
+use crate::stages::Stages;
+use crate::starting::Starting;
 use crate::state::{EndsAt, State};
-use crate::status::{Phase, Status, Summary};
-use crate::work::CurrentLookups;
-use crate::{commit, encode, load, lookups, read, restore, work};
+use crate::status::{Before, Phase};
+use crate::tables::known_tables;
+use crate::warehouse::LoaderSetup;
+use crate::{adopt, lookups, restore};
 
 /// Records between snapshots of the log.
 const SNAPSHOT_EVERY: u64 = 100;
 
 /// Starts jobs.
+///
+/// # Examples
+///
+/// Reads a thousand made-up transactions, and commits them to a log in memory:
+/// ```
+/// use std::time::Duration;
+///
+/// use tidegate_core::clock::Clock;
+/// use tidegate_core::spec::{EventTimeSpec, FieldSpec, JobSpec, StoredForm};
+/// use tidegate_engine::{BatchOptions, Engine, EngineOptions, LoadOptions};
+/// use tidegate_sources::{GeneratorOptions, SourceOptions};
+/// use tidegate_storage::StorageOptions;
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let field = |name: &str| FieldSpec {
+///     name: name.to_owned(),
+///     ty: "string".parse().unwrap(),
+///     required: true,
+/// };
+/// let options = EngineOptions {
+///     job: "payments".to_owned(),
+///     spec: JobSpec {
+///         fields: vec![field("transaction_id"), field("timestamp")],
+///         event_time: EventTimeSpec {
+///             field: "timestamp".to_owned(),
+///             column: "event_timestamp".to_owned(),
+///             delay: Duration::from_secs(600),
+///             max_ahead: None,
+///             idle_after: Duration::from_secs(60),
+///         },
+///         rules: Vec::new(),
+///         enrich: Vec::new(),
+///         lookups: Vec::new(),
+///         dedup_key: vec!["transaction_id".to_owned()],
+///         windows: Vec::new(),
+///         stored: StoredForm::default(),
+///     },
+///     source: SourceOptions::Generator(GeneratorOptions {
+///         count: Some(1_000),
+///         ..GeneratorOptions::default()
+///     }),
+///     storage: StorageOptions::new("memory:"),
+///     warehouse: None,
+///     batch: BatchOptions::default(),
+///     memory: 64 << 20,
+///     threads: 2,
+///     load: LoadOptions::default(),
+///     lookups: Vec::new(),
+///     until_caught_up: true,
+///     live: false,
+///     clock: Clock::System,
+/// };
+/// let summary = Engine::start(options).await?.wait().await?;
+/// let status = &summary.status;
+/// assert_eq!(status.read, 1_000);
+/// let ends = status.events + status.late + status.rejected + status.duplicates;
+/// assert_eq!(ends, status.read);
+/// # Ok::<(), tidegate_engine::EngineError>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Engine;
 
-/// A running job.
-#[derive(Debug)]
-pub struct Handle {
-    shared: Arc<Shared>,
-    /// Threads with their names, in the order in which they end.
-    threads: Vec<(&'static str, JoinHandle<()>)>,
-    reader: Option<WarehouseReader>,
-    plan: Arc<Plan>,
-    storage: Storage,
-    live: Option<Live>,
-    tables: Vec<TableSpec>,
-    lookups: Arc<CurrentLookups>,
-    started: Instant,
-    read_before: u64,
-}
-
 impl Engine {
-    /// Recovers the job from its log, or founds it, and starts it. Call it from a tokio runtime with
-    /// several threads, which the job uses for its IO as long as it runs.
+    /// Recovers the job from its log, or founds it, and starts it. Call it from a tokio runtime
+    /// with several threads, which the job uses for its IO as long as it runs.
     ///
     /// # Errors
     /// If something that the job needs cannot be opened, or its log is not whole.
-    pub async fn start(options: EngineOptions) -> Result<Handle, EngineError> {
+    pub async fn start(options: EngineOptions) -> Result<RunningJob, EngineError> {
+        Starting::new(&options).start(options).await
+    }
+
+    /// As [`Engine::start`], over a source of the caller's own, which has no end; `options.source`
+    /// is not looked at. For programs that have their events from elsewhere, and for tests that say
+    /// what comes when.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn start_over(
+        options: EngineOptions,
+        open: OpenSource,
+    ) -> Result<RunningJob, EngineError> {
+        Starting::new(&options)
+            .start_over(options, open, false)
+            .await
+    }
+}
+
+/// Opens a source at the positions of the log.
+pub type OpenSource =
+    Box<dyn FnOnce(&Resume, &ChunkLimits, &Clock) -> Result<Box<dyn Source>, SourceError> + Send>;
+
+impl Starting {
+    /// Starts the job: see [`Engine::start`]. The options are those that this was made with.
+    ///
+    /// # Errors
+    /// If something that the job needs cannot be opened, or its log is not whole.
+    pub async fn start(self, options: EngineOptions) -> Result<RunningJob, EngineError> {
+        let bounded = is_bounded(&options.source);
+        if options.until_caught_up
+            && !bounded
+            && matches!(options.source, SourceOptions::Generator(_))
+        {
+            return Err(EngineError::Unbounded);
+        }
+        let source = options.source.clone();
+        let open = move |resume: &Resume, limits: &ChunkLimits, clock: &Clock| {
+            tidegate_sources::open(&source, resume, limits, clock)
+        };
+        self.start_over(options, Box::new(open), bounded).await
+    }
+
+    async fn start_over(
+        self,
+        options: EngineOptions,
+        open: OpenSource,
+        bounded: bool,
+    ) -> Result<RunningJob, EngineError> {
         let runtime = runtime::Handle::current();
-        tokio::task::spawn_blocking(move || start(options, &runtime))
+        tokio::task::spawn_blocking(move || start(options, open, bounded, &self, &runtime))
             .await
             .unwrap_or(Err(EngineError::Panicked("starting")))
     }
 }
 
-fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, EngineError> {
+fn start(
+    options: EngineOptions,
+    open: OpenSource,
+    bounded: bool,
+    starting: &Starting,
+    runtime: &runtime::Handle,
+) -> Result<RunningJob, EngineError> {
     let started = Instant::now();
-    let bounded = is_bounded(&options.source);
-    if options.until_caught_up && !bounded && matches!(options.source, SourceOptions::Generator(_))
-    {
-        return Err(EngineError::Unbounded);
-    }
     let plan = Arc::new(Plan::compile(&options.spec).map_err(EngineError::Spec)?);
-    let threads = options.threads.max(1);
+    let reference = load_lookups(&options)?;
+    starting.reach_storage(&options, runtime)?;
+    let storage = Storage::open(&options.storage)?;
+    let shared = Arc::clone(&starting.shared);
+    let recovered = recover(&options, &plan, &storage, &shared, runtime)?;
+    let Recovered {
+        mut log,
+        lanes,
+        meaning,
+    } = recovered;
+
+    let known = known_tables(options.warehouse.as_ref(), &plan, &meaning);
+    let loader = open_loader(&options, &plan, &meaning, &log, &storage, &shared, runtime)?;
+    let limits = ChunkLimits::default();
+    let source = open(&resume(log.state()), &limits, &options.clock)?;
+
+    let news = commit_change(&mut log, &meaning, runtime)?;
+    shared.show_log(log.state());
+
+    let preparers = preparers(&options, &plan, log.state())?;
+    let live = options.live.then(|| Live::new(&plan));
+    let mut state = State::new(
+        Arc::clone(&plan),
+        Arc::clone(&shared),
+        options.batch.clone(),
+        ends_at(&options, bounded),
+        log.state(),
+        lanes,
+        live.clone(),
+    );
+    state.announce_meaning(news);
+    shared.update().phase = Phase::Running;
+    let mut job = RunningJob {
+        handle: Handle {
+            monitor: starting.monitor(),
+            job: log.state().job.clone(),
+            plan,
+            storage,
+            tables: known.all.into(),
+            removed: known.removed.into(),
+            lookups: Arc::new(RwLock::new(reference)),
+            reader: loader.as_ref().and_then(JobLoader::reader),
+            live,
+        },
+        threads: Vec::new(),
+        started,
+        read_before: log.state().totals.read,
+    };
+    job.spawn_stages(Stages {
+        source,
+        preparers,
+        state,
+        log,
+        loader,
+        runtime: runtime.clone(),
+    })?;
+    watch_lookups(&mut job, options)?;
+    Ok(job)
+}
+
+/// The reference tables, one for each lookup of the spec.
+fn load_lookups(options: &EngineOptions) -> Result<LookupTables, EngineError> {
     let mut tables = Vec::new();
     for (spec, source) in options.spec.lookups.iter().zip(&options.lookups) {
         tables.push(Arc::new(lookups::load(spec, source)?));
     }
-    let tables: LookupTables = Arc::new(tables);
+    Ok(Arc::new(tables))
+}
 
-    let storage = Storage::open(&options.storage)?;
+/// Starts the thread that loads reference tables again when their files change, if there are any.
+fn watch_lookups(job: &mut RunningJob, options: EngineOptions) -> Result<(), EngineError> {
+    if options.lookups.is_empty() {
+        return Ok(());
+    }
+    let (specs, sources) = (options.spec.lookups, options.lookups);
+    let current = Arc::clone(&job.handle.lookups);
+    job.spawn("lookups", move |shared| {
+        lookups::watch(&specs, &sources, &current, shared)
+    })
+}
+
+/// A preparer for each worker.
+fn preparers(
+    options: &EngineOptions,
+    plan: &Arc<Plan>,
+    log: &JobState,
+) -> Result<Vec<Preparer>, EngineError> {
+    let workers = 0..options.threads.max(1);
+    let preparers = workers.map(|_| Preparer::new(Arc::clone(plan), log.fingerprint_seed));
+    Ok(preparers.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// A job with an end of its own ends there, and no earlier.
+fn ends_at(options: &EngineOptions, bounded: bool) -> EndsAt {
+    if options.until_caught_up && !bounded {
+        EndsAt::CaughtUp
+    } else {
+        EndsAt::SourceEnd
+    }
+}
+
+/// What a job goes on from.
+struct Recovered {
+    log: CommitLog,
+    lanes: BTreeMap<i32, Lane>,
+    meaning: Meaning,
+}
+
+/// Recovers the log, or founds it, compares the configuration with it, and rebuilds the lanes.
+fn recover(
+    options: &EngineOptions,
+    plan: &Arc<Plan>,
+    storage: &Storage,
+    shared: &Arc<Shared>,
+    runtime: &runtime::Handle,
+) -> Result<Recovered, EngineError> {
+    let started = Instant::now();
+    let log = open_log(options, plan, storage, shared, runtime)?;
+    let adopted = adopt::adopt(options, plan, log.state())?;
+    let threads = options.threads.max(1);
+    let rebuilt = restore::restore(plan, log.state(), storage, runtime, threads)?;
+    let meaning = adopted.begin(plan, log.state(), &rebuilt);
+    let lanes = rebuilt.lanes;
+    let keys: usize = lanes.values().map(Lane::len).sum();
+    let seconds = started.elapsed().as_secs_f64();
+    match log.state().last_seq {
+        1 => tracing::info!(job = %options.job, seconds, "job is new: nothing is committed yet"),
+        commits => tracing::info!(job = %options.job, commits, keys, seconds, "job recovered"),
+    }
+    Ok(Recovered {
+        log,
+        lanes,
+        meaning,
+    })
+}
+
+/// Recovers the log, or founds it, and shows what it says.
+fn open_log(
+    options: &EngineOptions,
+    plan: &Plan,
+    storage: &Storage,
+    shared: &Arc<Shared>,
+    runtime: &runtime::Handle,
+) -> Result<CommitLog, EngineError> {
     let log = runtime.block_on(CommitLog::open(
         storage.clone(),
         OpenOptions {
@@ -87,117 +323,107 @@ fn start(options: EngineOptions, runtime: &runtime::Handle) -> Result<Handle, En
             snapshot_every: SNAPSHOT_EVERY,
         },
     ))?;
-    let shared = Arc::new(Shared::new(options.clock.clone(), options.memory));
     shared.show_log(log.state());
-    let lanes = restore::restore(&plan, log.state(), &storage, runtime, threads)?;
-    let keys: usize = lanes.values().map(tidegate_core::lane::Lane::len).sum();
-    tracing::info!(
-        job = %options.job,
-        commits = log.state().last_seq,
-        keys,
-        seconds = started.elapsed().as_secs_f64(),
-        "job recovered"
-    );
-
-    let names = options.warehouse.as_ref().map(load::TableNames::of);
-    let table_specs = load::tables(&names.unwrap_or_default(), &plan);
-    let place = load::Place {
-        plan: &plan,
-        log: log.state(),
-        storage: &storage,
-        runtime,
-        clock: &options.clock,
+    shared.update().before = Before {
+        read: log.state().totals.read,
+        rejected_by: log.state().rejected_by.clone(),
     };
-    let loader = match &options.warehouse {
-        Some(warehouse) if !options.load.separate => {
-            Some(load::open(warehouse, &options.load, &place)?)
-        }
-        _ => None,
-    };
-    let reader = loader.as_ref().and_then(load::JobLoader::reader);
-    let source = tidegate_sources::open(
-        &options.source,
-        &resume(log.state()),
-        &ChunkLimits::default(),
-        &options.clock,
-    )?;
-
-    let mut preparers = Vec::new();
-    for _ in 0..threads {
-        preparers.push(Preparer::new(
-            Arc::clone(&plan),
-            log.state().fingerprint_seed,
-        )?);
+    if log.state().totals.gone > 0 {
+        let (shared, storage) = (Arc::clone(shared), storage.clone());
+        runtime.spawn(show_lately_gone(shared, storage, log.state().last_seq));
     }
-    let ends_at = if options.until_caught_up && !bounded {
-        EndsAt::CaughtUp
-    } else {
-        EndsAt::SourceEnd
-    };
-    let live = options.live.then(|| Live::new(&plan));
-    let state = State::new(
-        Arc::clone(&plan),
-        Arc::clone(&shared),
-        options.batch.clone(),
-        ends_at,
-        log.state(),
-        lanes,
-        live.clone(),
-    );
-    let read_before = log.state().totals.read;
-    let current = Arc::new(RwLock::new(tables));
-    let mut handle = Handle {
-        shared,
-        threads: Vec::new(),
-        reader,
-        plan: Arc::clone(&plan),
-        storage,
-        live,
-        tables: table_specs,
-        lookups: Arc::clone(&current),
-        started,
-        read_before,
-    };
-    shared_phase(&handle.shared, Phase::Running);
-
-    let (task_in, task_out) = crossbeam_channel::bounded(2 * threads);
-    let (item_in, item_out) = crossbeam_channel::bounded(4 * threads);
-    let (batch_in, batch_out) = crossbeam_channel::bounded(0);
-    let (encoded_in, encoded_out) = crossbeam_channel::bounded(0);
-
-    let items = item_in.clone();
-    handle.spawn("source", move |shared| {
-        read::read(source, shared, task_in, items)
-    })?;
-    for preparer in preparers {
-        let (current, tasks, items) = (Arc::clone(&current), task_out.clone(), item_in.clone());
-        handle.spawn("worker", move |shared| {
-            work::work(preparer, shared, &current, &tasks, &items)
-        })?;
-    }
-    drop((task_out, item_in));
-    handle.spawn("state", move |_| state.run(&item_out, &batch_in))?;
-    handle.spawn("encoder", move |shared| {
-        encode::encode(&plan, threads, shared, &batch_out, &encoded_in)
-    })?;
-    let io = runtime.clone();
-    handle.spawn("committer", move |shared| {
-        commit::commit(log, shared, &io, &encoded_out)
-    })?;
-    if let Some(loader) = loader {
-        handle.spawn("loader", move |shared| loader.run(shared))?;
-    }
-    if !options.lookups.is_empty() {
-        let (specs, sources) = (options.spec.lookups, options.lookups);
-        handle.spawn("lookups", move |shared| {
-            lookups::watch(&specs, &sources, &current, shared)
-        })?;
-    }
-    Ok(handle)
+    Ok(log)
 }
 
-fn shared_phase(shared: &Shared, phase: Phase) {
-    shared.update().phase = phase;
+/// The loader, where this process loads.
+fn open_loader(
+    options: &EngineOptions,
+    plan: &Arc<Plan>,
+    meaning: &Meaning,
+    log: &CommitLog,
+    storage: &Storage,
+    shared: &Arc<Shared>,
+    runtime: &runtime::Handle,
+) -> Result<Option<JobLoader>, EngineError> {
+    let Some(warehouse) = options
+        .warehouse
+        .as_ref()
+        .filter(|_| !options.load.separate)
+    else {
+        return Ok(None);
+    };
+    let setup = LoaderSetup {
+        warehouse: warehouse.bounded(options.memory),
+        load: options.load.clone(),
+        plan: Arc::clone(plan),
+        meaning: meaning.clone(),
+        meaning_at: log.state().last_seq,
+        job: log.state().job.clone(),
+        storage: storage.clone(),
+        runtime: runtime.clone(),
+        clock: options.clock.clone(),
+    };
+    JobLoader::open(setup, shared).map(Some)
+}
+
+/// Shows when a commit of the last hour, up to the record `last_seq`, said that offsets had expired
+/// at the source, so that a process which is started again before anybody asked still says so. It
+/// may have to read all commits of that hour, which the start does not wait for.
+async fn show_lately_gone(shared: Arc<Shared>, storage: Storage, last_seq: u64) {
+    match lately_gone(&storage, last_seq, shared.clock.now_micros()).await {
+        Ok(None) => {}
+        Ok(at) => {
+            let mut status = shared.update();
+            // What has been committed since is later.
+            status.gone_at = status.gone_at.or(at);
+        }
+        Err(error) => tracing::warn!(
+            "it is not known whether offsets expired at the source in the last hour: {error}"
+        ),
+    }
+}
+
+async fn lately_gone(storage: &Storage, last_seq: u64, now: i64) -> Result<Option<i64>, ReadError> {
+    const HOUR_MICROS: i64 = 3_600_000_000;
+    const READ_AT_ONCE: u64 = 64;
+    const READ_MAX: u64 = 4_096;
+    let mut last = last_seq;
+    while last > last_seq.saturating_sub(READ_MAX) {
+        let first = last.saturating_sub(READ_AT_ONCE - 1).max(1);
+        let count = usize::try_from(last - first + 1).unwrap_or(usize::MAX);
+        let records = read_records(storage, first, count).await?;
+        for record in records.iter().rev() {
+            if record.written_at < now.saturating_sub(HOUR_MICROS) {
+                return Ok(None);
+            }
+            if record.partitions.iter().any(|span| span.gone > 0) {
+                return Ok(Some(record.written_at));
+            }
+        }
+        last = first - 1;
+    }
+    Ok(None)
+}
+
+/// Commits a changed meaning before anything is done by it, so that what is written or loaded next
+/// is never of another meaning than the log says. Returns that of a log which says nothing yet: it
+/// comes with the first batch.
+fn commit_change(
+    log: &mut CommitLog,
+    meaning: &Meaning,
+    runtime: &runtime::Handle,
+) -> Result<Option<serde_json::Value>, EngineError> {
+    let said = adopt::to_be_said(meaning, log.state());
+    if said.is_none() || log.state().plan.is_none() {
+        return Ok(said);
+    }
+    let draft = Draft {
+        plan: said,
+        complete: log.state().complete,
+        ..Draft::default()
+    };
+    runtime.block_on(log.commit(draft))?;
+    Ok(None)
 }
 
 fn is_bounded(source: &SourceOptions) -> bool {
@@ -219,136 +445,10 @@ fn resume(log: &JobState) -> Resume {
                     name: p.name.clone(),
                     lane: p.lane,
                     offset: p.offset,
+                    identity: p.identity.clone(),
                 },
             )
         })
         .collect();
     Resume { partitions }
-}
-
-impl Handle {
-    fn spawn(
-        &mut self,
-        name: &'static str,
-        body: impl FnOnce(&Arc<Shared>) + Send + 'static,
-    ) -> Result<(), EngineError> {
-        let shared = Arc::clone(&self.shared);
-        let guarded = move || {
-            if catch_unwind(AssertUnwindSafe(|| body(&shared))).is_err() {
-                shared.fail(EngineError::Panicked(name));
-                shared.note_drained();
-            }
-        };
-        let spawned = std::thread::Builder::new()
-            .name(format!("tg-{name}"))
-            .spawn(guarded);
-        match spawned {
-            Ok(thread) => {
-                self.threads.push((name, thread));
-                Ok(())
-            }
-            Err(error) => {
-                self.shared
-                    .fail(EngineError::Thread(std::io::Error::from(error.kind())));
-                self.shared.note_drained();
-                Err(EngineError::Thread(error))
-            }
-        }
-    }
-
-    /// The job as it is now. Cheap.
-    pub fn status(&self) -> Status {
-        self.shared.status()
-    }
-
-    /// Something that shows the status as long as the job runs, for another task.
-    pub fn watch(&self) -> impl Fn() -> Status + Send + Sync + Clone + use<> {
-        let shared = Arc::clone(&self.shared);
-        move || shared.status()
-    }
-
-    /// Something that shows how long events are under way, for another task.
-    pub fn watch_latency(&self) -> impl Fn() -> Latency + Send + Sync + Clone + use<> {
-        let shared = Arc::clone(&self.shared);
-        move || shared.measured().latency()
-    }
-
-    /// Asks the job to end: what is in flight is committed and loaded.
-    pub fn stop(&self) {
-        shared_phase(&self.shared, Phase::Stopping);
-        self.shared.stop();
-    }
-
-    /// Something that stops the job, for another task.
-    pub fn stopper(&self) -> impl Fn() + Send + Sync + Clone + use<> {
-        let shared = Arc::clone(&self.shared);
-        move || {
-            shared_phase(&shared, Phase::Stopping);
-            shared.stop();
-        }
-    }
-
-    /// Read-only queries on the warehouse while the job runs.
-    pub fn warehouse(&self) -> Option<WarehouseReader> {
-        self.reader.clone()
-    }
-
-    /// What the job does to an event.
-    pub fn plan(&self) -> &Arc<Plan> {
-        &self.plan
-    }
-
-    /// Live values of the windows, if they were asked for.
-    pub fn live(&self) -> Option<Live> {
-        self.live.clone()
-    }
-
-    /// The tables of the job, as a warehouse has them. Where there is no warehouse they have the names
-    /// `events` and `rejected`.
-    pub fn tables(&self) -> &[TableSpec] {
-        &self.tables
-    }
-
-    /// Something that gives the reference tables of the lookups as they are, for another task.
-    pub fn lookups(&self) -> impl Fn() -> LookupTables + Send + Sync + Clone + use<> {
-        let lookups = Arc::clone(&self.lookups);
-        move || Arc::clone(&lookups.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Where the job's files are.
-    pub fn storage(&self) -> &Storage {
-        &self.storage
-    }
-
-    /// Waits until the job has ended.
-    ///
-    /// # Errors
-    /// What made it stop, if not its source's end or [`Handle::stop`].
-    pub async fn wait(self) -> Result<Summary, EngineError> {
-        let Handle {
-            shared,
-            threads,
-            started,
-            read_before,
-            ..
-        } = self;
-        let joined = tokio::task::spawn_blocking(move || {
-            for (_, thread) in threads {
-                // A panic has been noted where it happened.
-                let _ = thread.join();
-            }
-        });
-        let _ = joined.await;
-        shared_phase(&shared, Phase::Stopped);
-        if let Some(error) = shared.take_error() {
-            return Err(error);
-        }
-        let status = shared.status();
-        Ok(Summary {
-            read: status.read.saturating_sub(read_before),
-            complete: status.complete,
-            seconds: started.elapsed().as_secs_f64(),
-            status,
-        })
-    }
 }

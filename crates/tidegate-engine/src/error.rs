@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
+use tidegate_core::meaning::Refusal;
 use tidegate_core::plan::SpecError;
-use tidegate_core::prepare::PrepareError;
-use tidegate_log::{CommitError, OpenError, ReadError, StorageError};
+use tidegate_core::prepare::{PrepareError, RestoreError};
+use tidegate_log::{CommitError, OpenError, ReadError};
 use tidegate_sources::SourceError;
+use tidegate_storage::StorageError;
 use tidegate_warehouse::redshift::OpenError as RedshiftOpenError;
 use tidegate_warehouse::{LoadFault, LoaderError, OpenError as WarehouseOpenError};
 
@@ -47,9 +49,7 @@ pub enum EngineError {
     },
     /// State cannot be rebuilt from a committed file.
     #[error(
-        "cannot rebuild the state from {path}: {message}. Run `tidegate log verify` to see whether the \
-         file is damaged; if the schema was changed in a way that old files do not fit, the job needs \
-         a new storage prefix"
+        "cannot rebuild the state from {path}: {message}. Restore the file from a copy; `tidegate log verify` lists all          that is damaged"
     )]
     Restore {
         /// The file.
@@ -57,6 +57,22 @@ pub enum EngineError {
         /// What is wrong.
         message: String,
     },
+    /// The rows of a committed file have another event time or key than the configuration.
+    #[error(
+        "cannot rebuild the state from {path}: {error}. Give the column its old name and type back; or run it as another          job, with a `name`, a storage.url and tables of its own, which reads the source from its beginning"
+    )]
+    OtherRows {
+        /// The file.
+        path: String,
+        /// What differs.
+        error: Box<RestoreError>,
+    },
+    /// The configuration was changed in a way that would break a promise about rows that are there.
+    #[error("the configuration does not go with the rows of this job: {}", refusals(.0))]
+    Refused(Vec<Refusal>),
+    /// What the log says about the meaning of the rows cannot be read.
+    #[error("cannot read the meaning of the rows in the commit log: {0}")]
+    Meaning(String),
     /// A chunk cannot be prepared.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
@@ -146,5 +162,10 @@ fn describe(errors: &[SpecError]) -> String {
         .iter()
         .map(|e| format!("{}: {}", e.path.join("."), e.message))
         .collect();
+    lines.join("; ")
+}
+
+fn refusals(refusals: &[Refusal]) -> String {
+    let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
     lines.join("; ")
 }

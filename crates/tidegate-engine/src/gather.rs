@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use arrow::record_batch::RecordBatch;
 use tidegate_core::lane::Verdict;
+use tidegate_core::lanes::{Lanes, Notes};
 use tidegate_core::plan::Plan;
 use tidegate_core::prepare::Prepared;
 use tidegate_core::window::ClosedWindows;
 use tidegate_log::{Counts, Span};
 
 use crate::latency::Samples;
+use crate::options::BatchOptions;
 
 /// Rows of a chunk with what became of them.
 #[derive(Debug)]
 pub(crate) struct Judged {
+    pub(crate) lane: i32,
     pub(crate) batch: RecordBatch,
     pub(crate) times: Vec<i64>,
     pub(crate) keep: Vec<bool>,
@@ -26,6 +29,8 @@ pub(crate) struct Judged {
 pub(crate) struct Batch {
     pub(crate) spans: BTreeMap<i32, Span>,
     pub(crate) watermarks: BTreeMap<i32, i64>,
+    pub(crate) idle: BTreeMap<i32, bool>,
+    pub(crate) plan: Option<serde_json::Value>,
     pub(crate) counts: Counts,
     pub(crate) rejected_by: BTreeMap<String, u64>,
     pub(crate) judged: Vec<Judged>,
@@ -47,6 +52,8 @@ impl Batch {
         Batch {
             spans: BTreeMap::new(),
             watermarks: BTreeMap::new(),
+            idle: BTreeMap::new(),
+            plan: None,
             counts: Counts::default(),
             rejected_by: BTreeMap::new(),
             judged: Vec::new(),
@@ -60,9 +67,38 @@ impl Batch {
         }
     }
 
+    /// Has the commit say what the rows mean from it on.
+    pub(crate) fn announce_meaning(&mut self, meaning: Option<serde_json::Value>) {
+        self.plan = meaning;
+    }
+
+    /// Notes that the bounded source ends with this batch.
+    pub(crate) fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// Whether it is to be committed before its time is over.
+    pub(crate) fn is_full(&self, options: &BatchOptions) -> bool {
+        let rows = self.counts.read - self.counts.duplicates;
+        rows >= options.max_rows as u64 || self.bytes >= options.max_bytes
+    }
+
+    /// Takes the windows that have closed, the watermarks that have moved, and which lanes are
+    /// idle. Idleness alone makes no record, unless it is news or the job ends.
+    pub(crate) fn close(&mut self, lanes: &mut Lanes, notes: Notes) {
+        let moved = lanes.close(&mut self.closed);
+        self.watermarks.extend(moved);
+        if !self.is_empty() || notes == Notes::All || lanes.has_news() {
+            self.idle.extend(lanes.notes(notes));
+        }
+    }
+
     /// Whether there is nothing to commit.
     pub(crate) fn is_empty(&self) -> bool {
-        self.spans.is_empty() && self.watermarks.is_empty() && !self.complete
+        self.spans.is_empty()
+            && self.watermarks.is_empty()
+            && self.idle.is_empty()
+            && !self.complete
     }
 
     /// Names a partition, so that the log knows it before its first record.
@@ -74,7 +110,13 @@ impl Batch {
             from: offset,
             to: offset,
             gone: 0,
+            identity: None,
         });
+    }
+
+    /// Takes event times that stand for the rows of a chunk.
+    pub(crate) fn sample(&mut self, samples: Samples) {
+        self.samples.extend(samples);
     }
 
     /// Takes a chunk with the verdict on its rows. The partition has been announced.
@@ -82,6 +124,9 @@ impl Batch {
         if let Some(span) = self.spans.get_mut(&prepared.partition) {
             span.to = prepared.to;
             span.gone += prepared.gone;
+            if let Some(identity) = &prepared.identity {
+                span.identity = Some(identity.to_string());
+            }
         }
         let rejected = prepared.rejected.as_ref().map_or(0, RecordBatch::num_rows) as u64;
         self.counts.read += prepared.read;
@@ -99,6 +144,7 @@ impl Batch {
         self.cost += cost;
         if verdict.events > 0 || !verdict.late.is_empty() {
             self.judged.push(Judged {
+                lane: prepared.lane,
                 batch: prepared.batch,
                 times: prepared.times,
                 keep: verdict.keep,

@@ -1,16 +1,24 @@
-//! How long events are under way: from their own time stamp until they were read, committed, and queryable in the
-//! warehouse.
+//! How long events are under way: from when they could be read, until they were read, committed,
+//! and queryable in the warehouse. How old they were by then, by their own time stamp, is apart:
+//! what was late at its sender is not this job's delay.
 //!
-//! A few event times of each chunk stand for all of its rows, so that it costs the hot path nothing.
+//! An event can be read from the time that its source gives it (Kafka: the record's timestamp);
+//! where there is none, from when it was read. A few rows of each chunk stand for all, so that it
+//! costs the hot path nothing.
 
 use std::collections::VecDeque;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::TimestampMicrosecondType;
+use tidegate_core::plan::SOURCE_TIMESTAMP;
+use tidegate_core::prepare::Prepared;
 
 /// Ten bounds for each power of ten: the preferred numbers of ISO 3, which are round.
 const STEPS: [i64; 10] = [
     1_000, 1_250, 1_600, 2_000, 2_500, 3_150, 4_000, 5_000, 6_300, 8_000,
 ];
-/// Limits of the latency contract that are not among them, in microseconds: what processing may take, all stages together,
-/// and the contract itself. So each share within a limit is exact.
+/// Limits of the latency contract that are not among them, in microseconds: what processing may
+/// take, all stages together, and the contract itself. So each share within a limit is exact.
 const LIMITS: [i64; 3] = [15_000_000, 58_500_000, 300_000_000];
 /// From a millisecond to 100,000 s, which are a day and more.
 const BUCKETS: usize = 8 * STEPS.len() + 1 + LIMITS.len();
@@ -29,7 +37,8 @@ pub struct Histogram {
     sum_seconds: f64,
 }
 
-/// Durations of the three stages, since the start of the process.
+/// Durations of the three stages since the event could be read, in the life of the process; and its
+/// lateness.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Latency {
     /// Until the event was read.
@@ -38,6 +47,8 @@ pub struct Latency {
     pub commit: Histogram,
     /// Until it was queryable in the warehouse.
     pub queryable: Histogram,
+    /// How old it was, by its own time stamp, when it could be read.
+    pub lateness: Histogram,
 }
 
 impl Default for Histogram {
@@ -76,7 +87,8 @@ fn bound(bucket: usize) -> f64 {
 }
 
 impl Histogram {
-    /// Adds a duration that occurred `times` times. A negative one, from a clock that is ahead, counts as none.
+    /// Adds a duration that occurred `times` times. A negative one, from a clock that is ahead,
+    /// counts as none.
     pub fn add(&mut self, micros: i64, times: u64) {
         let micros = micros.max(0);
         self.counts[BOUNDS.partition_point(|bound| *bound < micros)] += times;
@@ -95,8 +107,8 @@ impl Histogram {
         self.sum_seconds
     }
 
-    /// For each bucket its upper bound in seconds and how many durations are not above it; those above the last
-    /// bound are only in [`Histogram::count`].
+    /// For each bucket its upper bound in seconds and how many durations are not above it; those
+    /// above the last bound are only in [`Histogram::count`].
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut sum = 0;
         self.counts[..BUCKETS]
@@ -108,7 +120,8 @@ impl Histogram {
             })
     }
 
-    /// The duration in seconds that a share of all is not above, as exact as the buckets are; none without any.
+    /// The duration in seconds that a share of all is not above, as exact as the buckets are; none
+    /// without any.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let count = self.count();
         if count == 0 {
@@ -147,17 +160,49 @@ impl Histogram {
     }
 }
 
-/// Event times that stand for rows: each with how many.
+/// One row that stands for several.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Sample {
+    /// The event's own time.
+    time: i64,
+    /// From when on it could be read.
+    readable: i64,
+    rows: u64,
+}
+
+/// Rows that stand for all.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Samples(Vec<(i64, u64)>);
+pub(crate) struct Samples(Vec<Sample>);
 
 impl Samples {
-    /// Samples of a chunk.
-    pub(crate) fn of(times: &[i64], accepted: &[bool]) -> Self {
+    /// Samples of a chunk that was read at `read_at`.
+    pub(crate) fn of(chunk: &Prepared, read_at: i64) -> Self {
+        let source = chunk.batch.column_by_name(SOURCE_TIMESTAMP);
+        let source = source.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+        let readable = |row: usize| {
+            source
+                .filter(|times| times.is_valid(row))
+                .map(|times| times.value(row))
+        };
+        Samples::taken(&chunk.times, &chunk.accepted, readable, read_at)
+    }
+
+    fn taken(
+        times: &[i64],
+        accepted: &[bool],
+        readable: impl Fn(usize) -> Option<i64>,
+        read_at: i64,
+    ) -> Self {
         let step = (times.len() / SAMPLES).max(1);
-        let rows = (0..times.len()).step_by(step);
-        let rows = rows.filter(|row| accepted[*row]);
-        Samples(rows.map(|row| (times[row], step as u64)).collect())
+        let rows = (0..times.len()).step_by(step).filter(|row| accepted[*row]);
+        let sample = |row: usize| Sample {
+            time: times[row],
+            // A sender's clock can be ahead, and its time stamp can be none.
+            readable: readable(row)
+                .map_or(read_at, |at| if at > 0 { at.min(read_at) } else { read_at }),
+            rows: step as u64,
+        };
+        Samples(rows.map(sample).collect())
     }
 
     pub(crate) fn extend(&mut self, other: Samples) {
@@ -180,6 +225,10 @@ impl Measured {
 
     pub(crate) fn read(&mut self, samples: &Samples, at: i64) {
         add(&mut self.latency.read, samples, at);
+        for sample in &samples.0 {
+            let late = sample.readable.saturating_sub(sample.time);
+            self.latency.lateness.add(late, sample.rows);
+        }
     }
 
     pub(crate) fn committed(&mut self, seq: u64, samples: Samples, at: i64) {
@@ -195,11 +244,23 @@ impl Measured {
             add(&mut self.latency.queryable, &samples, at);
         }
     }
+
+    /// A load by a process that did not read the events: all that is known of them is when the
+    /// first and the last were committed.
+    pub(crate) fn loaded_since_commit(&mut self, committed_at: (i64, i64), rows: u64, at: i64) {
+        let (first, last) = committed_at;
+        self.latency
+            .queryable
+            .add(at.saturating_sub(first), rows.div_ceil(2));
+        self.latency
+            .queryable
+            .add(at.saturating_sub(last), rows / 2);
+    }
 }
 
 fn add(histogram: &mut Histogram, samples: &Samples, at: i64) {
-    for (time, rows) in &samples.0 {
-        histogram.add(at.saturating_sub(*time), *rows);
+    for sample in &samples.0 {
+        histogram.add(at.saturating_sub(sample.readable), sample.rows);
     }
 }
 
@@ -250,7 +311,7 @@ mod tests {
     #[test]
     fn a_commit_is_queryable_when_its_number_is_loaded() {
         let mut measured = Measured::default();
-        let samples = Samples::of(&[0, 10, 20], &[true, false, true]);
+        let samples = Samples::taken(&[0, 10, 20], &[true, false, true], |_| None, 1_000_000);
         measured.read(&samples, 1_000_000);
         measured.committed(7, samples.clone(), 2_000_000);
         measured.committed(8, samples, 3_000_000);
@@ -266,5 +327,31 @@ mod tests {
         );
         measured.loaded(9, 6_000_000);
         assert_eq!(measured.latency().queryable.count(), 4);
+    }
+
+    #[test]
+    fn an_event_that_comes_late_from_its_sender_is_not_late_in_the_job() {
+        let mut measured = Measured::default();
+        let (second, hour) = (1_000_000, 3_600_000_000);
+        // Two of four are an hour old when Kafka gets them; one has a time stamp from the future,
+        // one none.
+        let stamps = [Some(hour), Some(hour), Some(9 * hour), None];
+        let read_at = hour + second;
+        let times = [0, 0, read_at, read_at];
+        let samples = Samples::taken(&times, &[true; 4], |row| stamps[row], read_at);
+        measured.read(&samples, read_at);
+        measured.committed(1, samples, read_at + second);
+        measured.loaded(1, read_at + 2 * second);
+        let Latency {
+            queryable,
+            lateness,
+            ..
+        } = measured.latency();
+        let within = |histogram: &Histogram, limit: f64| {
+            let found = histogram.cumulative().find(|(bound, _)| *bound == limit);
+            found.map(|(_, count)| count)
+        };
+        assert_eq!(within(&queryable, 4.0), Some(4), "three seconds at most");
+        assert_eq!((within(&lateness, 1.0), lateness.count()), (Some(2), 4));
     }
 }

@@ -13,8 +13,8 @@ const ROWS_MAX: usize = 100_000;
 
 /// Values that have changed since they were last taken. Clones share them.
 ///
-/// The state thread puts them after each batch and waits for nobody: what is not taken is merged by key, and
-/// bounded.
+/// The state thread puts them after each batch and waits for nobody: what is not taken is merged by
+/// key, and bounded.
 #[derive(Debug, Clone)]
 pub struct Live {
     plan: Arc<Plan>,
@@ -27,9 +27,9 @@ struct Waiting {
     whole: Option<Whole>,
 }
 
-/// Which windows are whole in what was taken up to now: those that end after this, which were open in every lane
-/// when values of all open windows were put. Of those that end before, only some values may have been handed out.
-/// `None`: all are whole.
+/// Which windows are whole in what was taken up to now: those that end after this, which were open
+/// in every lane when values of all open windows were put. Of those that end before, only some
+/// values may have been handed out. `None`: all are whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whole {
     /// Microseconds since the Unix epoch.

@@ -2,22 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::{DataType, Schema};
-use tidegate_core::clock::Clock;
-use tidegate_core::plan::{Plan, SYSTEM_COLUMNS};
-use tidegate_core::rejected::rejected_schema;
-use tidegate_core::spec::AggregateFunction;
-use tidegate_log::{JobState, Storage};
-use tidegate_warehouse::{
-    DuckDbWarehouse, LoadReport, Loader, LoaderError, LoaderOptions, Reach, RedshiftOptions,
-    RedshiftWarehouse, TableKind, TableSpec, ViewMerge, Warehouse, WarehouseReader,
-};
-use tokio::runtime::Handle;
+use tidegate_core::meaning::Meaning;
+use tidegate_warehouse::{LoadReport, Loader, LoaderError, Tick, WarehouseReader};
 
 use crate::error::EngineError;
-use crate::options::{LoadOptions, WarehouseKind, WarehouseOptions};
 use crate::shared::Shared;
 use crate::status::LoadStatus;
+use crate::warehouse::{LoaderSetup, is_away};
 
 /// How late a stop is noticed.
 const TICK: Duration = Duration::from_millis(20);
@@ -27,80 +18,49 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The loader of a job.
 #[derive(Debug)]
 pub(crate) struct JobLoader {
-    loader: Loader,
-    interval: Duration,
-}
-
-/// What a loader is opened with.
-pub(crate) struct Place<'a> {
-    pub(crate) plan: &'a Plan,
-    /// The log as it stands.
-    pub(crate) log: &'a JobState,
-    pub(crate) storage: &'a Storage,
-    pub(crate) runtime: &'a Handle,
-    pub(crate) clock: &'a Clock,
-}
-
-/// Opens the warehouse of a job. Must not be called from a thread of the runtime.
-pub(crate) fn open(
-    options: &WarehouseOptions,
-    load: &LoadOptions,
-    place: &Place<'_>,
-) -> Result<JobLoader, EngineError> {
-    let warehouse: Box<dyn Warehouse> = match &options.kind {
-        WarehouseKind::DuckDb { path, bounds } => Box::new(DuckDbWarehouse::open(
-            path,
-            place.log.job.as_str(),
-            tables(&TableNames::of(options), place.plan),
-            bounds,
-            place.clock.now_micros(),
-        )?),
-        WarehouseKind::Redshift(redshift) => Box::new(open_redshift(options, redshift, place)?),
-    };
-    let (loaded, last) = (warehouse.loaded_seq(), place.log.last_seq);
-    if loaded > last {
-        return Err(EngineError::WarehouseAhead { loaded, last });
-    }
-    let bounds = LoaderOptions {
-        rows_max: load.max_rows,
-        analyze_every: load.analyze_every,
-        checkpoint_every: load.checkpoint_every,
-        vacuum_every: load.vacuum_every,
-        ..LoaderOptions::default()
-    };
-    let loader = Loader::new(
-        warehouse,
-        place.storage.clone(),
-        place.runtime.clone(),
-        place.clock.clone(),
-        bounds,
-    );
-    Ok(JobLoader {
-        loader,
-        interval: load.interval,
-    })
-}
-
-/// A Redshift, opened for a job.
-pub(crate) fn open_redshift(
-    options: &WarehouseOptions,
-    redshift: &RedshiftOptions,
-    place: &Place<'_>,
-) -> Result<RedshiftWarehouse, EngineError> {
-    Ok(RedshiftWarehouse::open(
-        redshift,
-        place.log.job.as_str(),
-        tables(&TableNames::of(options), place.plan),
-        place.storage,
-        place.runtime,
-        place.clock.now_micros(),
-    )?)
+    setup: LoaderSetup,
+    /// None while the warehouse is away.
+    loader: Option<Loader>,
 }
 
 impl JobLoader {
+    /// Opens the warehouse of a job. One that is away is tried again by [`JobLoader::run`]: commits
+    /// do not wait for it. Must not be called from a thread of the runtime.
+    pub(crate) fn open(setup: LoaderSetup, shared: &Shared) -> Result<Self, EngineError> {
+        let loader = match setup.open(shared.status().last_seq) {
+            Ok(loader) => Some(loader),
+            Err(error) if is_away(&error) => {
+                tracing::error!(
+                    "{error}; commits go on, and are loaded when the warehouse can be reached"
+                );
+                show_away(shared, &error);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(JobLoader { setup, loader })
+    }
+
     /// Read-only queries while the job runs.
     pub(crate) fn reader(&self) -> Option<WarehouseReader> {
-        self.loader.reader()
+        self.loader.as_ref()?.reader()
+    }
+
+    /// The loader, once the warehouse is open.
+    fn opened(&mut self, shared: &Shared) -> Result<&mut Loader, EngineError> {
+        if self.loader.is_none() {
+            // A process that only loads follows a log that goes on.
+            let last_seq = shared.status().last_seq.max(self.setup.meaning_at);
+            let loader = self.setup.open(last_seq)?;
+            tracing::info!("the warehouse can be reached");
+            let mut status = shared.update();
+            status.load_error = None;
+            status.load_failures = 0;
+            status.loaded_seq = loader.loaded_seq();
+            drop(status);
+            return Ok(self.loader.insert(loader));
+        }
+        self.loader.as_mut().ok_or(EngineError::NoWarehouse)
     }
 
     /// Loads every interval, and when nothing more will be committed, all that is left.
@@ -108,26 +68,31 @@ impl JobLoader {
     /// A load that fails keeps neither the pipeline from committing nor the next load from trying;
     /// only at the end it is an error.
     pub(crate) fn run(mut self, shared: &Shared) {
-        shared.update().loaded_seq = self.loader.loaded_seq();
-        let mut schedule = Schedule::new(self.interval, Instant::now() + self.interval);
+        self.show_start(shared);
+        let interval = self.setup.load.interval;
+        let mut schedule = Schedule::new(interval, Instant::now() + interval);
         while !shared.drained() {
             let started = Instant::now();
             if started < schedule.due {
-                std::thread::sleep(TICK.min(self.interval));
+                std::thread::sleep(TICK.min(interval));
                 continue;
             }
             match self.tick(shared) {
-                Ok(more) => schedule.succeeded(started, more),
-                Err(error) => {
-                    let mut status = shared.update();
-                    status.load_failures += 1;
-                    let is_first = status.load_error.replace(error.to_string()).is_none();
-                    drop(status);
-                    if is_first {
-                        tracing::error!("{error}; the pipeline goes on, loading is tried again");
-                    }
+                Ok(tick) => schedule.succeeded(started, tick.more),
+                Err(EngineError::Load(error)) => {
+                    show_failure(
+                        shared,
+                        &error,
+                        "the pipeline goes on, loading is tried again",
+                    );
                     schedule.failed();
                 }
+                Err(error) if is_away(&error) => {
+                    show_away(shared, &error);
+                    schedule.failed();
+                }
+                // The job would not have started with such a warehouse.
+                Err(error) => return shared.fail(error),
             }
         }
         if shared.failed() {
@@ -135,73 +100,152 @@ impl JobLoader {
         }
         loop {
             match self.tick(shared) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => return shared.fail(error.into()),
+                Ok(tick) if tick.more => {}
+                Ok(_) => return,
+                Err(error) => return shared.fail(error),
             }
         }
     }
 
-    /// Loads every interval until `stopped` says so, or with `once` until nothing is left; each load is
-    /// shown to `each`.
-    pub(crate) fn run_alone(
-        &mut self,
-        once: bool,
-        stopped: &dyn Fn() -> bool,
-        each: &mut dyn FnMut(&LoadReport),
-    ) -> Result<(), LoaderError> {
-        let mut schedule = Schedule::new(self.interval, Instant::now());
-        while !stopped() {
-            let started = Instant::now();
-            match self.loader.tick() {
-                Ok(tick) => {
-                    if let Some(report) = &tick.load {
-                        each(report);
-                    }
-                    if once && !tick.more {
-                        return Ok(());
-                    }
-                    schedule.succeeded(started, tick.more);
-                }
-                Err(error) if once => return Err(error),
-                Err(error) => {
-                    tracing::error!("{error}; loading is tried again");
-                    schedule.failed();
-                }
-            }
-            while Instant::now() < schedule.due && !stopped() {
-                std::thread::sleep(TICK);
-            }
-        }
-        Ok(())
-    }
-
-    /// One load; says whether there is more to load at once.
-    fn tick(&mut self, shared: &Shared) -> Result<bool, LoaderError> {
-        let tick = self.loader.tick()?;
-        if let Some(report) = &tick.load {
-            self.show(shared, report);
-        }
-        Ok(tick.more)
-    }
-
-    fn show(&self, shared: &Shared, report: &LoadReport) {
-        let now = shared.clock.now_micros();
-        shared.measured().loaded(report.last_seq, now);
+    fn show_start(&self, shared: &Shared) {
         let mut status = shared.update();
+        status.loads_here = true;
+        if let Some(loader) = &self.loader {
+            status.loaded_seq = loader.loaded_seq();
+        }
+    }
+
+    /// One load, and what it shows.
+    fn tick(&mut self, shared: &Shared) -> Result<Tick, EngineError> {
+        shared.outside().loads.begin(Instant::now());
+        let ticked = self
+            .opened(shared)
+            .and_then(|loader| loader.tick().map_err(EngineError::from));
+        let mut outside = shared.outside();
+        let tick = match ticked {
+            Ok(tick) => tick,
+            Err(error) => {
+                outside.loads.drop_it();
+                return Err(error);
+            }
+        };
+        if let Some(meaning) = &tick.meaning {
+            // The next load finds the tables that it is for.
+            self.setup.meaning = Meaning::read(meaning).map_err(EngineError::Meaning)?;
+            self.setup.meaning_at = tick.load.as_ref().map_or(0, |report| report.last_seq);
+            self.loader = None;
+        }
+        match &tick.load {
+            Some(report) => outside.loads.took(report.elapsed, Instant::now()),
+            None => outside.loads.drop_it(),
+        }
+        outside.log.find();
+        outside.warehouse.find();
+        drop(outside);
+        // Where nothing was left to load, what has failed was reading the log.
+        let mut status = shared.update();
+        status.load_failures = 0;
         if status.load_error.take().is_some() {
             tracing::info!("loading works again");
         }
-        status.load_failures = 0;
-        status.loaded_at = Some(shared.clock.now_micros());
-        status.loads += 1;
-        status.rows_loaded += report.rows;
-        status.updates += report.updates;
-        status.loaded_seq = report.last_seq;
-        status.last_load = LoadStatus {
-            rows: report.rows,
-            seconds: report.elapsed.as_secs_f64(),
-        };
+        drop(status);
+        if let Some(report) = &tick.load {
+            show(shared, report);
+        }
+        Ok(tick)
+    }
+}
+
+/// Loads every interval until `stopped` says so, or with `once` until nothing is left; each load is
+/// shown to `each`. `shared` has been shown the log.
+pub(crate) fn run_alone(
+    setup: &LoaderSetup,
+    once: bool,
+    shared: &Shared,
+    stopped: &dyn Fn() -> bool,
+    each: &mut dyn FnMut(&LoadReport),
+) -> Result<(), EngineError> {
+    let mut job = JobLoader {
+        setup: setup.clone(),
+        loader: None,
+    };
+    job.show_start(shared);
+    let mut schedule = Schedule::new(setup.load.interval, Instant::now());
+    while !stopped() {
+        let started = Instant::now();
+        match job.tick(shared) {
+            Ok(tick) => {
+                if let Some(report) = &tick.load {
+                    let now = shared.clock.now_micros();
+                    let mut measured = shared.measured();
+                    measured.loaded_since_commit(report.committed_at, report.rows, now);
+                    drop(measured);
+                    each(report);
+                }
+                if once && !tick.more {
+                    return Ok(());
+                }
+                schedule.succeeded(started, tick.more);
+            }
+            Err(error) if once => return Err(error),
+            Err(EngineError::Load(error)) => {
+                show_failure(shared, &error, "loading is tried again");
+                schedule.failed();
+            }
+            Err(error) if is_away(&error) => {
+                tracing::error!("{error}; it is tried again");
+                show_away(shared, &error);
+                schedule.failed();
+            }
+            Err(error) => return Err(error),
+        }
+        while Instant::now() < schedule.due && !stopped() {
+            std::thread::sleep(TICK);
+        }
+    }
+    Ok(())
+}
+
+/// Shows that the warehouse cannot be opened.
+fn show_away(shared: &Shared, error: &EngineError) {
+    let now = shared.clock.now_micros();
+    shared.outside().warehouse.lose(now, error.to_string());
+    let mut status = shared.update();
+    status.load_failures += 1;
+    status.load_error = Some(error.to_string());
+}
+
+fn show(shared: &Shared, report: &LoadReport) {
+    let now = shared.clock.now_micros();
+    shared.measured().loaded(report.last_seq, now);
+    let mut status = shared.update();
+    status.loaded_at = Some(now);
+    status.loads += 1;
+    status.rows_loaded += report.rows;
+    status.updates += report.updates;
+    status.load_rejected += report.rejected;
+    status.load_cut += report.cut;
+    status.loaded_seq = report.last_seq;
+    status.last_load = LoadStatus {
+        rows: report.rows,
+        seconds: report.elapsed.as_secs_f64(),
+    };
+}
+
+/// Shows a load that failed; it is said once, until one succeeds.
+fn show_failure(shared: &Shared, error: &LoaderError, goes_on: &str) {
+    let mut status = shared.update();
+    status.load_failures += 1;
+    let is_first = status.load_error.replace(error.to_string()).is_none();
+    drop(status);
+    let (now, mut outside) = (shared.clock.now_micros(), shared.outside());
+    match error {
+        LoaderError::Read { .. } => outside.log.lose(now, error.to_string()),
+        _ => outside.warehouse.lose(now, error.to_string()),
+    }
+    drop(outside);
+    if is_first {
+        tracing::error!("{error}; {goes_on}");
     }
 }
 
@@ -223,8 +267,8 @@ impl Schedule {
         }
     }
 
-    /// The next load is due an interval after the start of this one, so that how long it took does not add to
-    /// how old rows are; at once if there is `more` to load.
+    /// The next load is due an interval after the start of this one, so that how long it took does
+    /// not add to how old rows are; at once if there is `more` to load.
     fn succeeded(&mut self, started: Instant, more: bool) {
         self.pause = self.interval;
         self.due = if more {
@@ -238,106 +282,5 @@ impl Schedule {
     fn failed(&mut self) {
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         self.due = Instant::now() + self.pause;
-    }
-}
-
-/// How the tables of a job are called, and how rows get into that of events.
-#[derive(Debug)]
-pub(crate) struct TableNames<'a> {
-    table: &'a str,
-    rejected: &'a str,
-    upsert_key: &'a [String],
-    reach: Option<Duration>,
-}
-
-impl Default for TableNames<'_> {
-    fn default() -> Self {
-        TableNames {
-            table: "events",
-            rejected: "rejected",
-            upsert_key: &[],
-            reach: None,
-        }
-    }
-}
-
-impl<'a> TableNames<'a> {
-    pub(crate) fn of(options: &'a WarehouseOptions) -> Self {
-        TableNames {
-            table: &options.table,
-            rejected: &options.rejected_table,
-            upsert_key: &options.upsert_key,
-            reach: options.reach,
-        }
-    }
-}
-
-/// The tables of a job.
-pub(crate) fn tables(names: &TableNames<'_>, plan: &Plan) -> Vec<TableSpec> {
-    let events = TableSpec {
-        name: names.table.to_owned(),
-        datasets: vec!["events".to_owned(), "late".to_owned()],
-        columns: columns(plan.event_schema()),
-        required: plan.required_columns(),
-        kind: if names.upsert_key.is_empty() {
-            TableKind::Append
-        } else {
-            TableKind::Upsert {
-                key: names.upsert_key.to_vec(),
-                order: vec![
-                    plan.event_time_column().to_owned(),
-                    SYSTEM_COLUMNS[1].to_owned(),
-                    SYSTEM_COLUMNS[2].to_owned(),
-                ],
-                reach: names.reach.map(|within| Reach {
-                    column: plan.event_time_column().to_owned(),
-                    within,
-                }),
-            }
-        },
-    };
-    let rejected = TableSpec {
-        name: names.rejected.to_owned(),
-        datasets: vec!["rejected".to_owned()],
-        columns: columns(&rejected_schema()),
-        required: required(&rejected_schema()),
-        kind: TableKind::Append,
-    };
-    let windows = plan.windows().map(|window| {
-        TableSpec::window_parts(
-            &window.name,
-            vec![format!("window:{}", window.name)],
-            columns(&window.part_schema()),
-            window.groups.iter().map(|(name, _)| name.clone()).collect(),
-            window
-                .outputs
-                .iter()
-                .map(|(name, function, _)| (name.clone(), merge(*function)))
-                .collect(),
-        )
-    });
-    [events, rejected].into_iter().chain(windows).collect()
-}
-
-fn columns(schema: &Schema) -> Vec<(String, DataType)> {
-    schema
-        .fields()
-        .iter()
-        .map(|f| (f.name().clone(), f.data_type().clone()))
-        .collect()
-}
-
-fn required(schema: &Schema) -> Vec<String> {
-    let fields = schema.fields().iter().filter(|field| !field.is_nullable());
-    fields.map(|field| field.name().clone()).collect()
-}
-
-fn merge(function: AggregateFunction) -> ViewMerge {
-    match function {
-        AggregateFunction::Count => ViewMerge::Count,
-        AggregateFunction::Sum => ViewMerge::Sum,
-        AggregateFunction::Avg => ViewMerge::Avg,
-        AggregateFunction::Min => ViewMerge::Min,
-        AggregateFunction::Max => ViewMerge::Max,
     }
 }

@@ -1,22 +1,30 @@
-//! The loader as a process of its own: it follows the commit log of a job that another process writes.
+//! The loader as a process of its own: it follows the commit log of a job that another process
+//! writes.
 
 use std::sync::Arc;
 
+use tidegate_core::meaning::Meaning;
 use tidegate_core::plan::Plan;
-use tidegate_log::{JobState, Storage, read_records, recover};
+use tidegate_log::{JobState, read_records, recover};
+use tidegate_storage::Storage;
 use tidegate_warehouse::redshift::DryRun;
-use tidegate_warehouse::{LoadReport, LoadRequest};
+use tidegate_warehouse::{LoadFault, LoadReport, LoadRequest};
 use tokio::runtime::Handle;
 
+use crate::adopt;
 use crate::error::EngineError;
-use crate::load::{self, JobLoader, Place};
+use crate::load::run_alone;
 use crate::options::{EngineOptions, WarehouseKind, WarehouseOptions};
+use crate::shared::Shared;
+use crate::starting::Starting;
+use crate::status::Phase;
+use crate::warehouse::LoaderSetup;
 
 /// Records that a dry run looks at, at most.
 const DRY_RUN_RECORDS: usize = 100;
 
-/// Loads what another process commits. Its methods block: call them from a thread of their own, not from
-/// one of the runtime's.
+/// Loads what another process commits. Its methods block: call them from a thread of their own, not
+/// from one of the runtime's.
 #[derive(Debug)]
 pub struct LoadAlone {
     options: EngineOptions,
@@ -24,7 +32,9 @@ pub struct LoadAlone {
     plan: Arc<Plan>,
     storage: Storage,
     log: JobState,
+    meaning: Meaning,
     runtime: Handle,
+    shared: Arc<Shared>,
 }
 
 impl LoadAlone {
@@ -33,8 +43,25 @@ impl LoadAlone {
     /// # Errors
     /// If there is no warehouse in the options, no log, or the log is not whole.
     pub fn open(options: EngineOptions, runtime: &Handle) -> Result<Self, EngineError> {
+        let starting = Starting::new(&options);
+        Self::open_shown(options, &starting, runtime)
+    }
+
+    /// As [`LoadAlone::open`], shown by what was made for these options. Of the counts it shows
+    /// those that are about loads, and how long events are under way from their commit until they
+    /// are queryable; those of records are the other process's.
+    ///
+    /// # Errors
+    /// As [`LoadAlone::open`].
+    pub fn open_shown(
+        options: EngineOptions,
+        starting: &Starting,
+        runtime: &Handle,
+    ) -> Result<Self, EngineError> {
         let warehouse = options.warehouse.clone().ok_or(EngineError::NoWarehouse)?;
-        let plan = Arc::new(Plan::compile(&options.spec).map_err(EngineError::Spec)?);
+        let plan = Plan::compile_untried(&options.spec).map_err(EngineError::Spec)?;
+        let plan = Arc::new(plan);
+        starting.reach_storage(&options, runtime)?;
         let storage = Storage::open_existing(&options.storage)?;
         let log = runtime
             .block_on(recover(&storage, plan.horizon()))?
@@ -46,27 +73,38 @@ impl LoadAlone {
                 found: log.name,
             });
         }
+        adopt::check_upsert_key(&options, &plan, &log)?;
+        let meaning = adopt::in_log_or_present(&options, &plan, &log)?;
+        let shared = Arc::clone(&starting.shared);
+        shared.show_log(&log);
         Ok(LoadAlone {
+            shared,
             options,
             warehouse,
             plan,
             storage,
             log,
+            meaning,
             runtime: runtime.clone(),
         })
     }
 
-    fn place(&self) -> Place<'_> {
-        Place {
-            plan: &self.plan,
-            log: &self.log,
-            storage: &self.storage,
-            runtime: &self.runtime,
-            clock: &self.options.clock,
+    fn setup(&self) -> LoaderSetup {
+        LoaderSetup {
+            warehouse: self.warehouse.bounded(self.options.memory),
+            load: self.options.load.clone(),
+            plan: Arc::clone(&self.plan),
+            meaning: self.meaning.clone(),
+            meaning_at: self.log.last_seq,
+            job: self.log.job.clone(),
+            storage: self.storage.clone(),
+            runtime: self.runtime.clone(),
+            clock: self.options.clock.clone(),
         }
     }
 
-    /// Loads every interval until `stopped` says so, or with `once` until nothing is left.
+    /// Loads every interval until `stopped` says so, or with `once` until nothing is left. A
+    /// warehouse that is away is tried again, unless `once`.
     ///
     /// # Errors
     /// If the warehouse cannot be opened, or with `once`, if a load fails.
@@ -76,21 +114,24 @@ impl LoadAlone {
         stopped: &dyn Fn() -> bool,
         each: &mut dyn FnMut(&LoadReport),
     ) -> Result<(), EngineError> {
-        let mut loader: JobLoader = load::open(&self.warehouse, &self.options.load, &self.place())?;
-        Ok(loader.run_alone(once, stopped, each)?)
+        self.shared.update().phase = Phase::Running;
+        let ended = run_alone(&self.setup(), once, &self.shared, stopped, each);
+        self.shared.update().phase = Phase::Stopping;
+        ended
     }
 
-    /// The SQL and the manifests of the next load into Redshift; none if nothing is left to load. Makes
-    /// the tables ready, and changes nothing else.
+    /// The SQL and the manifests of the next load into Redshift; none if nothing is left to load.
+    /// Makes the tables ready, and changes nothing else.
     ///
     /// # Errors
-    /// If the warehouse is not Redshift, or cannot be opened, or a file is not what its record says.
+    /// If the warehouse is not Redshift, or cannot be opened, or a file is not what its record
+    /// says.
     pub fn dry_run(&self) -> Result<Option<DryRun>, EngineError> {
         let WarehouseKind::Redshift(redshift) = &self.warehouse.kind else {
             return Err(EngineError::NoDryRun);
         };
-        let place = self.place();
-        let warehouse = load::open_redshift(&self.warehouse, redshift, &place)?;
+        let setup = self.setup();
+        let warehouse = setup.open_redshift(redshift)?;
         let from = tidegate_warehouse::Warehouse::loaded_seq(&warehouse) + 1;
         let records = self
             .runtime
@@ -99,15 +140,20 @@ impl LoadAlone {
         if records.is_empty() {
             return Ok(None);
         }
-        let request = LoadRequest {
-            records: &records,
-            storage: &self.storage,
-            runtime: &self.runtime,
-            now: self.options.clock.now_micros(),
-        };
-        warehouse
-            .dry_run(&request)
-            .map(Some)
-            .map_err(|fault| EngineError::DryRun(Box::new(fault)))
+        let mut taken = records.len();
+        loop {
+            let request = LoadRequest {
+                records: &records[..taken],
+                storage: &self.storage,
+                runtime: &self.runtime,
+                now: self.options.clock.now_micros(),
+            };
+            match warehouse.dry_run(&request) {
+                Ok(plan) => return Ok(Some(plan)),
+                // As a loader does.
+                Err(LoadFault::TooLarge { .. }) if taken > 1 => taken /= 2,
+                Err(fault) => return Err(EngineError::DryRun(Box::new(fault))),
+            }
+        }
     }
 }

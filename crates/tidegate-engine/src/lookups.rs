@@ -22,6 +22,13 @@ use crate::work::CurrentLookups;
 /// A reference table is meant to fit into memory easily.
 const BYTES_MAX: u64 = 1 << 30;
 
+/// What is wrong with the files of the lookups, by reading them as a run would.
+pub fn check_lookups(specs: &[LookupSpec], sources: &[LookupSource]) -> Vec<EngineError> {
+    let read = specs.iter().zip(sources);
+    read.filter_map(|(spec, source)| load(spec, source).err())
+        .collect()
+}
+
 /// Reads one reference table.
 pub(crate) fn load(spec: &LookupSpec, source: &LookupSource) -> Result<LookupTable, EngineError> {
     let failed = |message: String| EngineError::Lookup {

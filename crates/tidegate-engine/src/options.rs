@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tidegate_core::clock::Clock;
 use tidegate_core::spec::{JobSpec, StoredForm};
-use tidegate_log::StorageOptions;
 use tidegate_sources::SourceOptions;
-use tidegate_warehouse::redshift::options::VARCHAR_MAX;
+use tidegate_storage::StorageOptions;
+use tidegate_warehouse::redshift::options::{Timestamps, VARCHAR_MAX};
 use tidegate_warehouse::{DuckDbOptions, RedshiftOptions};
+
+use crate::memory;
 
 /// Everything that a job needs to run.
 #[derive(Debug, Clone)]
@@ -77,6 +79,25 @@ pub struct WarehouseOptions {
     pub reach: Option<Duration>,
 }
 
+impl WarehouseOptions {
+    /// The same, with a bound for the memory of an embedded warehouse that has none yet;
+    /// `in_flight` is what the pipeline has, in bytes.
+    #[must_use]
+    pub fn bounded(&self, in_flight: usize) -> Self {
+        let mut bounded = self.clone();
+        if let WarehouseKind::DuckDb { bounds, .. } = &mut bounded.kind
+            && bounds.memory_limit_bytes.is_none()
+        {
+            bounds.memory_limit_bytes = memory::for_warehouse(in_flight);
+            tracing::debug!(
+                bytes = bounds.memory_limit_bytes,
+                "memory of DuckDB; warehouse.memory-limit says another"
+            );
+        }
+        bounded
+    }
+}
+
 /// Which warehouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WarehouseKind {
@@ -97,10 +118,11 @@ impl WarehouseKind {
         match self {
             WarehouseKind::DuckDb { .. } => StoredForm::default(),
             // What COPY makes of nested Parquet columns is not documented well enough to rely on.
-            WarehouseKind::Redshift(_) => StoredForm {
+            WarehouseKind::Redshift(options) => StoredForm {
                 nested_as_json: true,
                 text_bytes_max: Some(VARCHAR_MAX as usize),
                 plain_encodings: true,
+                int96: options.timestamps == Timestamps::Int96,
             },
         }
     }

@@ -39,7 +39,8 @@ struct Sample {
 }
 
 impl Outlook {
-    /// Takes in the records read so far and those that the source holds beyond, and says what follows.
+    /// Takes in the records read so far and those that the source holds beyond, and says what
+    /// follows.
     pub(crate) fn update(&mut self, at: Instant, read: u64, lag: u64) -> Trend {
         self.samples.push_back(Sample { at, read, lag });
         // The oldest one stays until another is old enough to take its place.

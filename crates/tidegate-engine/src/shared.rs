@@ -1,17 +1,27 @@
 //! What the threads of a job share: whether to stop, why, and what to show.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidegate_core::clock::Clock;
+use tidegate_core::decode::UnknownFields;
 use tidegate_log::JobState;
 
 use crate::budget::Budget;
 use crate::error::EngineError;
 use crate::latency::Measured;
+use crate::pace::Pace;
+use crate::reach::Watched;
 use crate::status::Status;
+
+/// How often batches and loads are due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Intervals {
+    pub(crate) batch: Duration,
+    pub(crate) load: Duration,
+}
 
 /// Shared by all threads of a job.
 #[derive(Debug)]
@@ -19,6 +29,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) budget: Budget,
     pub(crate) read_live: AtomicU64,
+    /// When a record was read last, in microseconds since the Unix epoch; 0 before the first.
+    pub(crate) read_at: AtomicI64,
+    outside: Mutex<Outside>,
+    unknown_fields: Mutex<UnknownFields>,
     stop: AtomicBool,
     ended: AtomicBool,
     failed: AtomicBool,
@@ -28,15 +42,42 @@ pub(crate) struct Shared {
     measured: Mutex<Measured>,
     /// Offsets up to which partitions are committed, for the source to pass on.
     committed: Mutex<BTreeMap<i32, i64>>,
+    /// Partitions whose turn comes later and of which it is not known when they begin, for the
+    /// source to look further into.
+    ask_ahead: Mutex<Vec<i32>>,
     started: Instant,
 }
 
+/// What is known about what is outside of the job, and about how the stages get on with it.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    pub(crate) source: Watched,
+    /// Storage, by whether commits succeed.
+    pub(crate) storage: Watched,
+    /// Storage, by whether the loader can read the log.
+    pub(crate) log: Watched,
+    /// The warehouse, by whether loads succeed.
+    pub(crate) warehouse: Watched,
+    pub(crate) batches: Pace,
+    pub(crate) loads: Pace,
+}
+
 impl Shared {
-    pub(crate) fn new(clock: Clock, memory: usize) -> Self {
+    pub(crate) fn new(clock: Clock, memory: usize, pace: &Intervals) -> Self {
         Shared {
             clock,
             budget: Budget::new(memory),
             read_live: AtomicU64::new(0),
+            read_at: AtomicI64::new(0),
+            outside: Mutex::new(Outside {
+                source: Watched::default(),
+                storage: Watched::default(),
+                log: Watched::default(),
+                warehouse: Watched::default(),
+                batches: Pace::new("batch", "batch.interval", pace.batch),
+                loads: Pace::new("load", "load.interval", pace.load),
+            }),
+            unknown_fields: Mutex::default(),
             stop: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -45,6 +86,7 @@ impl Shared {
             status: Mutex::new(Status::default()),
             measured: Mutex::default(),
             committed: Mutex::new(BTreeMap::new()),
+            ask_ahead: Mutex::default(),
             started: Instant::now(),
         }
     }
@@ -60,6 +102,12 @@ impl Shared {
         self.ended.store(true, Ordering::Release);
     }
 
+    /// Ends the job with an error of its source: what is in flight is committed and loaded first.
+    pub(crate) fn end_with(&self, error: EngineError) {
+        lock(&self.error).get_or_insert(error);
+        self.end();
+    }
+
     /// Whether no more is to be read.
     pub(crate) fn stopping(&self) -> bool {
         self.stopped() || self.ended.load(Ordering::Acquire)
@@ -71,11 +119,13 @@ impl Shared {
     }
 
     /// Ends the job with an error; what is in flight is dropped, to be read again. The first error
-    /// is the one that counts: others follow from it.
+    /// is the one that counts: others follow from it, unless it was the source's.
     pub(crate) fn fail(&self, error: EngineError) {
         let mut slot = lock(&self.error);
         if slot.is_none() {
             *slot = Some(error);
+        } else if !self.failed() {
+            tracing::error!("{error}; what was read last is not committed or not loaded");
         }
         drop(slot);
         self.failed.store(true, Ordering::Release);
@@ -106,6 +156,16 @@ impl Shared {
         lock(&self.status)
     }
 
+    /// What is outside, to note what became known of it.
+    pub(crate) fn outside(&self) -> MutexGuard<'_, Outside> {
+        lock(&self.outside)
+    }
+
+    /// Counts fields that the schema does not have.
+    pub(crate) fn note_unknown(&self, fields: UnknownFields) {
+        lock(&self.unknown_fields).add(fields);
+    }
+
     /// How long events are under way, to add to it or to show it.
     pub(crate) fn measured(&self) -> MutexGuard<'_, Measured> {
         lock(&self.measured)
@@ -116,7 +176,21 @@ impl Shared {
         let mut status = lock(&self.status).clone();
         status.uptime_seconds = self.started.elapsed().as_secs_f64();
         status.read_live = self.read_live.load(Ordering::Relaxed);
+        status.read_at = Some(self.read_at.load(Ordering::Relaxed)).filter(|at| *at > 0);
         status.in_flight_bytes = self.budget.used() as u64;
+        let unknown = lock(&self.unknown_fields);
+        status.unknown_fields.clone_from(&unknown.by_name);
+        status.unknown_fields_total = unknown.total();
+        drop(unknown);
+        let (now, outside) = (Instant::now(), lock(&self.outside));
+        status.source = outside.source.show(now);
+        status.storage = outside.storage.show(now);
+        if status.storage.reachable {
+            status.storage = outside.log.show(now);
+        }
+        status.warehouse = outside.warehouse.show(now);
+        let paces = [&outside.batches, &outside.loads];
+        status.slow = paces.iter().filter_map(|pace| pace.slow(now)).collect();
         status
     }
 
@@ -139,6 +213,16 @@ impl Shared {
     /// Notes offsets that are committed.
     pub(crate) fn note_committed(&self, positions: impl Iterator<Item = (i32, i64)>) {
         lock(&self.committed).extend(positions);
+    }
+
+    /// Asks the source to look further into a partition whose turn comes later.
+    pub(crate) fn ask_ahead(&self, partition: i32) {
+        lock(&self.ask_ahead).push(partition);
+    }
+
+    /// Takes the partitions that were asked for since the last call.
+    pub(crate) fn take_asked_ahead(&self) -> Vec<i32> {
+        std::mem::take(&mut *lock(&self.ask_ahead))
     }
 
     /// Takes the offsets that were committed since the last call.

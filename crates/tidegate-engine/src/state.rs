@@ -2,11 +2,14 @@
 //! batches.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use tidegate_core::clock::Clock;
 use tidegate_core::lane::Lane;
+use tidegate_core::lanes::{Lanes, Notes, WasQuiet};
 use tidegate_core::plan::Plan;
 use tidegate_core::prepare::Prepared;
 use tidegate_log::{JobState, PartitionState};
@@ -14,9 +17,11 @@ use tidegate_log::{JobState, PartitionState};
 use crate::error::EngineError;
 use crate::gather::Batch;
 use crate::latency::Samples;
+use crate::lateness::{Lateness, Reading};
 use crate::live::Live;
 use crate::options::BatchOptions;
 use crate::shared::Shared;
+use crate::status::WindowStatus;
 
 /// Something with its place in the source's order.
 #[derive(Debug)]
@@ -35,6 +40,12 @@ pub(crate) enum Item {
         cost: usize,
         /// When it was read, in microseconds since the Unix epoch.
         read_at: i64,
+    },
+    /// The first records of a partition whose turn is still to come, to look at.
+    Ahead {
+        prepared: Box<Prepared>,
+        /// Bytes of the budget that it holds.
+        cost: usize,
     },
     /// Something that the source said.
     Signal(Signal),
@@ -58,16 +69,6 @@ pub(crate) enum EndsAt {
     CaughtUp,
 }
 
-/// A lane, and whether it is idle.
-#[derive(Debug)]
-struct Watched {
-    lane: Lane,
-    /// The clock's time since which the lane has had nothing to read.
-    at_end_since: Option<i64>,
-    /// The watermark in the log.
-    committed: Option<i64>,
-}
-
 /// How often idleness is looked at, and the longest that a batch is overdue.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -78,11 +79,21 @@ pub(crate) struct State {
     shared: Arc<Shared>,
     options: BatchOptions,
     ends_at: EndsAt,
-    lanes: BTreeMap<i32, Watched>,
+    lanes: Lanes,
     partitions: BTreeMap<i32, PartitionState>,
+    /// What came before its turn: workers are done in any order.
+    waiting: BTreeMap<u64, Item>,
+    /// Whose turn it is.
+    next: u64,
     batch: Batch,
+    /// When the batch is sealed, however small it is.
     due: Instant,
+    /// When idle lanes are looked at the next time.
+    look_at: Instant,
     ended: bool,
+    lateness: Lateness,
+    /// How often one record has moved a watermark further than the delay.
+    jumps: u64,
     /// Who shows live values, if anybody does.
     live: Option<Live>,
 }
@@ -98,71 +109,99 @@ impl State {
         lanes: BTreeMap<i32, Lane>,
         live: Option<Live>,
     ) -> Self {
-        let lanes = lanes
-            .into_iter()
-            .map(|(id, lane)| {
-                (
-                    id,
-                    Watched {
-                        committed: lane.watermark(),
-                        lane,
-                        at_end_since: None,
-                    },
-                )
-            })
-            .collect();
+        let mut all = Lanes::new(&plan);
+        for (id, lane) in lanes {
+            all.restore(lane, was_quiet(log, id, &shared.clock));
+        }
+        let now = Instant::now();
         State {
+            waiting: BTreeMap::new(),
+            next: 0,
             batch: Batch::new(&plan),
-            due: Instant::now() + options.interval,
+            due: now + options.interval,
+            look_at: now,
             partitions: log.partitions.clone(),
             ended: false,
+            lateness: Lateness::default(),
+            jumps: 0,
             plan,
             shared,
             options,
             ends_at,
-            lanes,
+            lanes: all,
             live,
         }
     }
 
+    /// Has the next record say what the rows mean from it on.
+    pub(crate) fn announce_meaning(&mut self, meaning: Option<serde_json::Value>) {
+        self.batch.announce_meaning(meaning);
+    }
+
     /// Runs until the source's side closes or the run has reached its end.
     pub(crate) fn run(mut self, items: &Receiver<Numbered>, batches: &Sender<Batch>) {
-        let mut waiting: BTreeMap<u64, Item> = BTreeMap::new();
-        let mut next = 0;
         loop {
-            match items.recv_timeout(TICK) {
-                Ok(numbered) => {
-                    waiting.insert(numbered.number, numbered.item);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
+            let arrived = match items.recv_timeout(TICK) {
+                Ok(numbered) => self.arrive(numbered, Instant::now(), batches),
+                Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
                 Err(RecvTimeoutError::Disconnected) => break,
-            }
-            while let Some(item) = waiting.remove(&next) {
-                next += 1;
-                if let Err(error) = self.take(item) {
-                    return self.shared.fail(error);
-                }
-                if self.ended || self.full() {
-                    let Ok(()) = self.seal(batches) else { return };
-                }
-                if self.ended {
-                    self.shared.end();
-                    return;
-                }
-            }
-            if self.shared.failed() {
+            };
+            if arrived.is_break()
+                || self.shared.failed()
+                || self.tick(Instant::now(), batches).is_break()
+            {
                 return;
             }
-            if Instant::now() >= self.due {
-                self.follow_others();
-                let Ok(()) = self.try_seal(batches) else {
-                    return;
-                };
+        }
+        self.stop(Instant::now(), batches);
+    }
+
+    /// Takes what has arrived, once everything before it has been taken, and hands over each batch
+    /// that gets full. Breaks where the run has come to its end, or fails.
+    fn arrive(
+        &mut self,
+        numbered: Numbered,
+        now: Instant,
+        batches: &Sender<Batch>,
+    ) -> ControlFlow<()> {
+        self.waiting.insert(numbered.number, numbered.item);
+        while let Some(item) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            if let Err(error) = self.take(item) {
+                self.shared.fail(error);
+                return ControlFlow::Break(());
+            }
+            if self.ended {
+                if self.seal(Notes::All, now, batches).is_continue() {
+                    self.shared.end();
+                }
+                return ControlFlow::Break(());
+            }
+            if self.batch.is_full(&self.options) {
+                self.seal(Notes::Some, now, batches)?;
             }
         }
-        // Stopped: what came whole before the first gap is committed. After a failure nothing is.
+        ControlFlow::Continue(())
+    }
+
+    /// Does what is due by now: idle lanes follow, and a batch whose time is over is handed over.
+    fn tick(&mut self, now: Instant, batches: &Sender<Batch>) -> ControlFlow<()> {
+        if now >= self.look_at {
+            self.look_at = now + TICK;
+            self.lanes.follow();
+        }
+        if now >= self.due {
+            return self.try_seal(now, batches);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Ends a job that was stopped: what came whole before the first gap is committed. After a
+    /// failure nothing is.
+    fn stop(&mut self, now: Instant, batches: &Sender<Batch>) {
         if !self.shared.failed() {
-            let _ = self.seal(batches);
+            // Where the writer has gone it has said why.
+            let _ = self.seal(Notes::All, now, batches);
         }
     }
 
@@ -173,31 +212,47 @@ impl State {
                 cost,
                 read_at,
             } => {
-                let samples = Samples::of(&prepared.times, &prepared.accepted);
+                let samples = Samples::of(&prepared, read_at);
                 self.shared.measured().read(&samples, read_at);
-                self.batch.samples.extend(samples);
-                self.absorb(*prepared, cost)
+                self.batch.sample(samples);
+                let mut prepared = *prepared;
+                let unknown = std::mem::take(&mut prepared.unknown_fields);
+                if unknown.total() > 0 {
+                    self.shared.note_unknown(unknown);
+                }
+                self.absorb(prepared, cost)
+            }
+            Item::Ahead { prepared, cost } => {
+                if self.lanes.will_come(&prepared) {
+                    self.shared.ask_ahead(prepared.partition);
+                }
+                self.shared.budget.give(cost);
+                Ok(())
             }
             Item::Signal(Signal::Partition { id, lane, name }) => {
-                self.lane(lane);
+                self.lanes.open(lane);
                 self.partitions.entry(id).or_insert(PartitionState {
                     lane,
                     name,
                     offset: -1,
+                    identity: None,
                 });
                 Ok(())
             }
             Item::Signal(Signal::AtEnd { lane }) => {
-                let now = self.shared.clock.now_micros();
-                self.lane(lane).at_end_since.get_or_insert(now);
+                self.lanes.at_end(lane, self.shared.clock.steady_micros());
                 Ok(())
             }
             Item::Signal(Signal::CaughtUp) => {
-                self.ended |= self.ends_at == EndsAt::CaughtUp;
+                if self.ends_at == EndsAt::CaughtUp {
+                    self.lanes.caught_up();
+                    self.ended = true;
+                }
                 Ok(())
             }
             Item::Signal(Signal::Ended) => {
-                self.complete();
+                self.lanes.complete();
+                self.batch.complete();
                 self.ended = true;
                 Ok(())
             }
@@ -213,6 +268,7 @@ impl State {
                 lane: prepared.lane,
                 name: partition.to_string(),
                 offset: -1,
+                identity: None,
             });
         if known.offset >= 0 && known.offset != prepared.from {
             return Err(EngineError::Gap {
@@ -224,118 +280,105 @@ impl State {
         known.offset = prepared.to;
         self.batch
             .announce(partition, prepared.lane, &known.name, prepared.from);
-        let watched = self.lane(prepared.lane);
-        if prepared.read > 0 {
-            watched.at_end_since = None;
-        }
-        let verdict = watched.lane.absorb(&prepared);
+        let now = self.shared.clock.steady_micros();
+        let verdict = self.lanes.absorb(&prepared, now);
+        self.lateness.add(&verdict, &known.name);
+        self.jumps += verdict.jumps;
         self.batch.add(prepared, verdict, cost);
         Ok(())
     }
 
-    fn lane(&mut self, id: i32) -> &mut Watched {
-        let plan = &self.plan;
-        self.lanes.entry(id).or_insert_with(|| Watched {
-            lane: Lane::new(id, plan, None),
-            at_end_since: None,
-            committed: None,
-        })
-    }
-
-    /// Lanes that have been idle for long enough follow the slowest that are not; where all are idle,
-    /// the fastest, so that the last windows of a stream that pauses are final too.
-    fn follow_others(&mut self) {
-        let now = self.shared.clock.now_micros();
-        let after = i64::try_from(self.plan.idle_after().as_micros()).unwrap_or(i64::MAX);
-        let is_idle = |watched: &Watched| {
-            watched
-                .at_end_since
-                .is_some_and(|since| now - since >= after)
-        };
-        // A lane that is not idle and has no watermark yet may still bring anything: it holds all.
-        let busy = self.lanes.values().filter(|w| !is_idle(w));
-        let slowest = busy.map(|w| w.lane.watermark()).min();
-        let fastest = || {
-            self.lanes
-                .values()
-                .map(|w| w.lane.watermark())
-                .max()
-                .flatten()
-        };
-        let Some(leader) = slowest.unwrap_or_else(fastest) else {
-            return;
-        };
-        for watched in self.lanes.values_mut().filter(|w| is_idle(w)) {
-            watched.lane.follow(leader);
-        }
-    }
-
-    /// The bounded source has ended: nothing will come that could change an open window.
-    fn complete(&mut self) {
-        let end = self
-            .lanes
-            .values()
-            .filter_map(|w| w.lane.last_end().max(w.lane.watermark()))
-            .max();
-        if let Some(end) = end {
-            for watched in self.lanes.values_mut() {
-                watched.lane.follow(end);
-            }
-        }
-        self.batch.complete = true;
-    }
-
-    fn full(&self) -> bool {
-        let counts = &self.batch.counts;
-        let rows = counts.read - counts.duplicates;
-        rows >= self.options.max_rows as u64 || self.batch.bytes >= self.options.max_bytes
-    }
-
-    /// Hands the batch on if the writer is free; otherwise it goes on gathering.
-    fn try_seal(&mut self, batches: &Sender<Batch>) -> Result<(), ()> {
-        let Some(batch) = self.close_batch() else {
-            return Ok(());
+    /// Hands the batch over if the writer is free; otherwise it goes on gathering.
+    fn try_seal(&mut self, now: Instant, batches: &Sender<Batch>) -> ControlFlow<()> {
+        let Some(batch) = self.close_batch(Notes::Some, now) else {
+            return ControlFlow::Continue(());
         };
         match batches.try_send(batch) {
-            Ok(()) => Ok(()),
+            Ok(()) => ControlFlow::Continue(()),
             Err(TrySendError::Full(batch)) => {
                 self.batch = batch;
-                Ok(())
+                ControlFlow::Continue(())
             }
-            Err(TrySendError::Disconnected(_)) => Err(()),
+            Err(TrySendError::Disconnected(_)) => ControlFlow::Break(()),
         }
     }
 
-    /// Hands the batch on, waiting for the writer.
-    fn seal(&mut self, batches: &Sender<Batch>) -> Result<(), ()> {
-        self.close_batch()
-            .map_or(Ok(()), |batch| batches.send(batch).map_err(drop))
+    /// Hands the batch over, waiting for the writer.
+    fn seal(&mut self, notes: Notes, now: Instant, batches: &Sender<Batch>) -> ControlFlow<()> {
+        match self
+            .close_batch(notes, now)
+            .map(|batch| batches.send(batch))
+        {
+            None | Some(Ok(())) => ControlFlow::Continue(()),
+            Some(Err(_)) => ControlFlow::Break(()),
+        }
     }
 
-    /// Takes the batch with the windows that have closed and the watermarks that have moved.
-    fn close_batch(&mut self) -> Option<Batch> {
-        self.due = Instant::now() + self.options.interval;
+    /// Takes the batch with the windows that have closed and the watermarks that have moved; none
+    /// where there is nothing to commit.
+    fn close_batch(&mut self, notes: Notes, now: Instant) -> Option<Batch> {
+        self.due = now + self.options.interval;
         if let Some(live) = &self.live {
-            live.put(self.lanes.values_mut().map(|watched| &mut watched.lane));
+            live.put(self.lanes.iter_mut());
         }
-        for (id, watched) in &mut self.lanes {
-            watched.lane.close_windows(&mut self.batch.closed);
-            let watermark = watched.lane.watermark();
-            if watermark != watched.committed {
-                watched.committed = watermark;
-                self.batch.watermarks.extend(watermark.map(|w| (*id, w)));
-            }
-        }
-        let (keys, bytes) = self.lanes.values().fold((0, 0), |(keys, bytes), w| {
-            (keys + w.lane.len() as u64, bytes + w.lane.bytes() as u64)
-        });
-        let mut status = self.shared.update();
-        status.state_keys = keys;
-        status.state_bytes = bytes;
-        drop(status);
+        self.batch.close(&mut self.lanes, notes);
+        let reading = Reading {
+            delay: self.plan.delay(),
+            shares_lanes: self.partitions.iter().any(|(id, p)| *id != p.lane),
+        };
+        self.lateness.look(notes == Notes::All, reading);
+        self.show_sizes();
         if self.batch.is_empty() {
             return None;
         }
         Some(std::mem::replace(&mut self.batch, Batch::new(&self.plan)))
     }
+
+    /// Shows how much state there is, in all and by window.
+    fn show_sizes(&self) {
+        let mut windows: BTreeMap<String, WindowStatus> = self
+            .plan
+            .windows()
+            .map(|window| {
+                let status = WindowStatus {
+                    begins: window.begins(),
+                    ..WindowStatus::default()
+                };
+                (window.name.clone(), status)
+            })
+            .collect();
+        let (mut keys, mut bytes) = (0, 0);
+        for lane in self.lanes.iter() {
+            let (fingerprints, size) = lane.dedup_size();
+            keys += fingerprints as u64;
+            bytes += size as u64;
+            for (window, (groups, size)) in self.plan.windows().zip(lane.window_sizes()) {
+                keys += groups as u64;
+                bytes += size as u64;
+                if let Some(status) = windows.get_mut(&window.name) {
+                    status.groups += groups as u64;
+                    status.bytes += size as u64;
+                }
+            }
+        }
+        let mut status = self.shared.update();
+        status.watermark_jumps = self.jumps;
+        status.state_keys = keys;
+        status.state_bytes = bytes;
+        status.windows = windows;
+    }
 }
+
+/// Since when a lane has had nothing, by the log, as long before now as the wall clock says.
+fn was_quiet(log: &JobState, lane: i32, clock: &Clock) -> Option<WasQuiet> {
+    let since = *log.idle.get(&lane)?;
+    let (wall, steady) = (clock.now_micros(), clock.steady_micros());
+    let ago = |time: i64| steady.saturating_sub(wall.saturating_sub(time).max(0));
+    Some(WasQuiet {
+        since: ago(since),
+        until: ago(log.last_written_at),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::pace::Slow;
+use crate::reach::Reach;
+
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
 #[serde(rename_all = "snake_case")]
@@ -49,18 +52,35 @@ pub struct Status {
     pub duplicates: u64,
     /// Offsets that expired at the source before they could be read.
     pub gone: u64,
+    /// When this process last committed that some had, in microseconds since the Unix epoch.
+    pub gone_at: Option<i64>,
     /// How often each reason to reject occurred.
     pub rejected_by: BTreeMap<String, u64>,
+    /// Fields that records have and the schema does not, by name, since the start of this process.
+    /// The number of names is bounded.
+    pub unknown_fields: BTreeMap<String, u64>,
+    /// All of them, those included whose names are not told apart.
+    pub unknown_fields_total: u64,
+    /// Sums of decimals in final windows, over all lanes, that have more digits than their type,
+    /// since the start of this process. The window shows null for them.
+    pub window_sums_without_room: u64,
     /// Rows that replaced, or lost to, a row of the same key in the warehouse, since the start of
     /// this process.
     pub updates: u64,
+    /// Rows that were not loaded, because a text is longer than a column that cannot be widened,
+    /// since the start of this process. Events among them are in the rejected table.
+    pub load_rejected: u64,
+    /// Rows of which a text was cut to its column's width, since the start of this process.
+    pub load_cut: u64,
     /// Records of the commit log.
     pub commits: u64,
     /// Sequence number of the newest commit.
     pub last_seq: u64,
     /// Whether the newest commit says that the source has ended, so that all windows are final.
     pub complete: bool,
-    /// Sequence number of the newest commit that is in the warehouse.
+    /// Whether this process loads the warehouse.
+    pub loads_here: bool,
+    /// Sequence number of the newest commit that is in the warehouse, if this process loads.
     pub loaded_seq: u64,
     /// Loads since the start of this process.
     pub loads: u64,
@@ -76,17 +96,37 @@ pub struct Status {
     pub committed_at: Option<i64>,
     /// What keeps the commit under way from succeeding, if anything.
     pub commit_error: Option<String>,
+    /// Whether the source can be reached.
+    pub source: Reach,
+    /// Whether storage can be reached: commits succeed, and a loader can read the log.
+    pub storage: Reach,
+    /// Whether the warehouse can be reached: loads succeed.
+    pub warehouse: Reach,
+    /// The stages that take longer than their interval.
+    pub slow: Vec<Slow>,
     /// Records read since the start of this process, committed or not.
     pub read_live: u64,
+    /// When this process read a record last, in microseconds since the Unix epoch.
+    pub read_at: Option<i64>,
     /// Records that the source holds beyond what was read, per partition.
     pub lag: BTreeMap<i32, u64>,
-    /// Whether the job has been behind its source for a while: it would take longer than ten seconds to
-    /// read what the source holds.
+    /// Of these, the records that wait at the source for the end of a transaction.
+    pub held: u64,
+    /// How often, since the start of this process, a partition of the source turned out to have
+    /// another history than the one that was read: a topic that was made anew, or a log that was
+    /// cut off.
+    pub replaced: u64,
+    /// Whether the job has been behind its source for a while: it would take longer than ten
+    /// seconds to read what the source holds.
     pub behind: bool,
-    /// Seconds until it has caught up, if the lag goes on shrinking as it does; none while it grows.
+    /// Seconds until it has caught up, if the lag goes on shrinking as it does; none while it
+    /// grows.
     pub catch_up_seconds: Option<f64>,
     /// Watermark of each lane, in microseconds since the Unix epoch.
     pub watermarks: BTreeMap<i32, i64>,
+    /// How often one record moved a watermark further than `event-time.delay`, since the start of
+    /// this process: what comes after it, with an earlier time, is late.
+    pub watermark_jumps: u64,
     /// The last batch.
     pub last_batch: BatchStatus,
     /// The last load.
@@ -95,10 +135,24 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// Fingerprints and window groups in memory.
     pub state_keys: u64,
-    /// Bytes of memory of the fingerprints.
+    /// Bytes of memory of the fingerprints and of the open windows.
     pub state_bytes: u64,
+    /// The windows by name: what they take of it.
+    pub windows: BTreeMap<String, WindowStatus>,
     /// Bytes of payload in flight between source and commit.
     pub in_flight_bytes: u64,
+    /// What there was before this process.
+    #[serde(skip)]
+    pub before: Before,
+}
+
+/// Counts in the life of a job, as they were when the process started.
+#[derive(Debug, Clone, Default)]
+pub struct Before {
+    /// Records that were read and committed.
+    pub read: u64,
+    /// How often each reason for a reject had occurred.
+    pub rejected_by: BTreeMap<String, u64>,
 }
 
 impl Status {
@@ -106,6 +160,18 @@ impl Status {
     pub fn lag_total(&self) -> u64 {
         self.lag.values().sum()
     }
+}
+
+/// The open windows of one name.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct WindowStatus {
+    /// Groups in memory, over all lanes and panes.
+    pub groups: u64,
+    /// Bytes of memory.
+    pub bytes: u64,
+    /// The first window's start, in microseconds since the Unix epoch, where it was added to a job
+    /// that had rows already: there are no windows before it.
+    pub begins: Option<i64>,
 }
 
 /// A batch that was committed.

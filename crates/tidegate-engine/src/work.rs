@@ -28,10 +28,18 @@ pub(crate) fn work(
         let tables = Arc::clone(&lookups.read().unwrap_or_else(PoisonError::into_inner));
         match preparer.prepare(&task.chunk, shared.clock.now_micros(), &tables) {
             Ok(prepared) => {
-                let item = Item::Prepared {
-                    prepared: Box::new(prepared),
-                    cost: task.cost,
-                    read_at: task.read_at,
+                let prepared = Box::new(prepared);
+                let item = if task.ahead {
+                    Item::Ahead {
+                        prepared,
+                        cost: task.cost,
+                    }
+                } else {
+                    Item::Prepared {
+                        prepared,
+                        cost: task.cost,
+                        read_at: task.read_at,
+                    }
                 };
                 if items
                     .send(Numbered {

@@ -17,12 +17,14 @@ use datafusion_expr::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::compare::canonical_floats;
 use crate::time::{self, instant};
 
 /// All functions of this module.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
     vec![
-        Arc::new(ScalarUDF::new_from_impl(RowHash::new())),
+        Arc::new(ScalarUDF::new_from_impl(RowHash::new(Nulls::LeftOut))),
+        Arc::new(ScalarUDF::new_from_impl(RowHash::new(Nulls::Values))),
         Arc::new(ScalarUDF::new_from_impl(TimePart::new(Part::DayOfWeek))),
         Arc::new(ScalarUDF::new_from_impl(TimePart::new(Part::HourOfDay))),
     ]
@@ -30,17 +32,68 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
 
 /// `row_hash(a, b, ...)`: lower-case hexadecimal SHA-256 over the arguments as text, joined by `|`.
 ///
-/// Text as Spark's `concat_ws` has it: nulls are left out, floats are in the shortest form that reads
-/// back to the same value, with at least one decimal (`100.0`, `1.0E-7`).
+/// Text as Spark's `concat_ws` has it: nulls are left out, floats are in the shortest form that
+/// reads back to the same value, with at least one decimal (`100.0`, `1.0E-7`).
+///
+/// `key_hash(a, b, ...)`: the same over texts of which no two rows with other values have the same:
+/// a null is a value of its own, each other value has its length before it, and floats that are
+/// equal are one (0 and -0).
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct RowHash {
+    nulls: Nulls,
     signature: Signature,
 }
 
+/// What a hash makes of nulls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Nulls {
+    LeftOut,
+    Values,
+}
+
+/// Name of the hash that leaves nulls out, and so is unfit for a key of columns that can be null.
+pub const ROW_HASH: &str = "row_hash";
+/// Name of the hash for keys.
+pub const KEY_HASH: &str = "key_hash";
+
 impl RowHash {
-    fn new() -> Self {
+    fn new(nulls: Nulls) -> Self {
         RowHash {
+            nulls,
             signature: Signature::variadic_any(Volatility::Immutable),
+        }
+    }
+
+    /// Appends a row as text, nulls left out.
+    fn append_joined(columns: &[TextColumn<'_>], row: usize, out: &mut Vec<u8>) {
+        let mut first = true;
+        for column in columns.iter().filter(|c| !c.is_null(row)) {
+            if !first {
+                out.push(b'|');
+            }
+            first = false;
+            column.append(row, out);
+        }
+    }
+
+    /// Appends a row as text that no other row has.
+    fn append_whole(
+        columns: &[TextColumn<'_>],
+        row: usize,
+        value: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) {
+        for column in columns {
+            if column.is_null(row) {
+                out.extend_from_slice(b"null|");
+                continue;
+            }
+            value.clear();
+            column.append(row, value);
+            out.extend_from_slice(itoa::Buffer::new().format(value.len()).as_bytes());
+            out.push(b':');
+            out.extend_from_slice(value);
+            out.push(b'|');
         }
     }
 }
@@ -99,8 +152,8 @@ impl<'a> TextColumn<'a> {
     }
 }
 
-/// Appends a float as Java's `Double.toString` has it: its shortest digits, with at least one decimal,
-/// and from 10^7 on or below 10^-3 in scientific form.
+/// Appends a float as Java's `Double.toString` has it: its shortest digits, with at least one
+/// decimal, and from 10^7 on or below 10^-3 in scientific form.
 fn push_float(value: f64, out: &mut Vec<u8>) {
     let plain = value.abs();
     if push_cents(value, out) {
@@ -123,7 +176,8 @@ fn push_float(value: f64, out: &mut Vec<u8>) {
     if value < 0.0 {
         out.push(b'-');
     }
-    // The shortest digits with the point and the exponent wherever they are: 12345678.9, 0.0005, 1e-7.
+    // The shortest digits with the point and the exponent wherever they are: 12345678.9, 0.0005,
+    // 1e-7.
     let text = buffer.format_finite(plain);
     let (number, exponent) = text.split_once('e').unwrap_or((text, "0"));
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -137,10 +191,11 @@ fn push_float(value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("{first}.{rest}E{exponent}").as_bytes());
 }
 
-/// Appends a float that is a whole number of hundredths, as amounts of money are; says whether it is one.
+/// Appends a float that is a whole number of hundredths, as amounts of money are; says whether it
+/// is one.
 ///
-/// No two decimals of up to 15 digits are the same float (IEEE 754: `DBL_DIG`), so what reads back to
-/// `value` with at most that many digits is its shortest form, once zeros at the end are cut.
+/// No two decimals of up to 15 digits are the same float (IEEE 754: `DBL_DIG`), so what reads back
+/// to `value` with at most that many digits is its shortest form, once zeros at the end are cut.
 fn push_cents(value: f64, out: &mut Vec<u8>) -> bool {
     if !(1e-2..1e7).contains(&value) {
         return false;
@@ -162,7 +217,10 @@ fn push_cents(value: f64, out: &mut Vec<u8>) -> bool {
 
 impl ScalarUDFImpl for RowHash {
     fn name(&self) -> &'static str {
-        "row_hash"
+        match self.nulls {
+            Nulls::LeftOut => ROW_HASH,
+            Nulls::Values => KEY_HASH,
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -171,7 +229,7 @@ impl ScalarUDFImpl for RowHash {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         if types.is_empty() {
-            return plan_err!("row_hash needs at least one argument");
+            return plan_err!("{} needs at least one argument", self.name());
         }
         Ok(DataType::Utf8)
     }
@@ -180,6 +238,9 @@ impl ScalarUDFImpl for RowHash {
         let rows = args.number_rows;
         let mut arrays = ColumnarValue::values_to_arrays(&args.args)?;
         for array in &mut arrays {
+            if self.nulls == Nulls::Values {
+                *array = canonical_floats(array);
+            }
             if TextColumn::new(array).is_none() {
                 *array = cast(array, &DataType::Utf8)?;
             }
@@ -188,15 +249,12 @@ impl ScalarUDFImpl for RowHash {
         let rows = arrays.first().map_or(rows, |a| a.len());
         let mut out = Vec::with_capacity(rows * HEX);
         let mut scratch = Vec::with_capacity(128);
+        let mut value = Vec::new();
         for i in 0..rows {
             scratch.clear();
-            let mut first = true;
-            for column in columns.iter().filter(|c| !c.is_null(i)) {
-                if !first {
-                    scratch.push(b'|');
-                }
-                first = false;
-                column.append(i, &mut scratch);
+            match self.nulls {
+                Nulls::LeftOut => Self::append_joined(&columns, i, &mut scratch),
+                Nulls::Values => Self::append_whole(&columns, i, &mut value, &mut scratch),
             }
             out.extend_from_slice(&to_hex(&Sha256::digest(&scratch).into()));
         }

@@ -4,13 +4,19 @@
 //! functions in [`functions`]. What would make a repeated run differ is refused: `random()`,
 //! `current_date` and the like. `now()` is the time that the batch brings along.
 //!
-//! This is a crate of its own because DataFusion's generics take minutes to compile; what changes often
-//! stays out of it.
+//! This is a crate of its own because DataFusion's generics take minutes to compile; what changes
+//! often stays out of it.
 
+#![forbid(unsafe_code)]
+
+mod checked;
+pub mod compare;
+mod explain;
 pub mod functions;
 mod matches;
 mod now;
 mod one_of;
+mod parts;
 mod text_check;
 pub mod time;
 
@@ -22,7 +28,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 pub use datafusion_common::DataFusionError;
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, DFSchema, Result, TableReference, plan_err};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::planner::{ContextProvider, ExprPlanner};
@@ -35,6 +41,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::parser::DFParserBuilder;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 
+pub use crate::parts::Part;
 use crate::time::{UTC, instant};
 
 /// Name of the hidden first column of every batch that expressions see: the batch's time.
@@ -76,6 +83,7 @@ pub struct Expression {
     physical: Arc<dyn PhysicalExpr>,
     data_type: DataType,
     columns: Vec<String>,
+    functions: Vec<String>,
     reads_now: bool,
 }
 
@@ -90,15 +98,26 @@ impl Expression {
         &self.columns
     }
 
+    /// Whether it calls a function of this name.
+    pub fn calls(&self, function: &str) -> bool {
+        self.functions.iter().any(|called| called == function)
+    }
+
     /// Whether it depends on the batch's time.
     pub fn reads_now(&self) -> bool {
         self.reads_now
     }
 
+    /// The parts that it is made of, each after its own parts; the last one is the whole.
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        parts::of(&self.physical)
+    }
+
     /// The values for all rows of a batch made by [`visible_batch`].
     ///
     /// # Errors
-    /// If a row cannot be computed (a cast, a division by zero): one such row fails the whole batch.
+    /// If a row cannot be computed (a cast, a division by zero): one such row fails the whole
+    /// batch.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         self.physical.evaluate(batch)?.into_array(batch.num_rows())
     }
@@ -157,7 +176,10 @@ impl Planner {
             })
             .trim();
             let first = text.split_once(": ").map_or(text, |(_, rest)| rest);
-            first.replace("'now()', ", "").replace("\"now()\", ", "")
+            let parser = text.find("ParserError(").or(text.find("TokenizerError("));
+            let said = parser.map_or(first, |at| &text[at..]);
+            let said = explain::explain(self, sql, schema, said);
+            said.replace("'now()', ", "").replace("\"now()\", ", "")
         })
     }
 
@@ -173,11 +195,15 @@ impl Planner {
             &mut context,
         )?;
         let expr = bind_now(expr)?;
+        let functions = called(&expr)?;
         let context = SimplifyContext::builder()
             .with_schema(Arc::new(df_schema.clone()))
             .build();
         let simplifier = ExprSimplifier::new(context);
-        let expr = simplifier.simplify(simplifier.coerce(expr, &df_schema)?)?;
+        let expr = simplifier.coerce(expr, &df_schema)?;
+        let expr = simplifier.simplify(checked::checked(expr, &df_schema)?)?;
+        // After constants are known: a comparison with one costs nothing then.
+        let expr = compare::by_value(expr, &df_schema)?;
         let physical = create_physical_expr(&expr, &df_schema, &ExecutionProps::new())?;
         let physical = now::as_scalar(physical, NOW)?;
         let physical = text_check::specialise(physical, schema)?;
@@ -195,8 +221,27 @@ impl Planner {
             data_type,
             reads_now: columns.len() < all,
             columns,
+            functions,
         })
     }
+}
+
+/// What to say of a member of a struct or map that is named with a point, as in `user.country`,
+/// where a column is to be named; none if that is no name of one.
+pub fn explain_member(name: &str, schema: &Schema) -> Option<String> {
+    explain::member(&name.split('.').collect::<Vec<_>>(), schema)
+}
+
+/// Names of the functions that an expression calls.
+fn called(expr: &Expr) -> Result<Vec<String>> {
+    let mut functions = Vec::new();
+    expr.apply(|node| {
+        if let Expr::ScalarFunction(call) = node {
+            functions.push(call.func.name().to_owned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(functions)
 }
 
 /// Replaces `now()` by the hidden column, and refuses whatever would differ from run to run.

@@ -1,5 +1,5 @@
-//! Regular expressions in a planned expression: compiled once, and not for each batch. Simple ones, of which formats of numbers and
-//! names are, need no engine.
+//! Regular expressions in a planned expression: compiled once, and not for each batch. Simple ones,
+//! of which formats of numbers and names are, need no engine.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -29,8 +29,8 @@ enum Matcher {
 }
 
 impl Pattern {
-    /// The text and the pattern of `node`, if it matches one with a pattern that can be compiled. What cannot be compiled stays, and
-    /// fails when it is run.
+    /// The text and the pattern of `node`, if it matches one with a pattern that can be compiled.
+    /// What cannot be compiled stays, and fails when it is run.
     pub(crate) fn of(node: &Arc<dyn PhysicalExpr>) -> Option<(Arc<dyn PhysicalExpr>, Self)> {
         let binary = node.downcast_ref::<BinaryExpr>()?;
         if *binary.op() != Operator::RegexMatch {
@@ -124,8 +124,8 @@ fn all(steps: &[Step], text: &[u8]) -> bool {
     rest.is_empty()
 }
 
-/// The steps of a pattern for a whole text in which no step has a choice: where one may take fewer or more bytes, none that it could
-/// take begins what follows. None of any other pattern.
+/// The steps of a pattern for a whole text in which no step has a choice: where one may take fewer
+/// or more bytes, none that it could take begins what follows. None of any other pattern.
 fn steps(pattern: &Hir) -> Option<Vec<Step>> {
     let HirKind::Concat(parts) = pattern.kind() else {
         return None;

@@ -1,5 +1,5 @@
-//! The batch's time in a planned expression: one value for all rows, so that what depends on it alone,
-//! such as `now() - INTERVAL '7 days'`, is computed once a batch and not once a row.
+//! The batch's time in a planned expression: one value for all rows, so that what depends on it
+//! alone, such as `now() - INTERVAL '7 days'`, is computed once a batch and not once a row.
 
 use std::fmt;
 use std::sync::Arc;

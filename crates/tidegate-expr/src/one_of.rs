@@ -1,5 +1,5 @@
-//! Texts that are compared with a few known ones: `status = 'DONE'`, `currency IN ('USD', 'EUR')`. Arrow's kernels go over a column
-//! once for each of them, and once more for each `OR`.
+//! Texts that are compared with a few known ones: `status = 'DONE'`, `currency IN ('USD', 'EUR')`.
+//! Arrow's kernels go over a column once for each of them, and once more for each `OR`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,12 +22,13 @@ pub(crate) struct OneOf(Vec<Known>);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Known {
     text: String,
-    /// Its first bytes, zeros behind a shorter one.
+    /// Its first bytes, zeros after a shorter one.
     head: u64,
 }
 
 impl OneOf {
-    /// The text and what it is compared with, if `node` is such a comparison. Its children have been looked at before.
+    /// The text and what it is compared with, if `node` is such a comparison. Its children have
+    /// been looked at before.
     pub(crate) fn of(node: &Arc<dyn PhysicalExpr>) -> Option<(Arc<dyn PhysicalExpr>, Self)> {
         if let Some(list) = node.downcast_ref::<InListExpr>() {
             let known = list.list().iter().map(known).collect::<Option<_>>()?;
@@ -73,7 +74,7 @@ fn known(literal: &Arc<dyn PhysicalExpr>) -> Option<Known> {
     Some(Known { text, head })
 }
 
-/// The first bytes of a text, zeros behind a shorter one.
+/// The first bytes of a text, zeros after a shorter one.
 #[inline]
 fn head(bytes: &[u8], from: usize, to: usize) -> u64 {
     let length = (to - from).min(HEAD);

@@ -71,7 +71,8 @@ pub fn parse_date(text: &[u8]) -> Option<i32> {
 ///
 /// Accepted is `YYYY-MM-DDTHH:MM:SS`, with `T`, `t` or a space, an optional fraction of up to nine
 /// digits (cut to microseconds), and an offset: `Z`, `z`, `+HH:MM`, `+HHMM` or `+HH`. An offset is
-/// required: without it the text does not name an instant. A leap second counts as the second after.
+/// required: without it the text does not name an instant. A leap second counts as the second
+/// after.
 pub fn parse_instant(text: &[u8]) -> Result<i64, &'static str> {
     const FORM: &str = "not an ISO 8601 time such as 2026-01-31T10:00:00.123456+00:00";
     if text.len() < 19

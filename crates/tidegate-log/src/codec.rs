@@ -65,8 +65,8 @@ pub(crate) fn encode(body: &impl Serialize) -> (Bytes, u32) {
     (lines.into(), crc32c)
 }
 
-/// Reads two lines that [`encode`] wrote; `known` is the newest version that the caller reads. Returns
-/// the body and its checksum.
+/// Reads two lines that [`encode`] wrote; `known` is the newest version that the caller reads.
+/// Returns the body and its checksum.
 pub(crate) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     known: u32,

@@ -1,8 +1,9 @@
 //! What a sequence of records means: records in, state out, no IO.
 //!
-//! Every record that is read, and every record before it is written, goes through [`fold()`], so the
-//! log's invariants are checked in one place:
-//! 1. `read = events + late + rejected + duplicates`, and the files hold as many rows as the counts say;
+//! Every record that is read, and every record before it is written, goes through [`fold()`], so
+//! the log's invariants are checked in one place:
+//! 1. `read = events + late + rejected + duplicates`, and the files hold as many rows as the counts
+//!    say;
 //! 2. what a record covers goes on exactly where the records before it ended, and watermarks never
 //!    go back.
 
@@ -44,6 +45,13 @@ pub struct JobState {
     pub partitions: BTreeMap<i32, PartitionState>,
     /// The watermark of each lane that has one: microseconds since the Unix epoch.
     pub watermarks: BTreeMap<i32, i64>,
+    /// The lanes that have nothing to read, and since when: the time of the record that says so, in
+    /// microseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub idle: BTreeMap<i32, i64>,
+    /// The meaning of the rows: see [`Record::plan`]. None if no record says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<serde_json::Value>,
     /// The sums of all records' counts.
     pub totals: Counts,
     /// How often each reason for a reject occurred, in all.
@@ -52,8 +60,8 @@ pub struct JobState {
     pub commits: u64,
     /// Whether the source is bounded and has ended.
     pub complete: bool,
-    /// Files of the dataset `events` that may have rows within the time to keep, behind the slowest
-    /// lane's watermark: what deduplication is rebuilt from.
+    /// Files of the dataset `events` that may have rows within the time to keep before the
+    /// watermark of their slowest lane: what deduplication is rebuilt from.
     pub recent_files: Vec<FileEntry>,
 }
 
@@ -67,6 +75,9 @@ pub struct PartitionState {
     pub name: String,
     /// The offset at which to go on.
     pub offset: i64,
+    /// What the source recognises the partition by: see [`Span::identity`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }
 
 /// A record that cannot stand where it stands.
@@ -165,7 +176,7 @@ pub enum Fault {
         name: String,
         /// First offset.
         from: i64,
-        /// The offset behind the last one.
+        /// The offset after the last one.
         to: i64,
     },
     /// Offsets of a partition are in no record.
@@ -266,6 +277,10 @@ pub fn fold(
         };
         cover(&mut state, &record.partitions)?;
         raise(&mut state, &record.watermarks)?;
+        mark_idle(&mut state, record);
+        if record.plan.is_some() {
+            state.plan.clone_from(&record.plan);
+        }
         count(&mut state, record)?;
         state.recent_files.extend(
             record
@@ -411,6 +426,8 @@ fn found(record: &Record) -> Result<JobState, Fault> {
         schema_version: record.schema_version,
         partitions: BTreeMap::new(),
         watermarks: BTreeMap::new(),
+        idle: BTreeMap::new(),
+        plan: None,
         totals: Counts::default(),
         rejected_by: BTreeMap::new(),
         commits: 0,
@@ -456,12 +473,16 @@ fn cover(state: &mut JobState, spans: &[Span]) -> Result<(), Fault> {
             ref name,
             from,
             to,
+            ref identity,
             ..
         } = *span;
+        let before = state.partitions.get(&partition);
+        let known = || before.and_then(|before| before.identity.clone());
         let now = PartitionState {
             lane,
             name: name.clone(),
             offset: to,
+            identity: identity.clone().or_else(known),
         };
         let Some(before) = state.partitions.insert(partition, now) else {
             continue;
@@ -509,6 +530,16 @@ fn raise(state: &mut JobState, watermarks: &BTreeMap<i32, i64>) -> Result<(), Fa
     Ok(())
 }
 
+fn mark_idle(state: &mut JobState, record: &Record) {
+    for (&lane, &idle) in &record.idle {
+        if idle {
+            state.idle.insert(lane, record.written_at);
+        } else {
+            state.idle.remove(&lane);
+        }
+    }
+}
+
 fn count(state: &mut JobState, record: &Record) -> Result<(), Fault> {
     state.totals = state
         .totals
@@ -525,13 +556,19 @@ fn count(state: &mut JobState, record: &Record) -> Result<(), Fault> {
 }
 
 impl JobState {
-    /// Drops the files that have no row within `keep_micros` behind the slowest lane's watermark.
+    /// Drops the files that have no row within `keep_micros` before the watermark of any of their
+    /// lanes.
     pub(crate) fn forget_files(&mut self, keep_micros: i64) {
-        let Some(slowest) = self.watermarks.values().min() else {
+        let Some(&slowest) = self.watermarks.values().min() else {
             return;
         };
-        let least = slowest.saturating_sub(keep_micros);
+        let watermarks = &self.watermarks;
         self.recent_files.retain(|file| {
+            let lanes = file.lanes.iter().map(|lane| {
+                let watermark = watermarks.get(lane);
+                watermark.copied().unwrap_or(i64::MIN)
+            });
+            let least = lanes.min().unwrap_or(slowest).saturating_sub(keep_micros);
             file.event_time
                 .is_none_or(|(_, greatest)| greatest >= least)
         });

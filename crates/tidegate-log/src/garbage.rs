@@ -13,8 +13,8 @@ use tidegate_core::clock::Clock;
 use crate::path;
 use crate::read::{ReadError, read_records};
 use crate::recover::micros;
-use crate::storage::{Storage, StorageError};
 use crate::verify::{Named, last_seq};
+use tidegate_storage::{Storage, StorageError};
 
 /// Records that are held in memory at a time.
 const BATCH: usize = 256;
@@ -39,7 +39,7 @@ pub struct GarbageOptions {
 pub struct GarbageReport {
     /// Data files that records name.
     pub named: u64,
-    /// Data files that were removed; in a dry run, that would be.
+    /// Files that were removed; in a dry run, that would be.
     pub removed: Vec<String>,
     /// Their bytes.
     pub removed_bytes: u64,
@@ -82,10 +82,10 @@ pub enum GarbageError {
 
 /// Removes what crashes left behind; safe while a job runs.
 ///
-/// A data file is removed if no record names it, it is older than the grace time, its name is of the
-/// form that [`path::data`] gives, and the record that its name announces has been written (by
+/// A data file is removed if no record names it, it is older than the grace time, its name is of
+/// the form that [`path::data`] gives, and the record that its name announces has been written (by
 /// someone, without it). Temporary files are removed below `log`, `snapshot` and `data` if they are
-/// older than the grace time. Nothing else is touched.
+/// older than the grace time, and so is what a storage was probed with. Nothing else is touched.
 ///
 /// # Errors
 /// If the storage fails, or the log is not whole; in the second case nothing is removed.
@@ -117,6 +117,14 @@ pub async fn collect_garbage(
         } else {
             report.removed.push(path);
             report.removed_bytes += bytes;
+        }
+    }
+    // Left there by a process that was killed while it probed the storage.
+    let mut listing = storage.list(path::PROBE);
+    while let Some(object) = listing.try_next().await? {
+        if object.last_modified.timestamp_micros() < oldest_kept {
+            report.removed.push(object.location.to_string());
+            report.removed_bytes += object.size;
         }
     }
     if !options.dry_run {
@@ -219,7 +227,7 @@ fn remove_temporary(folder: &Path, oldest_kept: i64, dry_run: bool) -> io::Resul
     Ok(removed)
 }
 
-/// Whether a name is one that [`crate::local`] gives to temporary files: `<name>#<digits>`.
+/// Whether a name is one that `tidegate-storage` gives to temporary files: `<name>#<digits>`.
 fn is_temporary(name: &OsStr) -> bool {
     name.to_str()
         .and_then(|name| name.rsplit_once('#'))

@@ -8,15 +8,16 @@ use chrono::{DateTime, SecondsFormat};
 use tidegate_core::clock::Clock;
 use uuid::Uuid;
 
-use crate::failpoint::failpoint;
 use crate::fold::{Fault, FoldError, JobState, fold};
 use crate::path;
+use crate::probe::probe;
 use crate::read::{ReadError, get_record};
 use crate::record::{Counts, FileEntry, Founding, JobId, RECORD_VERSION, Record, Span};
 use crate::recover::{OpenError, micros, recover};
 use crate::snapshot;
-use crate::storage::{Storage, StorageError, is_disk_full};
 use crate::writer::WriterId;
+use tidegate_storage::failpoint;
+use tidegate_storage::{Storage, StorageError, is_disk_full};
 
 /// Version of the schema of the files that this release writes.
 const SCHEMA_VERSION: u32 = 1;
@@ -44,6 +45,10 @@ pub struct Draft {
     pub partitions: Vec<Span>,
     /// The watermark of each lane that moved: microseconds since the Unix epoch.
     pub watermarks: BTreeMap<i32, i64>,
+    /// Lanes that became idle or stopped being idle.
+    pub idle: BTreeMap<i32, bool>,
+    /// The meaning of the rows, where it differs from [`JobState::plan`].
+    pub plan: Option<serde_json::Value>,
     /// What became of the source's records.
     pub counts: Counts,
     /// How often each reason for a reject occurred.
@@ -55,6 +60,51 @@ pub struct Draft {
 }
 
 /// A job's log, open for writing.
+///
+/// # Examples
+///
+/// A job in memory that commits three records, all of them repeats:
+/// ```
+/// use std::time::Duration;
+///
+/// use tidegate_core::clock::Clock;
+/// use tidegate_log::{CommitLog, Counts, Draft, OpenOptions, Span, WriterId};
+/// use tidegate_storage::{Storage, StorageOptions};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let storage = Storage::open(&StorageOptions::new("memory:"))?;
+/// let options = OpenOptions {
+///     job_name: "payments".to_owned(),
+///     writer: WriterId::new(),
+///     clock: Clock::System,
+///     keep: Duration::from_secs(600),
+///     snapshot_every: 100,
+/// };
+/// let mut log = CommitLog::open(storage, options).await?;
+/// let draft = Draft {
+///     partitions: vec![Span {
+///         id: 0,
+///         lane: 0,
+///         name: "payments-0".to_owned(),
+///         from: 0,
+///         to: 3,
+///         gone: 0,
+///         identity: None,
+///     }],
+///     counts: Counts {
+///         read: 3,
+///         duplicates: 3,
+///         ..Counts::default()
+///     },
+///     ..Draft::default()
+/// };
+/// let record = log.commit(draft).await?;
+/// assert_eq!(record.seq, log.state().last_seq);
+/// assert_eq!(log.state().partitions[&0].offset, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct CommitLog {
     storage: Storage,
@@ -137,26 +187,26 @@ impl CommitLog {
     /// Opens the log: recovers what is there, or founds the job if nothing is.
     ///
     /// # Errors
-    /// If the storage fails, the log is of another job, or it is not whole: then the error names the
-    /// record and what helps.
+    /// If the storage fails or cannot hold a log, the log is of another job, or it is not whole:
+    /// then the error names the record and what helps.
     pub async fn open(storage: Storage, options: OpenOptions) -> Result<CommitLog, OpenError> {
         let state = match recover(&storage, options.keep).await? {
-            Some(state) => state,
+            Some(state) => {
+                is_ours(&storage, &state, &options)?;
+                is_careful(&storage).await?;
+                state
+            }
             None => {
+                is_careful(&storage).await?;
                 found(&storage, &options).await?;
                 // Whoever wrote it: of two that start at once, one founds the job.
-                recover(&storage, options.keep)
+                let state = recover(&storage, options.keep)
                     .await?
-                    .ok_or(OpenError::Vanished)?
+                    .ok_or(OpenError::Vanished)?;
+                is_ours(&storage, &state, &options)?;
+                state
             }
         };
-        if state.name != options.job_name {
-            return Err(OpenError::OtherJob {
-                url: storage.url().to_owned(),
-                expected: options.job_name,
-                found: state.name,
-            });
-        }
         // Its writer may have been killed before the record was on stable storage. What comes now
         // builds on it, in other places too: make sure that it stays.
         storage.settle(&path::record(state.last_seq)).await?;
@@ -187,8 +237,8 @@ impl CommitLog {
 
     /// Commits: checks the invariants, puts the record if its place is free, and returns it.
     ///
-    /// When this returns `Ok`, the commit is on stable storage. Dropping the future, or an error that
-    /// [`CommitError::can_retry`], leaves open whether it is; committing the same draft again
+    /// When this returns `Ok`, the commit is on stable storage. Dropping the future, or an error
+    /// that [`CommitError::can_retry`], leaves open whether it is; committing the same draft again
     /// settles it.
     ///
     /// # Errors
@@ -208,7 +258,7 @@ impl CommitLog {
                 (found, next)
             }
         };
-        self.state = next;
+        self.advance(next);
         self.snapshot_if_due().await;
         Ok(record)
     }
@@ -224,6 +274,8 @@ impl CommitLog {
             schema_version: SCHEMA_VERSION,
             partitions: draft.partitions,
             watermarks: draft.watermarks,
+            idle: draft.idle,
+            plan: draft.plan,
             counts: draft.counts,
             rejected_by: draft.rejected_by,
             files: draft.files,
@@ -233,8 +285,22 @@ impl CommitLog {
         }
     }
 
-    fn follow(&self, record: &Record) -> Result<JobState, FoldError> {
-        fold(Some(self.state.clone()), record, self.keep_micros)
+    /// The state after `record`, without the files that are recent already: with a long horizon
+    /// they are many, and the state before is still needed until the record is there.
+    fn follow(&mut self, record: &Record) -> Result<JobState, FoldError> {
+        let files = std::mem::take(&mut self.state.recent_files);
+        let next = fold(Some(self.state.clone()), record, self.keep_micros);
+        self.state.recent_files = files;
+        next
+    }
+
+    /// Goes on to what [`CommitLog::follow`] has found.
+    fn advance(&mut self, mut next: JobState) {
+        let mut files = std::mem::take(&mut self.state.recent_files);
+        files.append(&mut next.recent_files);
+        next.recent_files = files;
+        next.forget_files(self.keep_micros);
+        self.state = next;
     }
 
     /// After a put that did not say that it worked: did it, and if not, who is there?
@@ -277,6 +343,33 @@ impl CommitLog {
     }
 }
 
+fn is_ours(storage: &Storage, state: &JobState, options: &OpenOptions) -> Result<(), OpenError> {
+    if state.name == options.job_name {
+        return Ok(());
+    }
+    Err(OpenError::OtherJob {
+        url: storage.url().to_owned(),
+        expected: options.job_name.clone(),
+        found: state.name.clone(),
+    })
+}
+
+/// Sees that a service keeps two writers apart, before anything is written there. A local disk and
+/// memory are known to.
+async fn is_careful(storage: &Storage) -> Result<(), OpenError> {
+    let Some(service) = storage.service() else {
+        return Ok(());
+    };
+    match probe(storage).await? {
+        None => Ok(()),
+        Some(what) => Err(OpenError::Careless {
+            url: storage.url().to_owned(),
+            service: service.to_owned(),
+            what,
+        }),
+    }
+}
+
 /// Puts the record that founds the job. That another process was first is no error.
 async fn found(storage: &Storage, options: &OpenOptions) -> Result<(), OpenError> {
     let now = options.clock.now_micros();
@@ -295,6 +388,8 @@ async fn found(storage: &Storage, options: &OpenOptions) -> Result<(), OpenError
         schema_version: SCHEMA_VERSION,
         partitions: Vec::new(),
         watermarks: BTreeMap::new(),
+        idle: BTreeMap::new(),
+        plan: None,
         counts: Counts::default(),
         rejected_by: BTreeMap::new(),
         files: Vec::new(),

@@ -11,6 +11,8 @@ pub const LOG: &str = "log";
 pub const SNAPSHOT: &str = "snapshot";
 /// Folder of the data files.
 pub const DATA: &str = "data";
+/// Folder of what a storage is probed with; nothing in it is needed.
+pub const PROBE: &str = "probe";
 
 /// Digits of a sequence number in a name: as many as the greatest `u64` has, so that names sort.
 const DIGITS: usize = 20;
@@ -28,18 +30,35 @@ pub fn snapshot(seq: u64) -> String {
 /// Where a data file goes:
 /// `data/<dataset>/year=2026/month=11/day=23/hour=05/00000000000000000042-9f1c03ab-0.parquet`.
 ///
-/// A dataset `window:<name>` has the folder `window/<name>`. `seq` is the record that is to name the
-/// file: the garbage collector keeps files whose record is not written yet. `index` tells apart the
-/// files that one writer puts for one record. `time`, in microseconds since the Unix epoch, chooses
-/// the hour's folder.
+/// A dataset `window:<name>` has the folder `window/<name>`. `seq` is the record that is to name
+/// the file: the garbage collector keeps files whose record is not written yet. `index` tells apart
+/// the files that one writer puts for one record. `time`, in microseconds since the Unix epoch,
+/// chooses the hour's folder.
 pub fn data(dataset: &str, seq: u64, writer: &WriterId, index: usize, time: i64) -> String {
-    let dataset = dataset.replacen(':', "/", 1);
     let at = DateTime::<Utc>::from_timestamp_micros(time).unwrap_or(if time < 0 {
         DateTime::<Utc>::MIN_UTC
     } else {
         DateTime::<Utc>::MAX_UTC
     });
-    let (year, month, day, hour) = (at.year(), at.month(), at.day(), at.hour());
+    let hour = (at.year(), at.month(), at.day(), at.hour());
+    in_folder(dataset, seq, writer, index, hour)
+}
+
+/// Where a data file goes whose rows are of many hours: as [`data`], in the folder of an hour that
+/// there never is, `year=0000/month=00/day=00/hour=00`. So readers who list the folder have it, and
+/// readers who choose folders by time can choose it too.
+pub fn data_of_many_hours(dataset: &str, seq: u64, writer: &WriterId, index: usize) -> String {
+    in_folder(dataset, seq, writer, index, (0, 0, 0, 0))
+}
+
+fn in_folder(
+    dataset: &str,
+    seq: u64,
+    writer: &WriterId,
+    index: usize,
+    (year, month, day, hour): (i32, u32, u32, u32),
+) -> String {
+    let dataset = dataset.replacen(':', "/", 1);
     let unique = writer.unique();
     Path::from(format!(
         "{DATA}/{dataset}/year={year:04}/month={month:02}/day={day:02}/hour={hour:02}/\
@@ -48,7 +67,8 @@ pub fn data(dataset: &str, seq: u64, writer: &WriterId, index: usize, time: i64)
     .to_string()
 }
 
-/// The sequence number in the name of a record or of a snapshot; none if the name is not of that form.
+/// The sequence number in the name of a record or of a snapshot; none if the name is not of that
+/// form.
 pub fn seq_of_json(path: &str) -> Option<u64> {
     let name = path.rsplit('/').next()?;
     digits(name.strip_suffix(".json")?)
@@ -95,6 +115,10 @@ mod tests {
             path,
             "data/window/transactions_1m/year=1970/month=01/day=01/hour=00/\
              00000000000000000001-9f1c03ab-3.parquet"
+        );
+        assert_eq!(
+            data_of_many_hours("events", 7, &writer(), 64),
+            "data/events/year=0000/month=00/day=00/hour=00/00000000000000000007-9f1c03ab-64.parquet"
         );
     }
 

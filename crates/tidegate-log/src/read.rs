@@ -5,7 +5,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::codec::CodecError;
 use crate::path;
 use crate::record::Record;
-use crate::storage::{Storage, StorageError};
+use tidegate_storage::{Storage, StorageError};
 
 /// Records that are requested at the same time, at most.
 const CONCURRENT_MAX: u64 = 16;
@@ -53,7 +53,7 @@ pub enum ReadError {
 /// Up to `max` records from number `from_seq` on, in order; fewer if the log ends before.
 ///
 /// Gets them by their numbers and stops at the first that is not there; nothing is listed. A caller
-/// that follows the log calls this again with the number behind the last one.
+/// that follows the log calls this again with the number after the last one.
 ///
 /// # Errors
 /// If the storage fails, or a record is broken or does not follow the one before it.

@@ -12,8 +12,9 @@ use crate::codec::{self, CodecError, hex};
 /// Version of the record's format that this program writes, and the newest that it reads.
 ///
 /// The format is persisted. To change it, raise this, keep reading what the samples in
-/// `tests/samples/` show, and add a sample of the new version.
-pub const RECORD_VERSION: u32 = 1;
+/// `tests/samples/` show, and add a sample of the new version. Version 2 has not been released yet:
+/// until then it can grow.
+pub const RECORD_VERSION: u32 = 2;
 
 /// One commit. Its place in the log is `log/<seq>.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,14 @@ pub struct Record {
     pub partitions: Vec<Span>,
     /// The watermark of each lane that moved: microseconds since the Unix epoch.
     pub watermarks: BTreeMap<i32, i64>,
+    /// Lanes that have nothing to read from about this record on (true), or get something again
+    /// (false). How long a lane has been idle is counted from here on. Since version 2.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub idle: BTreeMap<i32, bool>,
+    /// The meaning of the rows from this record on, where it differs from the records before: keys,
+    /// event time, windows. The log does not look into it. Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<serde_json::Value>,
     /// What became of the source's records.
     pub counts: Counts,
     /// How often each reason for a reject occurred; a record can have several.
@@ -72,10 +81,14 @@ pub struct Span {
     pub name: String,
     /// First offset that is covered.
     pub from: i64,
-    /// The offset behind the last one that is covered.
+    /// The offset after the last one that is covered.
     pub to: i64,
     /// How many of these offsets the source had lost before they were read.
     pub gone: u64,
+    /// What the source recognises the partition by when the job starts again, for example a topic's
+    /// id. Only the source looks into it. Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }
 
 /// What became of the source's records: `read = events + late + rejected + duplicates`.
@@ -114,6 +127,10 @@ pub struct FileEntry {
     /// Least and greatest event time of its rows, inclusive, in microseconds since the Unix epoch;
     /// none where rows have no event time.
     pub event_time: Option<(i64, i64)>,
+    /// The lanes whose rows are in it, ascending; empty where that is not known, as in files of
+    /// version 1. Since version 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<i32>,
 }
 
 /// What founds a job.
@@ -139,8 +156,8 @@ impl Record {
     /// Reads what [`Record::seal`] made.
     ///
     /// # Errors
-    /// If the bytes were cut or changed, or are from a newer program. Whether the record makes sense
-    /// is for [`crate::fold()`] to say.
+    /// If the bytes were cut or changed, or are from a newer program. Whether the record makes
+    /// sense is for [`crate::fold()`] to say.
     pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
         let (mut record, crc32c): (Record, u32) = codec::decode(bytes, RECORD_VERSION)?;
         record.crc32c = crc32c;

@@ -6,9 +6,10 @@ use futures::TryStreamExt;
 
 use crate::fold::{FoldError, JobState, fold};
 use crate::path;
+use crate::probe::Careless;
 use crate::read::{ReadError, get_record, read_records};
 use crate::snapshot::{self, Snapshot};
-use crate::storage::{Storage, StorageError};
+use tidegate_storage::{Storage, StorageError};
 
 /// Records that are held in memory at a time while recovering.
 const BATCH: usize = 256;
@@ -48,6 +49,20 @@ pub enum OpenError {
     SnapshotAhead {
         /// Sequence number of the snapshot and the record.
         seq: u64,
+    },
+    /// The storage does not keep two processes from overwriting each other's records.
+    #[error(
+        "the S3 service at {service} cannot hold a commit log ({url}): {what}. A put with `If-None-Match: *` must be \
+         refused where the object is there, or two processes overwrite each other's commits. Nothing was written. \
+         Use a service that honours it (docs/configuration.md lists those that were tried), or `file:PATH`"
+    )]
+    Careless {
+        /// The storage.
+        url: String,
+        /// Its endpoint.
+        service: String,
+        /// What it does.
+        what: Careless,
     },
     /// The log belongs to a job of another name.
     #[error(

@@ -10,13 +10,13 @@ use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
-use crate::failpoint::failpoint;
 use crate::fold::JobState;
 use crate::path;
-use crate::storage::{Storage, StorageError};
+use tidegate_storage::failpoint;
+use tidegate_storage::{Storage, StorageError};
 
 /// Version of the snapshot's format that this program writes, and the newest that it reads.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// How many snapshots are kept.
 const KEPT: usize = 2;

@@ -1,4 +1,5 @@
-//! Verification: reads everything again and lists all that is wrong, instead of stopping at the first.
+//! Verification: reads everything again and lists all that is wrong, instead of stopping at the
+//! first.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -10,7 +11,7 @@ use crate::path;
 use crate::read::{ReadError, get_record};
 use crate::record::{FileEntry, Record};
 use crate::snapshot::{self, Snapshot};
-use crate::storage::{Storage, StorageError};
+use tidegate_storage::{Storage, StorageError};
 
 /// Problems that a report lists; those beyond are counted only.
 const PROBLEMS_LISTED_MAX: usize = 1000;
@@ -42,10 +43,21 @@ pub struct VerifyReport {
     pub problem_count: u64,
     /// Snapshots that cannot be used. That harms nothing: recovery passes them over.
     pub snapshots_unusable: Vec<u64>,
-    /// Data files that no record names: left behind by a crash, or just being written.
+    /// Data files that no record names, though the record that their name announces is there: a
+    /// crash left them behind. They harm nothing.
     pub orphans: u64,
     /// Their bytes.
     pub orphan_bytes: u64,
+    /// Data files whose name announces a record that is missing or cannot be read. They may be all
+    /// that is left of it.
+    pub unread: u64,
+    /// Their bytes.
+    pub unread_bytes: u64,
+    /// Data files for records after the last one: of a commit that is under way, or was given up,
+    /// or of records that were lost.
+    pub ahead: u64,
+    /// Their bytes.
+    pub ahead_bytes: u64,
     /// Where the job stands; none if the log is empty or not whole.
     pub state: Option<JobState>,
 }
@@ -80,6 +92,15 @@ pub enum Problem {
         seq: u64,
         /// What is wrong with it.
         what: String,
+    },
+    /// A snapshot was made of a record that the log does not have.
+    #[error(
+        "{} was made after record {seq}, which is not in the log, or not as it was then: records were lost or replaced",
+        path::snapshot(*.seq)
+    )]
+    SnapshotAhead {
+        /// Sequence number of the snapshot and the record.
+        seq: u64,
     },
     /// A data file is not there.
     #[error("record {seq} names {path}, which is missing: restore it from a copy")]
@@ -128,8 +149,8 @@ pub enum VerifyError {
     Storage(#[from] StorageError),
 }
 
-/// Reads the whole log again: each record's checksum, its place in the chain and the invariants; each
-/// data file's existence, size and checksum; and counts the data files that no record names.
+/// Reads the whole log again: each record's checksum, its place in the chain and the invariants;
+/// each data file's existence, size and checksum; and counts the data files that no record names.
 ///
 /// Calls `progress` after each record. Memory: eight to sixteen bytes for each data file.
 ///
@@ -155,22 +176,64 @@ pub async fn verify(
         report.progress.records += 1;
         progress(&report.progress);
     }
-    let mut listing = storage.list(path::DATA);
-    while let Some(object) = listing.try_next().await? {
-        if !named.contains(object.location.as_ref()) {
-            report.orphans += 1;
-            report.orphan_bytes += object.size;
-        }
-    }
-    for seq in snapshot::list(storage).await? {
-        if let Some(bytes) = storage.get_if_there(&path::snapshot(seq)).await?
-            && !Snapshot::decode(&bytes).is_ok_and(|snapshot| snapshot.state.last_seq == seq)
-        {
-            report.snapshots_unusable.push(seq);
-        }
-    }
+    count_unnamed(storage, &named, &chain.unreadable, last, &mut report).await?;
+    verify_snapshots(storage, &chain.unreadable, &mut report).await?;
     report.state = chain.state;
     Ok(report)
+}
+
+/// Counts the data files that no record names. Those of a record that cannot be read are not
+/// garbage.
+async fn count_unnamed(
+    storage: &Storage,
+    named: &Named,
+    unreadable: &HashSet<u64>,
+    last: u64,
+    report: &mut VerifyReport,
+) -> Result<(), StorageError> {
+    let mut listing = storage.list(path::DATA);
+    while let Some(object) = listing.try_next().await? {
+        if named.contains(object.location.as_ref()) {
+            continue;
+        }
+        let (files, bytes) = match path::seq_of_data(object.location.as_ref()) {
+            Some(seq) if unreadable.contains(&seq) => {
+                (&mut report.unread, &mut report.unread_bytes)
+            }
+            Some(seq) if seq > last => (&mut report.ahead, &mut report.ahead_bytes),
+            _ => (&mut report.orphans, &mut report.orphan_bytes),
+        };
+        *files += 1;
+        *bytes += object.size;
+    }
+    Ok(())
+}
+
+/// A snapshot that cannot be read is passed over by recovery; one that can be, of a record that is
+/// not there, says that the log has lost something.
+async fn verify_snapshots(
+    storage: &Storage,
+    unreadable: &HashSet<u64>,
+    report: &mut VerifyReport,
+) -> Result<(), StorageError> {
+    for seq in snapshot::list(storage).await? {
+        let Some(bytes) = storage.get_if_there(&path::snapshot(seq)).await? else {
+            continue;
+        };
+        match Snapshot::decode(&bytes) {
+            // Its record is a problem already.
+            Ok(_) if unreadable.contains(&seq) => {}
+            Ok(snapshot) if snapshot.state.last_seq == seq => {
+                match get_record(storage, seq).await {
+                    Ok(Some(record)) if record.crc32c == snapshot.state.last_crc32c => {}
+                    Err(ReadError::Storage(error)) => return Err(error),
+                    _ => report.add(Problem::SnapshotAhead { seq }),
+                }
+            }
+            _ => report.snapshots_unusable.push(seq),
+        }
+    }
+    Ok(())
 }
 
 /// The greatest sequence number of a record; 0 if there is none.
@@ -191,6 +254,8 @@ struct Chain {
     broken: bool,
     /// Checksum of the record before, if it could be read.
     before: Option<u32>,
+    /// Records that are missing or cannot be read.
+    unreadable: HashSet<u64>,
 }
 
 impl Chain {
@@ -206,15 +271,15 @@ impl Chain {
             Ok(Some(record)) => record,
             Ok(None) => {
                 report.add(Problem::MissingRecord { seq });
+                self.unreadable.insert(seq);
                 self.give_up();
                 return Ok(None);
             }
             Err(ReadError::Storage(error)) => return Err(error),
             Err(error) => {
-                report.add(Problem::BadRecord {
-                    seq,
-                    what: error.to_string(),
-                });
+                let what = unreadable(&error);
+                report.add(Problem::BadRecord { seq, what });
+                self.unreadable.insert(seq);
                 self.give_up();
                 return Ok(None);
             }
@@ -250,6 +315,17 @@ impl Chain {
     fn give_up(&mut self) {
         self.state = None;
         self.broken = true;
+    }
+}
+
+/// Why a record cannot be read, for a line that has its number already.
+fn unreadable(error: &ReadError) -> String {
+    match error {
+        ReadError::Broken { path, source, .. } => format!("{path} cannot be used: {source}"),
+        ReadError::Misplaced { path, found } => {
+            format!("{path} holds record {found}: records were exchanged")
+        }
+        error => error.to_string(),
     }
 }
 

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 /// Names one opening of a log for writing: `host-pid-unique`, for example `host-1234-9f1c03ab`.
 ///
-/// It is in each record, so that a process that lost a race can say to whom, and in the name of each
-/// data file, so that two writers never put under the same name.
+/// It is in each record, so that a process that lost a race can say to whom, and in the name of
+/// each data file, so that two writers never put under the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriterId(String);
 

@@ -74,8 +74,9 @@ impl Compressor {
     }
 }
 
-/// At the fastest level the table of matches is made so small that it stays in the first cache: a tenth less time for
-/// pages of about the same size, since matches of six bytes count instead of seven.
+/// At the fastest level the table of matches is made so small that it stays in the first cache: a
+/// tenth less time for pages of about the same size, since matches of six bytes count instead of
+/// seven.
 fn zstd_compressor(level: i32) -> std::io::Result<zstd::bulk::Compressor<'static>> {
     let mut compressor = zstd::bulk::Compressor::new(level)?;
     if level == 1 {
@@ -93,7 +94,8 @@ pub(crate) struct Size {
     pub(crate) rows: usize,
 }
 
-/// The data pages of a column chunk so far. The dictionary, which is in front of them, is known at the end.
+/// The data pages of a column chunk so far. The dictionary, which is in front of them, is known at
+/// the end.
 pub(crate) struct Pages {
     descriptor: ColumnDescPtr,
     compression: Compression,

@@ -1,11 +1,12 @@
 //! Which encoder a column has.
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use parquet::basic::Type;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnDescPtr;
 
 use crate::fixed::{Fixed, Number};
+use crate::int96::Instants;
 use crate::leaf::{Encode, Leaf, LeafOptions};
 use crate::map::Map;
 use crate::text::Text;
@@ -27,6 +28,15 @@ pub(crate) fn encoder(
         }
         (DataType::Int32 | DataType::Date32, [leaf]) => fixed::<i32>(leaf, Type::INT32),
         (DataType::Int64, [leaf]) => fixed::<i64>(leaf, Type::INT64),
+        (DataType::Timestamp(TimeUnit::Microsecond, _), [leaf])
+            if leaf.descriptor.physical_type() == Type::INT96 =>
+        {
+            let plain = LeafOptions {
+                dictionary_bytes: None,
+                ..leaf.clone()
+            };
+            Some(Box::new(Leaf::new(&plain, Instants::new(leaf)?)))
+        }
         (DataType::Timestamp(..), [leaf]) => fixed::<i64>(leaf, Type::INT64),
         (DataType::Float32, [leaf]) => fixed::<f32>(leaf, Type::FLOAT),
         (DataType::Float64, [leaf]) => fixed::<f64>(leaf, Type::DOUBLE),

@@ -7,7 +7,8 @@ const BLOCK: usize = 128;
 /// Differences that share a width.
 const MINIBLOCK: usize = 32;
 
-/// Appends values. Those of a column of 32 bits must not be negative, so that no difference exceeds 32 bits.
+/// Appends values. Those of a column of 32 bits must not be negative, so that no difference exceeds
+/// 32 bits.
 pub(crate) fn encode<T: Copy + Into<i64>>(values: &[T], out: &mut Vec<u8>) {
     varint(BLOCK as u64, out);
     varint((BLOCK / MINIBLOCK) as u64, out);

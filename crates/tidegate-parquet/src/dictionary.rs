@@ -48,12 +48,13 @@ impl Numbers {
         size_of_val(&*self.numbers)
     }
 
-    /// Whether the page has to end, because the dictionary is given up behind it.
+    /// Whether the page has to end, because the dictionary is given up after it.
     pub(crate) fn must_end(&self) -> bool {
         !self.is_given_up && self.dictionary.is_useless()
     }
 
-    /// Appends the numbers as a data page has them, and begins anew; none once the dictionary is given up.
+    /// Appends the numbers as a data page has them, and begins anew; none once the dictionary is
+    /// given up.
     pub(crate) fn take(&mut self, out: &mut Vec<u8>) -> Option<Encoding> {
         if self.is_given_up {
             return None;
@@ -88,7 +89,8 @@ pub(crate) struct Dictionary {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Value {
-    /// All of a value up to 16 bytes, which is then compared without a look at its bytes; a hash of a longer one.
+    /// All of a value up to 16 bytes, which is then compared without a look at its bytes; a hash of
+    /// a longer one.
     words: [u64; 2],
     length: usize,
     /// Where its bytes begin.
@@ -186,7 +188,8 @@ impl Dictionary {
     }
 }
 
-/// The bytes of a short value, of which two of one length differ if the values do. None of a longer one.
+/// The bytes of a short value, of which two of one length differ if the values do. None of a longer
+/// one.
 fn words(value: &[u8]) -> Option<[u64; 2]> {
     let half = |bytes: [u8; 4]| u64::from(u32::from_le_bytes(bytes));
     Some(match value {

@@ -16,12 +16,21 @@ pub struct Draft {
     pub schema: SchemaRef,
     /// How columns are encoded and compressed.
     pub properties: Arc<WriterProperties>,
+    /// Decimals of 18 digits or fewer, too, are stored as bytes of a fixed length, the shortest
+    /// that fits. Otherwise these are 32-bit and 64-bit integers, which not every reader takes.
+    pub decimals_as_bytes: bool,
+    /// Instants are stored as `INT96`, which has no mark of what it is and no statistics: for
+    /// readers that take no others.
+    pub int96: bool,
+    /// The footer says how many bytes the longest text of each column has: for readers whose
+    /// columns have widths.
+    pub longest_texts: bool,
     /// Its rows, in order.
     pub parts: Vec<Part>,
 }
 
 /// Rows of one batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Part {
     pub(crate) batch: RecordBatch,
     /// The rows, ascending, as runs that are not empty.
@@ -58,6 +67,11 @@ impl Part {
             rows: selection.true_count(),
             selection: Some(selection),
         }
+    }
+
+    /// The schema of its batch.
+    pub fn schema(&self) -> SchemaRef {
+        self.batch.schema()
     }
 
     /// How many rows are taken.

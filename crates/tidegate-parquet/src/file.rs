@@ -10,18 +10,21 @@ use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
+use parquet::basic::{LogicalType, Type as Physical};
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor, Type};
 
 use crate::chunk::{Chunk, Compressor};
 use crate::column;
 use crate::draft::{Draft, Part};
 use crate::leaf::Encode;
+use crate::{longest, nan};
 
 /// A row group takes no more parts once it has this many rows.
 const ROW_GROUP_ROWS: usize = 1 << 20;
-/// Fewer rows than this are encoded by the calling thread alone: mostly they take about a millisecond.
+/// Fewer rows than this are encoded by the calling thread alone: mostly they take about a
+/// millisecond.
 const ROWS_ALONE: usize = 2_000;
 
 /// Room for what is around the columns, of a file with some dozens of them.
@@ -79,6 +82,10 @@ pub fn encode(drafts: &[Draft], threads: usize) -> Result<Vec<Bytes>, ParquetErr
             column.encode(&mut compressor);
         }
     };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no thread waits for another one: they only count up"
+    )]
     std::thread::scope(|scope| {
         for _ in 0..helpers {
             // Where no thread can be had, this one does the work.
@@ -103,14 +110,22 @@ fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, Par
             draft.schema
         )));
     }
-    let parquet_schema = ArrowSchemaConverter::new()
+    let mut parquet_schema = ArrowSchemaConverter::new()
         .with_coerce_types(draft.properties.coerce_types())
         .convert(&draft.schema)?;
-    let writer = SerializedFileWriter::new(
+    if draft.decimals_as_bytes || draft.int96 {
+        parquet_schema = in_form(&parquet_schema, draft)?;
+    }
+    let mut writer = SerializedFileWriter::new(
         Vec::new(),
         parquet_schema.root_schema_ptr(),
         Arc::clone(&draft.properties),
     )?;
+    if draft.longest_texts {
+        for entry in longest::entries(draft) {
+            writer.append_key_value_metadata(entry);
+        }
+    }
     let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&draft.schema));
     let mut row_groups = Vec::new();
     let mut rest = draft.parts.as_slice();
@@ -145,6 +160,50 @@ fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, Par
     Ok(Open { writer, row_groups })
 }
 
+/// The schema with columns in other forms, as a draft asks for: each decimal as bytes of a fixed
+/// length, each instant as `INT96`. What is nested stays.
+fn in_form(schema: &SchemaDescriptor, draft: &Draft) -> Result<SchemaDescriptor, ParquetError> {
+    let root = schema.root_schema();
+    let fields = root.get_fields().iter().map(|field| {
+        let info = field.get_basic_info();
+        if !field.is_primitive() {
+            return Ok(Arc::clone(field));
+        }
+        let other = |physical| {
+            Type::primitive_type_builder(field.name(), physical)
+                .with_repetition(info.repetition())
+                .with_id(info.has_id().then(|| info.id()))
+        };
+        let other = match info.logical_type_ref() {
+            Some(logical @ LogicalType::Decimal { scale, precision })
+                if draft.decimals_as_bytes =>
+            {
+                other(Physical::FIXED_LEN_BYTE_ARRAY)
+                    .with_length(decimal_bytes(*precision))
+                    .with_logical_type(Some(logical.clone()))
+                    .with_precision(*precision)
+                    .with_scale(*scale)
+            }
+            Some(LogicalType::Timestamp { .. }) if draft.int96 => other(Physical::INT96),
+            _ => return Ok(Arc::clone(field)),
+        };
+        Ok(Arc::new(other.build()?))
+    });
+    let fields = fields.collect::<Result<Vec<_>, ParquetError>>()?;
+    let root = Type::group_type_builder(root.name())
+        .with_fields(fields)
+        .build()?;
+    Ok(SchemaDescriptor::new(Arc::new(root)))
+}
+
+/// The fewest bytes that hold every number of so many digits, and its sign.
+fn decimal_bytes(precision: i32) -> i32 {
+    let greatest = 10_f64.powi(precision);
+    (1..16)
+        .find(|bytes| 2_f64.powi(8 * bytes - 1) >= greatest)
+        .unwrap_or(16)
+}
+
 /// One for each column of a row group.
 fn encoders(
     draft: &Draft,
@@ -162,7 +221,15 @@ fn encoders(
             .count();
         let (leaves, others) = rest.split_at(count);
         rest = others;
-        ours.push((count, column::encoder(field, leaves, &draft.properties)));
+        let encoder = column::encoder(field, leaves, &draft.properties);
+        let is_instant = |leaf: &ColumnDescPtr| leaf.physical_type() == Physical::INT96;
+        if encoder.is_none() && leaves.iter().any(is_instant) {
+            return Err(ParquetError::NYI(format!(
+                "the column `{}` as INT96, other than plain and from microseconds",
+                field.name()
+            )));
+        }
+        ours.push((count, encoder));
     }
     // They are made for all columns at once, and take memory: not for nothing.
     let writers = match ours.iter().all(|(_, ours)| ours.is_some()) {
@@ -205,6 +272,7 @@ impl Column<'_> {
         &self,
         mut writers: Vec<ArrowColumnWriter>,
     ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        let mut has_nan = false;
         for part in self.parts {
             let all = part.batch.column(self.index);
             let selected;
@@ -215,11 +283,19 @@ impl Column<'_> {
                 }
                 None => all,
             };
+            has_nan |= nan::is_in(array);
             for (writer, leaf) in writers.iter_mut().zip(compute_leaves(self.field, array)?) {
                 writer.write(&leaf)?;
             }
         }
-        writers.into_iter().map(ArrowColumnWriter::close).collect()
+        let close = |writer: ArrowColumnWriter| {
+            let mut chunk = writer.close()?;
+            if has_nan {
+                nan::forget_range(chunk.close_mut())?;
+            }
+            Ok(chunk)
+        };
+        writers.into_iter().map(close).collect()
     }
 }
 

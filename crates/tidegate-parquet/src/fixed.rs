@@ -31,6 +31,13 @@ pub(crate) trait Number: ArrowNativeType {
 
     /// How zero is stored as least and as greatest value.
     fn zeros() -> (Self, Self);
+
+    /// Whether a least or greatest value is one of the values, so that an engine may answer with
+    /// it. A zero that stands for those of both signs need not be.
+    fn is_value(self) -> bool {
+        let (least, greatest) = Self::zeros();
+        self != least || least.bits() == greatest.bits()
+    }
 }
 
 macro_rules! number {
@@ -44,7 +51,9 @@ macro_rules! number {
 
             fn statistics(range: Option<(Self, Self)>, nulls: u64) -> Statistics {
                 let (least, greatest) = range.unzip();
-                let values = ValueStatistics::new(least, greatest, None, Some(nulls), false);
+                let values = ValueStatistics::new(least, greatest, None, Some(nulls), false)
+                    .with_min_is_exact(least.is_some_and(Self::is_value))
+                    .with_max_is_exact(greatest.is_some_and(Self::is_value));
                 Statistics::$kind(values.with_backwards_compatible_min_max(true))
             }
 
@@ -81,6 +90,8 @@ pub(crate) struct Fixed<T> {
     values: Vec<T>,
     has_statistics: bool,
     range: Option<(T, T)>,
+    /// A value was not a number: it is outside of any range, so that none may be told.
+    has_nan: bool,
 }
 
 impl<T: Number> Fixed<T> {
@@ -97,14 +108,19 @@ impl<T: Number> Fixed<T> {
             values: Vec::new(),
             has_statistics: options.statistics != EnabledStatistics::None,
             range: None,
+            has_nan: false,
         })
     }
 
     fn widen_range(&mut self, values: &[T]) {
-        // What is not a number has no place in the order.
-        let ordered = values.iter().copied();
-        let ordered = ordered.filter(|value| value.partial_cmp(value).is_some());
-        self.range = ordered.fold(self.range, |range, value| {
+        // No early end, so that the compiler makes vectors of it; for whole numbers it makes
+        // nothing.
+        let is_nan = |value: &T| value.partial_cmp(value).is_none();
+        self.has_nan |= values.iter().fold(false, |nan, value| nan | is_nan(value));
+        if self.has_nan {
+            return;
+        }
+        self.range = values.iter().copied().fold(self.range, |range, value| {
             let (least, greatest) = range.unwrap_or((value, value));
             Some((
                 if value < least { value } else { least },
@@ -169,7 +185,10 @@ impl<T: Number> Values for Fixed<T> {
     }
 
     fn statistics(&self, nulls: u64) -> Option<Statistics> {
-        let range = self.range.map(|(least, greatest)| {
+        // Engines take NaN for greater than all numbers, and pass over a row group by its range:
+        // with a range of the other values, rows with NaN would vanish from answers.
+        let range = self.range.filter(|_| !self.has_nan);
+        let range = range.map(|(least, greatest)| {
             let (zero, other) = T::zeros();
             (
                 if least == zero { zero } else { least },

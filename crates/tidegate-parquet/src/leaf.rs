@@ -111,7 +111,8 @@ impl<V: Values> Leaf<V> {
         }
     }
 
-    /// How many of some rows the page may take at once: all, or so many that it does not become much larger than a page should.
+    /// How many of some rows the page may take at once: all, or so many that it does not become
+    /// much larger than a page should.
     pub(crate) fn fitting(&self, rows: usize, bytes: impl Fn(usize) -> usize) -> usize {
         let mut fitting = rows.min(self.page_rows - self.rows).min(STEP);
         while fitting > 1 && bytes(fitting) > self.page_bytes {

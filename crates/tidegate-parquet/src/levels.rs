@@ -57,7 +57,8 @@ impl Levels {
         }
     }
 
-    /// Appends them as a page of version 1 has them, their length in four bytes before them, and begins anew.
+    /// Appends them as a page of version 1 has them, their length in four bytes before them, and
+    /// begins anew.
     pub(crate) fn take(&mut self, out: &mut Vec<u8>) {
         if self.max > 0 {
             let begin = out.len();

@@ -1,4 +1,5 @@
-//! Values of a few bits each, next to each other, least significant bit first; and runs of them with runs of repeats between.
+//! Values of a few bits each, next to each other, least significant bit first; and runs of them
+//! with runs of repeats between.
 
 /// Repeats of at least this many are stored as a value and a count.
 const REPEATS: usize = 24;

@@ -3,11 +3,13 @@
 import { words } from "./numbers.js";
 
 /// The charts of a job, each `{title, view, value, by, kind, unit}` with `view` as in the job. A chart whose view or
-/// column is not there is left out, because a job may have been given another configuration.
+/// column is not there is left out, because a job may have been given another configuration; so is one that is not
+/// computed any more.
 export function chartsOf(job) {
-  const views = new Map(job.views.map((view) => [view.name, view]));
+  const computed = job.views.filter((view) => view.computed);
+  const views = new Map(computed.map((view) => [view.name, view]));
   const configured = (job.charts ?? []).map((chart) => ({ ...chart, view: views.get(chart.view) })).filter(isDrawable);
-  return configured.length > 0 ? configured : defaults(job.views);
+  return configured.length > 0 ? configured : defaults(computed);
 }
 
 function isDrawable({ view, value, by, kind }) {

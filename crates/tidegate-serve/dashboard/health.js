@@ -1,12 +1,13 @@
 // What is to be said about a job: pure functions from a status to sentences. The worst comes first.
 
 import * as numbers from "./numbers.js";
+import * as time from "./time.js";
 
 const SEVERITY = { bad: 0, warn: 1, info: 2, good: 3 };
 
 /// How the pipeline is: `{level, title, detail}`, at least one, the worst first.
 export function pipeline(status, job) {
-  const found = [...errors(status), ...pace(status, job), ...phase(status)];
+  const found = [...errors(status), ...away(status), ...pace(status, job), ...phase(status)];
   if (status.gone > 0) {
     const detail = "They are no longer in the source and cannot be had again. Longer retention at the source prevents it.";
     found.push({ level: "warn", title: `${numbers.plain(status.gone)} records expired before they were read`, detail });
@@ -29,11 +30,37 @@ function errors(status) {
   return found;
 }
 
+// What cannot be reached. Storage and the warehouse are said where commits and loads fail.
+function away({ source, storage, commit_error: commitError, load_error: loadError }) {
+  const found = [];
+  const since = (reach) => (reach.since ? `since ${time.clock(time.parse(reach.since))}` : "now");
+  if (source && !source.reachable) {
+    const title = `The source cannot be reached, ${since(source)}: nothing is read, and what waits there is not known`;
+    found.push({ level: "bad", title, detail: source.error ?? "" });
+  }
+  if (storage && !storage.reachable && !commitError && !loadError) {
+    found.push({ level: "bad", title: `Storage cannot be reached, ${since(storage)}`, detail: storage.error ?? "" });
+  }
+  return found;
+}
+
+// Each stage that takes longer than its interval.
+function slow(status) {
+  const said = {
+    batch: { what: "Batches take", follows: "Batches grow meanwhile, and rows come later." },
+    load: { what: "Loads take", follows: "Rows are queryable later than the interval says; nothing is lost by it." },
+  };
+  return (status.slow ?? []).map(({ stage, seconds, interval_seconds: interval, key }) => {
+    const { what, follows } = said[stage] ?? { what: `${stage} takes`, follows: "" };
+    return { level: "warn", title: `${what} ${numbers.duration(seconds)}, and ${key} is ${numbers.duration(interval)}`, detail: follows };
+  });
+}
+
 function pace(status, job) {
   const found = [];
   const slowest = status.latency?.queryable?.p99;
   if (slowest > job.contract_seconds) {
-    const detail = `99 of 100 events are queryable within ${numbers.duration(slowest)}; the contract is ${numbers.duration(job.contract_seconds)}.`;
+    const detail = `99 of 100 events are queryable within ${numbers.duration(slowest)} of when they could be read; the contract is ${numbers.duration(job.contract_seconds)}.`;
     found.push({ level: "bad", title: "Slower than the contract", detail });
   }
   if (status.behind && status.phase === "running") {
@@ -43,7 +70,7 @@ function pace(status, job) {
       : "Not catching up: more comes in than is processed.";
     found.push({ level: "warn", title, detail });
   }
-  return found;
+  return [...found, ...slow(status)];
 }
 
 function phase(status) {
@@ -54,8 +81,8 @@ function phase(status) {
 
 function fresh(status) {
   const { queryable, commit } = status.latency ?? {};
-  if (numbers.isNumber(queryable?.p50)) return `An event is queryable ${numbers.duration(queryable.p50)} after its own time (median).`;
-  if (numbers.isNumber(commit?.p50)) return `An event is committed ${numbers.duration(commit.p50)} after its own time (median).`;
+  if (numbers.isNumber(queryable?.p50)) return `An event is queryable ${numbers.duration(queryable.p50)} after it could be read (median).`;
+  if (numbers.isNumber(commit?.p50)) return `An event is committed ${numbers.duration(commit.p50)} after it could be read (median).`;
   return "Nothing waits at the source.";
 }
 

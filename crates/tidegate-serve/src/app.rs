@@ -1,15 +1,10 @@
 //! What handlers share.
 
-use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::Value;
-use tidegate_core::clock::Clock;
-use tidegate_core::lookup::LookupTables;
-use tidegate_core::plan::Plan;
-use tidegate_engine::{Latency, Live, Status};
-use tidegate_log::Storage;
-use tidegate_warehouse::{QueryGuard, TableSpec, WarehouseReader};
+use tidegate_engine::{Handle, Status};
+use tidegate_warehouse::{QueryGuard, TableSpec};
 
 use crate::assets::Assets;
 use crate::cache::FileCache;
@@ -20,7 +15,7 @@ use crate::hot::writer::{Changed, SharedHealth, Writer};
 use crate::hot::{HotError, HotStore, memory, redis::RedisStore};
 use crate::index::SharedIndex;
 use crate::ingest::Ingest;
-use crate::job;
+use crate::job::{self, JobBody};
 use crate::live::Hub;
 use crate::metrics::Fixed;
 use crate::options::{HotOptions, ServeOptions, WarehouseInfo};
@@ -30,61 +25,37 @@ use crate::tiers::hot::Hot;
 use crate::tiers::warm::{Turns, Warm};
 use crate::view::View;
 
-/// Gives the present status.
-pub type StatusFn = Arc<dyn Fn() -> Status + Send + Sync>;
-
-/// Gives how long events are under way.
-pub type LatencyFn = Arc<dyn Fn() -> Latency + Send + Sync>;
-/// Gives the reference tables as they are now.
-pub type LookupsFn = Arc<dyn Fn() -> LookupTables + Send + Sync>;
-
-/// A running job, as the engine hands it out.
-#[derive(Clone)]
-pub struct Job {
-    /// Gives the present status.
-    pub status: StatusFn,
-    /// Gives how long events are under way.
-    pub latency: LatencyFn,
-    /// What happens to an event.
-    pub plan: Arc<Plan>,
-    /// The reference tables of its lookups.
-    pub lookups: LookupsFn,
-    /// Where the job's files are.
-    pub storage: Storage,
-    /// Read-only queries on the warehouse, if it is in this process.
-    pub warehouse: Option<WarehouseReader>,
-    /// All tables of the job, as a warehouse has them.
-    pub tables: Vec<TableSpec>,
-    /// Live values of windows, if they are handed out.
-    pub live: Option<Live>,
-    /// Where "now" comes from.
-    pub clock: Clock,
-}
-
-impl fmt::Debug for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").finish_non_exhaustive()
-    }
-}
-
 /// Why a job cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error(transparent)]
-    Hot(#[from] HotError),
+pub enum ServeError {
+    /// The hot tier's store cannot be used.
+    #[error("cannot use the hot tier: {0}")]
+    Hot(String),
+    /// There is no place for files that are fetched.
     #[error("cannot make a temporary folder for files of the cold tier: {0}")]
     Folder(std::io::Error),
-    #[error(transparent)]
+    /// SQL cannot be checked.
+    #[error("cannot check SQL: {0}")]
     Guard(#[from] tidegate_warehouse::DatabaseError),
+}
+
+impl From<HotError> for ServeError {
+    fn from(error: HotError) -> Self {
+        ServeError::Hot(error.to_string())
+    }
 }
 
 /// What handlers share.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) job: Job,
+    /// The running job.
+    pub(crate) job: Handle,
     /// The answer of `/v1/job`, which never changes.
-    pub(crate) about: Value,
+    pub(crate) about: JobBody,
+    /// The views that the job computes.
     pub(crate) views: Arc<Vec<View>>,
+    /// Those that were taken out of the configuration, and can be asked.
+    pub(crate) removed: Vec<View>,
     pub(crate) tiers: Tiers,
     /// Names of tables and the upsert key.
     pub(crate) tables: TableNames,
@@ -100,6 +71,8 @@ pub(crate) struct App {
     pub(crate) gate: Arc<Guard>,
     /// What metrics say that never changes.
     pub(crate) fixed: Fixed,
+    /// So long may something outside be away before this process is not ready.
+    pub(crate) ready_after: Duration,
 }
 
 /// How tables of the job are called.
@@ -120,20 +93,41 @@ pub(crate) struct Background {
 /// Changes that wait for who shows them, at most; who is slower looks at the store again.
 const CHANGES_MAX: usize = 16;
 
+impl Fixed {
+    fn new(options: &ServeOptions, job: &Handle) -> Self {
+        Fixed {
+            pipeline: options.name.clone(),
+            version: options.version.clone(),
+            batch_interval: options.batch_interval,
+            load_interval: options
+                .warehouse
+                .as_ref()
+                .filter(|_| !options.is_load_separate)
+                .map(|_| options.load_interval),
+            is_load_separate: options.warehouse.is_some() && options.is_load_separate,
+            contract: options.contract,
+            quality: options.quality,
+            reasons: job.plan().reject_reasons(),
+            started_at: job.clock().now_micros(),
+        }
+    }
+}
+
 impl App {
     /// Everything that handlers need, and what has to run beside them.
     pub(crate) fn new(
         options: &ServeOptions,
-        job: Job,
+        job: Handle,
         ingest: Option<Arc<Ingest>>,
         gate: Arc<Guard>,
-    ) -> Result<(Self, Background), StartError> {
-        let views = Arc::new(View::all(&job.plan));
-        let index = SharedIndex::default();
+    ) -> Result<(Self, Background), ServeError> {
+        let views = Arc::new(View::computed(job.plan(), job.job()));
+        let monitor = job.monitor().clone();
+        let index = SharedIndex::new(move || monitor.status().last_seq);
         let turns = Turns::new();
         let changed = tokio::sync::broadcast::Sender::new(CHANGES_MAX);
         let health = SharedHealth::default();
-        let (hot, writer) = match &job.live {
+        let (hot, writer) = match job.live() {
             None => (None, None),
             Some(live) => {
                 let (store, keep) = hot_store(&options.hot, &options.name)?;
@@ -141,7 +135,7 @@ impl App {
                     live: live.clone(),
                     views: Arc::clone(&views),
                     store: Arc::clone(&store),
-                    clock: job.clock.clone(),
+                    clock: job.clock().clone(),
                     health: Arc::clone(&health),
                     changed: changed.clone(),
                 };
@@ -151,34 +145,35 @@ impl App {
         let tiers = Tiers {
             hot,
             warm: Warm {
-                reader: job.warehouse.clone(),
+                reader: job.warehouse().cloned(),
                 why_not: why_no_warehouse(options.warehouse.as_ref()),
                 turns: turns.clone(),
             },
             cold: Cold {
-                storage: job.storage.clone(),
-                tables: job.tables.clone(),
-                index: Arc::clone(&index),
-                cache: FileCache::new(job.storage.clone()).map_err(StartError::Folder)?,
+                storage: job.storage().clone(),
+                tables: job.tables().to_vec(),
+                index: index.clone(),
+                cache: FileCache::new(job.storage().clone()).map_err(ServeError::Folder)?,
                 turns,
             },
-            index: Arc::clone(&index),
-            clock: job.clock.clone(),
+            index: index.clone(),
+            clock: job.clock().clone(),
         };
-        let tables = table_names(options.warehouse.as_ref(), &job.tables);
-        let names = job.tables.iter().map(|table| table.name.clone());
-        let readable = QueryGuard::new(names.chain(views.iter().map(|view| view.name.clone())))?;
+        let tables = table_names(options.warehouse.as_ref(), job.tables());
+        let removed = View::removed(job.removed_windows(), job.job());
+        let names = job.tables().iter().map(|table| table.name.clone());
+        let all_views = views.iter().chain(&removed);
+        let readable = QueryGuard::new(
+            names.chain(all_views.map(|view| view.name.clone())),
+            options.guard.limits.sql_bytes,
+        )?;
         let app = App {
             about: job::about(options, &job),
-            fixed: Fixed {
-                pipeline: options.name.clone(),
-                version: options.version.clone(),
-                batch_interval: options.batch_interval,
-                load_interval: options.warehouse.as_ref().map(|_| options.load_interval),
-                started_at: job.clock.now_micros(),
-            },
+            fixed: Fixed::new(options, &job),
+            ready_after: options.ready_after,
             job,
             views,
+            removed,
             tiers,
             tables,
             readable,
@@ -199,11 +194,16 @@ impl App {
 
     /// The job as it is now.
     pub(crate) fn status(&self) -> Status {
-        (self.job.status)()
+        self.job.status()
     }
 
-    /// The view of that name, and its place.
-    pub(crate) fn view(&self, name: &str) -> Option<(usize, &View)> {
+    /// All views that can be asked.
+    pub(crate) fn known_views(&self) -> impl Iterator<Item = &View> {
+        self.views.iter().chain(&self.removed)
+    }
+
+    /// The view of that name that the job computes, and its place.
+    pub(crate) fn computed_view(&self, name: &str) -> Option<(usize, &View)> {
         self.views
             .iter()
             .enumerate()

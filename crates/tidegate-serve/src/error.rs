@@ -26,6 +26,9 @@ pub(crate) enum ApiError {
     /// Too many questions at the same time.
     #[error("too many questions are being answered; ask again in a moment")]
     Busy,
+    /// It was ended in favour of a load.
+    #[error("{0}")]
+    GaveWay(String),
     /// It took too long.
     #[error("{0}")]
     Timeout(String),
@@ -38,13 +41,18 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
+    /// An answer that cannot be written as JSON: a fault of the program.
+    pub(crate) fn unwritten(error: &serde_json::Error) -> Self {
+        ApiError::Internal(format!("the answer cannot be written: {error}"))
+    }
+
     /// How HTTP shows it: its status, and its name for programs.
     fn shown(&self) -> (StatusCode, &'static str) {
         match self {
             ApiError::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             ApiError::NoTier { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_tier"),
-            ApiError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            ApiError::Busy | ApiError::GaveWay(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             ApiError::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
             ApiError::NoWebSocket(_) => (StatusCode::UPGRADE_REQUIRED, "upgrade_required"),
             ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -60,7 +68,7 @@ impl IntoResponse for ApiError {
         }
         let mut response = refuse(status, code, self.to_string());
         let more = match self {
-            ApiError::Busy => Some((header::RETRY_AFTER, "1")),
+            ApiError::Busy | ApiError::GaveWay(_) => Some((header::RETRY_AFTER, "1")),
             ApiError::NoWebSocket(_) => Some((header::UPGRADE, "websocket")),
             _ => None,
         };

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use tidegate_core::reject::Subject;
 use tidegate_engine::{Histogram, Latency, Status};
+use utoipa::ToSchema;
 
 use crate::metrics::resident_bytes;
-use crate::time;
+use crate::time::Time;
 
 /// Time between two samples.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
@@ -40,6 +42,80 @@ struct Kept {
     latencies: VecDeque<(i64, Status, Latency)>,
     rings: [VecDeque<Point>; RINGS.len()],
     latest: Latency,
+}
+
+/// What is known of the last seconds and minutes; null until it is known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Past {
+    /// Records read a second.
+    pub(crate) input_rate: Option<f64>,
+    /// Records committed a second.
+    pub(crate) processing_rate: Option<f64>,
+    pub(crate) quality: Quality,
+    pub(crate) latency: LatencyBody,
+    pub(crate) lateness: Quantiles,
+}
+
+/// Shares of the records that are so, from 0 to 1; null where no records were committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Quality {
+    /// Without a required field.
+    #[schema(required)]
+    null_rate: Option<f64>,
+    /// Exact repeats.
+    #[schema(required)]
+    duplicate_rate: Option<f64>,
+    /// Of another form than the schema's.
+    #[schema(required)]
+    schema_violation_rate: Option<f64>,
+    /// Against a rule.
+    #[schema(required)]
+    business_rule_rate: Option<f64>,
+    /// After the watermark had passed their time.
+    #[schema(required)]
+    late_rate: Option<f64>,
+    /// Rejected, for whichever reason.
+    #[schema(required)]
+    rejected_rate: Option<f64>,
+    /// With a key that the warehouse had already.
+    #[schema(required)]
+    update_rate: Option<f64>,
+}
+
+/// Seconds until an event is so far.
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+#[schema(as = Latency)]
+pub(crate) struct LatencyBody {
+    /// Until it was read.
+    read: Quantiles,
+    /// Until it was committed.
+    commit: Quantiles,
+    /// Until it was queryable in the warehouse.
+    queryable: Quantiles,
+}
+
+/// Of 100 events, 50, 95 and 99 took no more seconds than this; null where there were none.
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+pub(crate) struct Quantiles {
+    #[schema(required)]
+    p50: Option<f64>,
+    #[schema(required)]
+    p95: Option<f64>,
+    #[schema(required)]
+    p99: Option<f64>,
+}
+
+/// How a job was doing.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = History)]
+pub(crate) struct Series {
+    /// Time between two points.
+    #[schema(value_type = f64)]
+    step_seconds: i64,
+    /// The times of the points.
+    times: Vec<Time>,
+    /// A value for each point, by the name of the series; null where it is unknown.
+    series: BTreeMap<&'static str, Vec<Option<f64>>>,
 }
 
 /// The memory of a job.
@@ -91,14 +167,14 @@ impl History {
     }
 
     /// What `/v1/status` says beyond the engine's status.
-    pub(crate) fn now(&self) -> Map<String, Value> {
+    pub(crate) fn now(&self) -> Past {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.now()
+        kept.past()
     }
 
-    /// Series from `from` to `to`, in steps of at least `step` microseconds. Times are those of points; what is not
-    /// known is null.
-    pub(crate) fn series(&self, from: i64, to: i64, step: i64) -> Value {
+    /// Series from `from` to `to`, in steps of at least `step` microseconds. Times are those of
+    /// points; what is not known is null.
+    pub(crate) fn series(&self, from: i64, to: i64, step: i64) -> Series {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = kept.recent.back().map_or(to, |sample| sample.at);
         // The finest ring that reaches back far enough.
@@ -113,23 +189,46 @@ impl History {
             .iter()
             .filter(|(at, _)| (from..=to).contains(at));
         let points: Vec<&Point> = in_range.step_by(stride).collect();
-        let series = NAMES.iter().chain(&SHARES).map(|name| {
-            let values: Vec<Option<f64>> = points
-                .iter()
-                .map(|(_, point)| point.get(name).copied())
-                .collect();
-            ((*name).to_owned(), json!(values))
+        let shares = Quality::default().named().map(|(name, _)| name);
+        let series = NAMES.into_iter().chain(shares).map(|name| {
+            let values = points.iter().map(|(_, point)| point.get(name).copied());
+            (name, values.collect())
         });
-        json!({
-            "step_seconds": (every / 1_000_000).saturating_mul(i64::try_from(stride).unwrap_or(1)),
-            "times": points.iter().map(|(at, _)| time::show(*at)).collect::<Vec<_>>(),
-            "series": series.collect::<Map<_, _>>(),
-        })
+        Series {
+            step_seconds: (every / 1_000_000).saturating_mul(i64::try_from(stride).unwrap_or(1)),
+            times: points.iter().map(|(at, _)| Time(*at)).collect(),
+            series: series.collect(),
+        }
     }
 }
 
-/// Names of all series.
-const NAMES: [&str; 20] = [
+impl Quality {
+    /// Each share with its name. They are series, too.
+    fn named(&self) -> [(&'static str, Option<f64>); 7] {
+        [
+            ("null_rate", self.null_rate),
+            ("duplicate_rate", self.duplicate_rate),
+            ("schema_violation_rate", self.schema_violation_rate),
+            ("business_rule_rate", self.business_rule_rate),
+            ("late_rate", self.late_rate),
+            ("rejected_rate", self.rejected_rate),
+            ("update_rate", self.update_rate),
+        ]
+    }
+}
+
+impl From<&Histogram> for Quantiles {
+    fn from(histogram: &Histogram) -> Self {
+        Quantiles {
+            p50: histogram.quantile(0.5),
+            p95: histogram.quantile(0.95),
+            p99: histogram.quantile(0.99),
+        }
+    }
+}
+
+/// Names of the series that are no shares of records.
+const NAMES: [&str; 22] = [
     "input_rate",
     "processing_rate",
     "lag_total",
@@ -146,20 +245,12 @@ const NAMES: [&str; 20] = [
     "latency_commit_p99",
     "latency_queryable_p50",
     "latency_queryable_p99",
+    "lateness_p50",
+    "lateness_p99",
     "late",
     "rejected",
     "duplicates",
     "updates",
-];
-/// Names of the shares of records, which are series too.
-const SHARES: [&str; 7] = [
-    "null_rate",
-    "duplicate_rate",
-    "schema_violation_rate",
-    "business_rule_rate",
-    "late_rate",
-    "rejected_rate",
-    "update_rate",
 ];
 
 /// Counts of rejects by what the reason is about.
@@ -174,10 +265,10 @@ impl Reasons {
     fn of(status: &Status) -> Reasons {
         let mut reasons = Reasons::default();
         for (code, count) in &status.rejected_by {
-            match code.as_str() {
-                "decode.missing" => reasons.null += count,
-                code if code.starts_with("rule.") => reasons.rule += count,
-                _ => reasons.schema += count,
+            match Subject::of(code) {
+                Subject::Missing => reasons.null += count,
+                Subject::Rule => reasons.rule += count,
+                Subject::Schema => reasons.schema += count,
             }
         }
         reasons
@@ -204,36 +295,27 @@ impl Kept {
     }
 
     /// Shares of the records of the last minutes.
-    fn quality(&self) -> BTreeMap<&'static str, f64> {
+    fn quality(&self) -> Quality {
         let (Some((_, then, _)), Some(Sample { status: now, .. })) =
             (self.latencies.front(), self.recent.back())
         else {
-            return BTreeMap::new();
+            return Quality::default();
         };
         let read = now.read.saturating_sub(then.read);
+        let share = |now: u64, then: u64| ratio(now.saturating_sub(then), read);
         let (new, old) = (Reasons::of(now), Reasons::of(then));
-        let shares = [
-            ("null_rate", new.null.saturating_sub(old.null)),
-            (
-                "duplicate_rate",
-                now.duplicates.saturating_sub(then.duplicates),
-            ),
-            (
-                "schema_violation_rate",
-                new.schema.saturating_sub(old.schema),
-            ),
-            ("business_rule_rate", new.rule.saturating_sub(old.rule)),
-            ("late_rate", now.late.saturating_sub(then.late)),
-            ("rejected_rate", now.rejected.saturating_sub(then.rejected)),
-            ("update_rate", now.updates.saturating_sub(then.updates)),
-        ];
-        shares
-            .into_iter()
-            .filter_map(|(name, part)| Some((name, ratio(part, read)?)))
-            .collect()
+        Quality {
+            null_rate: share(new.null, old.null),
+            duplicate_rate: share(now.duplicates, then.duplicates),
+            schema_violation_rate: share(new.schema, old.schema),
+            business_rule_rate: share(new.rule, old.rule),
+            late_rate: share(now.late, then.late),
+            rejected_rate: share(now.rejected, then.rejected),
+            update_rate: share(now.updates, then.updates),
+        }
     }
 
-    fn latency(&self) -> [(&'static str, Histogram); 3] {
+    fn latency(&self) -> Latency {
         let start = Latency::default();
         let then = self
             .latencies
@@ -245,16 +327,19 @@ impl Kept {
         } else {
             then
         };
-        [
-            ("read", self.latest.read.since(&then.read)),
-            ("commit", self.latest.commit.since(&then.commit)),
-            ("queryable", self.latest.queryable.since(&then.queryable)),
-        ]
+        Latency {
+            read: self.latest.read.since(&then.read),
+            commit: self.latest.commit.since(&then.commit),
+            queryable: self.latest.queryable.since(&then.queryable),
+            lateness: self.latest.lateness.since(&then.lateness),
+        }
     }
 
     #[allow(clippy::cast_precision_loss)]
     fn point(&self) -> BTreeMap<&'static str, f64> {
-        let mut point = self.quality();
+        let shares = self.quality().named().into_iter();
+        let shares = shares.filter_map(|(name, share)| Some((name, share?)));
+        let mut point: BTreeMap<_, _> = shares.collect();
         let Some(Sample { status, .. }) = self.recent.back() else {
             return point;
         };
@@ -278,7 +363,7 @@ impl Kept {
         );
         add(
             "load_seconds",
-            (status.loads > 0).then_some(status.last_load.seconds),
+            status.loaded_at.map(|_| status.last_load.seconds),
         );
         add("state_bytes", Some(status.state_bytes as f64));
         add("state_keys", Some(status.state_keys as f64));
@@ -288,50 +373,36 @@ impl Kept {
         add("rejected", Some(status.rejected as f64));
         add("duplicates", Some(status.duplicates as f64));
         add("updates", Some(status.updates as f64));
-        let names = [
-            ("latency_read_p50", "latency_read_p99"),
-            ("latency_commit_p50", "latency_commit_p99"),
-            ("latency_queryable_p50", "latency_queryable_p99"),
-        ];
-        for ((_, histogram), (p50, p99)) in self.latency().iter().zip(names) {
+        let latency = self.latency();
+        for (p50, p99, histogram) in [
+            ("latency_read_p50", "latency_read_p99", latency.read),
+            ("latency_commit_p50", "latency_commit_p99", latency.commit),
+            (
+                "latency_queryable_p50",
+                "latency_queryable_p99",
+                latency.queryable,
+            ),
+            ("lateness_p50", "lateness_p99", latency.lateness),
+        ] {
             add(p50, histogram.quantile(0.5));
             add(p99, histogram.quantile(0.99));
         }
         point
     }
 
-    fn now(&self) -> Map<String, Value> {
-        let mut map = Map::new();
-        let Some(Sample { status, at }) = self.recent.back() else {
-            return map;
-        };
-        let (input, processing) = (
-            self.rate(|status| status.read_live),
-            self.rate(|status| status.read),
-        );
-        let quality = self.quality();
-        let shares = SHARES.map(|name| (name.to_owned(), json!(quality.get(name))));
-        let latency = self.latency().map(|(name, histogram)| {
-            let quantile = |share| histogram.quantile(share);
-            (
-                name.to_owned(),
-                json!({ "p50": quantile(0.5), "p95": quantile(0.95), "p99": quantile(0.99) }),
-            )
-        });
-        map.insert("now".to_owned(), time::show(*at).into());
-        map.insert("input_rate".to_owned(), json!(input));
-        map.insert("processing_rate".to_owned(), json!(processing));
-        map.insert("lag_total".to_owned(), status.lag_total().into());
-        map.insert("memory_bytes".to_owned(), json!(resident_bytes()));
-        map.insert(
-            "quality".to_owned(),
-            shares.into_iter().collect::<Map<_, _>>().into(),
-        );
-        map.insert(
-            "latency".to_owned(),
-            latency.into_iter().collect::<Map<_, _>>().into(),
-        );
-        map
+    fn past(&self) -> Past {
+        let latency = self.latency();
+        Past {
+            input_rate: self.rate(|status| status.read_live),
+            processing_rate: self.rate(|status| status.read),
+            quality: self.quality(),
+            latency: LatencyBody {
+                read: (&latency.read).into(),
+                commit: (&latency.commit).into(),
+                queryable: (&latency.queryable).into(),
+            },
+            lateness: (&latency.lateness).into(),
+        }
     }
 }
 
@@ -361,7 +432,8 @@ mod tests {
     #[test]
     fn rates_and_shares_are_of_the_last_time() {
         let history = History::default();
-        assert!(history.now().is_empty());
+        assert_eq!(history.now().processing_rate, None);
+        assert_eq!(history.now().quality, Quality::default());
         for second in 0..40_u64 {
             history.add(
                 second as i64 * 1_000_000,
@@ -370,12 +442,11 @@ mod tests {
             );
         }
         let now = history.now();
-        assert_eq!(now["processing_rate"], json!(1000.0));
-        assert_eq!(now["lag_total"], json!(7));
-        assert_eq!(now["quality"]["duplicate_rate"], json!(0.1));
-        assert_eq!(now["quality"]["business_rule_rate"], json!(0.01));
-        assert_eq!(now["quality"]["null_rate"], json!(0.02));
-        assert_eq!(now["latency"]["read"]["p50"], Value::Null);
+        assert_eq!(now.processing_rate, Some(1000.0));
+        assert_eq!(now.quality.duplicate_rate, Some(0.1));
+        assert_eq!(now.quality.business_rule_rate, Some(0.01));
+        assert_eq!(now.quality.null_rate, Some(0.02));
+        assert_eq!(now.latency.read.p50, None);
     }
 
     #[test]
@@ -390,14 +461,14 @@ mod tests {
         }
         let end = 10_000_000_000;
         let hour = history.series(end - 3_600_000_000, end, 10_000_000);
-        assert_eq!(hour["step_seconds"], json!(10));
-        assert_eq!(hour["times"].as_array().unwrap().len(), 360);
-        assert_eq!(hour["series"]["processing_rate"][100], json!(10.0));
+        assert_eq!(hour.step_seconds, 10);
+        assert_eq!(hour.times.len(), 360);
+        assert_eq!(hour.series["processing_rate"][100], Some(10.0));
         let all = history.series(0, end, 1);
-        assert_eq!(all["step_seconds"], json!(60));
-        assert_eq!(all["times"].as_array().unwrap().len(), 167);
+        assert_eq!(all.step_seconds, 60);
+        assert_eq!(all.times.len(), 167);
         let coarse = history.series(0, end, 600_000_000);
-        assert_eq!(coarse["step_seconds"], json!(600));
-        assert_eq!(coarse["times"].as_array().unwrap().len(), 17);
+        assert_eq!(coarse.step_seconds, 600);
+        assert_eq!(coarse.times.len(), 17);
     }
 }

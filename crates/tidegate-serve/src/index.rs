@@ -1,18 +1,25 @@
-//! What the commit log says, as far as readers need it: which records have rows of which dataset and time, and the
-//! lanes' watermarks. Follows the log; bounded however long the log is.
+//! What the commit log says, as far as readers need it: which records have rows of which dataset
+//! and time, and the lanes' watermarks. Follows the log; bounded however long the log is.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
-use tidegate_log::{ReadError, Record, Storage, read_records};
+use tidegate_log::{ReadError, Record, read_records};
+
+use tidegate_storage::{Storage, failpoint};
 
 /// Records that are read at a time.
 const READ_AT_ONCE: usize = 256;
 /// Entries of a dataset, at most; beyond, neighbours become one.
 const ENTRIES_MAX: usize = 100_000;
-/// Time between two looks at the log.
-const EVERY: Duration = Duration::from_millis(500);
+/// Time between two looks at whether the job has committed something.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Time after which the log is read again, although the job has committed nothing.
+const READ_EVERY: Duration = Duration::from_secs(5);
+/// How long a question waits for the index.
+const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
 /// Records in a row with rows of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) seqs: (u64, u64),
     /// Least and greatest event time, inclusive; of rows without one, when they were committed.
     pub(crate) times: (i64, i64),
+    /// First and last time at which one of the records was written.
+    pub(crate) written: (i64, i64),
     pub(crate) rows: u64,
 }
 
@@ -38,8 +47,52 @@ pub(crate) struct LogIndex {
     datasets: BTreeMap<String, Vec<Entry>>,
 }
 
-/// An index that is shared.
-pub(crate) type SharedIndex = Arc<RwLock<LogIndex>>;
+/// An index that is shared, and what it follows.
+#[derive(Clone)]
+pub(crate) struct SharedIndex {
+    index: Arc<RwLock<LogIndex>>,
+    /// The sequence number of the job's last commit.
+    committed: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl fmt::Debug for SharedIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.index.fmt(f)
+    }
+}
+
+impl SharedIndex {
+    /// An empty index. `committed` gives the sequence number of the job's last commit.
+    pub(crate) fn new(committed: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        SharedIndex {
+            index: Arc::default(),
+            committed: Arc::new(committed),
+        }
+    }
+
+    /// The index as it is.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, LogIndex> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the index has what was committed before this was called, so that whoever has
+    /// seen a commit finds it here; for [`CATCH_UP_MAX`] at most.
+    pub(crate) async fn caught_up(&self) {
+        let (committed, began) = ((self.committed)(), Instant::now());
+        let lags = |index: &LogIndex| index.is_whole && index.last_seq < committed;
+        while lags(&self.read()) && began.elapsed() < CATCH_UP_MAX {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the job has committed more than `seq`, or for [`READ_EVERY`].
+    async fn committed_after(&self, seq: u64) {
+        let began = Instant::now();
+        while (self.committed)() <= seq && began.elapsed() < READ_EVERY {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
 
 impl LogIndex {
     /// Takes the next record in.
@@ -53,21 +106,17 @@ impl LogIndex {
             self.watermarks.insert(*lane, Some(*watermark));
         }
         for file in record.files.iter().filter(|file| file.rows > 0) {
-            let (from, to) = file
-                .event_time
-                .unwrap_or((record.written_at, record.written_at));
+            let written = (record.written_at, record.written_at);
+            let entry = Entry {
+                seqs: (record.seq, record.seq),
+                times: file.event_time.unwrap_or(written),
+                written,
+                rows: file.rows,
+            };
             let entries = self.datasets.entry(file.dataset.clone()).or_default();
             match entries.last_mut() {
-                Some(last) if last.seqs.1 == record.seq => last.absorb(&Entry {
-                    seqs: last.seqs,
-                    times: (from, to),
-                    rows: file.rows,
-                }),
-                _ => entries.push(Entry {
-                    seqs: (record.seq, record.seq),
-                    times: (from, to),
-                    rows: file.rows,
-                }),
+                Some(last) if last.seqs.1 == record.seq => last.absorb(&entry),
+                _ => entries.push(entry),
             }
             if entries.len() > ENTRIES_MAX {
                 *entries = coarser(entries);
@@ -75,8 +124,8 @@ impl LogIndex {
         }
     }
 
-    /// Windows that end at or before this are final: every lane has passed them. None while a lane has no
-    /// watermark.
+    /// Windows that end at or before this are final: every lane has passed them. None while a lane
+    /// has no watermark.
     pub(crate) fn final_to(&self) -> Option<i64> {
         self.watermarks.values().copied().min().flatten()
     }
@@ -92,12 +141,16 @@ impl LogIndex {
 }
 
 impl Entry {
+    /// How many records it stands for.
+    pub(crate) fn records(&self) -> u64 {
+        self.seqs.1 - self.seqs.0 + 1
+    }
+
     pub(crate) fn absorb(&mut self, other: &Entry) {
         self.seqs = (self.seqs.0.min(other.seqs.0), self.seqs.1.max(other.seqs.1));
-        self.times = (
-            self.times.0.min(other.times.0),
-            self.times.1.max(other.times.1),
-        );
+        let both = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
+        self.times = both(self.times, other.times);
+        self.written = both(self.written, other.written);
         self.rows += other.rows;
     }
 }
@@ -112,25 +165,27 @@ fn coarser(entries: &[Entry]) -> Vec<Entry> {
     entries.chunks(2).map(pair).collect()
 }
 
-/// Follows the log, for ever.
-pub(crate) async fn follow(storage: Storage, index: SharedIndex) {
+/// Follows the log from its beginning, for ever.
+pub(crate) async fn follow(storage: Storage, shared: SharedIndex) {
+    let write = || shared.index.write().unwrap_or_else(PoisonError::into_inner);
+    // An earlier run that panicked may have taken a record in by half.
+    *write() = LogIndex::default();
     let mut is_told = false;
     loop {
-        let next = index
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .last_seq
-            + 1;
-        match read_records(&storage, next, READ_AT_ONCE).await {
+        let last = shared.read().last_seq;
+        match read_records(&storage, last + 1, READ_AT_ONCE).await {
             Ok(records) => {
                 is_told = false;
                 let more = records.len() == READ_AT_ONCE;
-                let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
-                records.iter().for_each(|record| index.add(record));
-                index.is_whole |= !more;
-                drop(index);
-                if more {
-                    continue;
+                let last = {
+                    let mut index = write();
+                    failpoint("serve.index");
+                    records.iter().for_each(|record| index.add(record));
+                    index.is_whole |= !more;
+                    index.last_seq
+                };
+                if !more {
+                    shared.committed_after(last).await;
                 }
             }
             Err(error) => {
@@ -140,9 +195,9 @@ pub(crate) async fn follow(storage: Storage, index: SharedIndex) {
                     );
                 }
                 is_told = true;
+                tokio::time::sleep(LOOK_EVERY * 5).await;
             }
         }
-        tokio::time::sleep(EVERY).await;
     }
 }
 
@@ -178,6 +233,7 @@ mod tests {
             .map(|n| Entry {
                 seqs: (n, n),
                 times: (n as i64, n as i64 + 10),
+                written: (n as i64, n as i64),
                 rows: 1,
             })
             .collect();
@@ -188,6 +244,7 @@ mod tests {
             Entry {
                 seqs: (1, 2),
                 times: (1, 12),
+                written: (1, 2),
                 rows: 2
             }
         );

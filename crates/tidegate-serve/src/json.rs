@@ -1,7 +1,8 @@
 //! Arrow values as the JSON of the interface.
 //!
-//! Instants are RFC 3339 in UTC with microseconds, dates `2026-11-25`, binary data base64. Decimals are numbers:
-//! whole ones exact, others as the nearest float. What JSON has no number for (NaN, infinity) is null.
+//! Instants are RFC 3339 in UTC with microseconds, dates `2026-11-25`, binary data base64. Decimals
+//! are numbers: whole ones of up to 64 bits exact, others as the nearest float. What JSON has no
+//! number for (NaN, infinity) is null.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
@@ -135,30 +136,29 @@ fn date(days: i32) -> Value {
     date.map_or(Value::Null, |date| date.to_string().into())
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn decimal(value: i128, scale: i8) -> Value {
     if scale <= 0 {
         return whole(
             value.saturating_mul(10_i128.saturating_pow(u32::from(scale.unsigned_abs()))),
         );
     }
-    // Through text, which is rounded once.
-    let digits = format!(
-        "{:0>width$}",
-        value.unsigned_abs(),
-        width = usize::from(scale.unsigned_abs()) + 1
-    );
-    let (whole, rest) = digits.split_at(digits.len() - usize::from(scale.unsigned_abs()));
-    let sign = if value < 0 { "-" } else { "" };
-    format!("{sign}{whole}.{rest}")
-        .parse::<f64>()
+    decimal_float(value, scale).into()
+}
+
+/// A decimal as the nearest float: through text, which is rounded once.
+fn decimal_float(value: i128, scale: i8) -> f64 {
+    format!("{value}e{}", -i32::from(scale))
+        .parse()
         .unwrap_or(f64::NAN)
-        .into()
 }
 
 #[allow(clippy::cast_precision_loss)]
 fn whole(value: i128) -> Value {
-    i64::try_from(value).map_or_else(|_| (value as f64).into(), Value::from)
+    match (i64::try_from(value), u64::try_from(value)) {
+        (Ok(value), _) => value.into(),
+        (_, Ok(value)) => value.into(),
+        _ => (value as f64).into(),
+    }
 }
 
 fn saturated(value: i128) -> i64 {
@@ -196,7 +196,7 @@ mod tests {
         let huge = i128::from(i64::MAX) + 1;
         assert_eq!(
             number(Number::Int(huge), &DataType::Decimal128(38, 0)),
-            json!(9.223372036854776e18)
+            json!(9_223_372_036_854_775_808_u64)
         );
         assert_eq!(
             number(Number::Int(7), &DataType::Decimal128(38, 0)),

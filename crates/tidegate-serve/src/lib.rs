@@ -1,22 +1,27 @@
-//! Shows a running job: an HTTP interface, live values, and aggregates from the tier that holds them.
+//! Shows a running job: an HTTP interface, live values, and aggregates from the tier that holds
+//! them.
 //!
 //! The modules, from the outside in:
 //! - [`options`]: what the server is told, and [`server`]: it listens, and knows all routes;
 //! - `guard`: who may ask, and how much;
 //! - `handlers`: one file for each path of the interface, and `error`: how each error is answered;
-//! - `app`: what handlers share, and `job`: what a job says of itself;
-//! - `tiers`: which tier answers what: `hot` has live values of the last hours, warm is the warehouse, cold the files
-//!   that the commit log names (`index`, `cache`);
-//! - `live`: what is pushed, `history`: what the process remembers of itself, `assets`: the dashboard;
+//! - `app`: what handlers share, and `job`: what a job says of itself; `aside`: where they do what
+//!   takes processor time;
+//! - `tiers`: which tier answers what: `hot` has live values of the last hours, warm is the
+//!   warehouse, cold the files that the commit log names (`index`, `cache`);
+//! - `live`: what is pushed, `history`: what the process remembers of itself, `assets`: the
+//!   dashboard;
 //! - `ingest`: takes events in;
-//! - `metrics`: every metric by its name;
+//! - `metrics`: every metric by its name, and `loading`: what a process answers that only loads;
 //! - `view`, `number`, `json`, `time`: windows and values as readers see them.
 //!
-//! Nothing here decides about a record or holds up the pipeline: the engine hands values out and goes on.
+//! Nothing here decides about a record or holds up the pipeline: the engine hands values out and
+//! goes on.
 
 #![forbid(unsafe_code)]
 
 mod app;
+mod aside;
 mod assets;
 mod cache;
 mod error;
@@ -29,6 +34,7 @@ mod ingest;
 mod job;
 mod json;
 mod live;
+mod loading;
 mod metrics;
 mod number;
 pub mod options;
@@ -37,11 +43,13 @@ mod tiers;
 mod time;
 mod view;
 
-pub use app::{Job, LatencyFn, LookupsFn, StatusFn};
+pub use app::ServeError;
 pub use guard::{
     AccessError, GuardError, GuardOptions, Limits, Role, Secret, TlsError, TlsOptions, TokenOptions,
 };
 pub use ingest::IngestOptions;
 pub use metrics::{Definition, Kind, Metric};
-pub use options::{Chart, ChartKind, HotOptions, ServeOptions, WarehouseInfo};
-pub use server::{BindError, Server};
+pub use options::{
+    CONTRACT, Chart, ChartKind, HotOptions, ServeOptions, Thresholds, WarehouseInfo,
+};
+pub use server::{BindError, Server, check};

@@ -1,14 +1,15 @@
 //! What is pushed to browsers: each message is made once, for all of them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::Utf8Bytes;
 use serde_json::json;
+use tidegate_storage::failpoint;
 use tokio::sync::{Mutex, broadcast};
 
 use crate::app::App;
+use crate::aside::aside;
 use crate::handlers::status;
 use crate::history;
 use crate::hot::writer::Changed;
@@ -45,7 +46,8 @@ pub(crate) enum Topic {
 #[derive(Debug)]
 pub(crate) struct Hub {
     messages: broadcast::Sender<Message>,
-    /// First messages about views, so that many clients that come at the same time cost no more than one.
+    /// First messages about views, so that many clients that come at the same time cost no more
+    /// than one.
     firsts: Mutex<HashMap<usize, (Instant, Utf8Bytes)>>,
 }
 
@@ -91,12 +93,14 @@ impl Hub {
                     Ok(change) => for (view, starts) in change.iter() {
                         waiting.entry(*view).or_default().extend(starts);
                     },
-                    // Windows that change go on changing, or are in the next client's first message.
+                    // Windows that change go on changing, or are in the next client's first
+                    // message.
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
                 },
                 _ = ticks.tick() => {
-                    app.history.add(app.job.clock.now_micros(), app.status(), (app.job.latency)());
+                    failpoint("serve.hub");
+                    app.history.add(app.job.clock().now_micros(), app.status(), app.job.latency());
                     if self.messages.receiver_count() > 0 {
                         self.send(Topic::Status, status_message(app));
                         for (view, starts) in std::mem::take(&mut waiting) {
@@ -137,7 +141,7 @@ fn view_message<'a>(view: &View, rows: impl Iterator<Item = (&'a Shown, bool)>) 
 
 async fn first_view(app: &App, place: usize) -> Utf8Bytes {
     let view = &app.views[place];
-    let now = app.job.clock.now_micros();
+    let now = app.job.clock().now_micros();
     // The job's own time may lag behind the clock, when it catches up or its source is of the past.
     let watermarks = app.status().watermarks;
     let newest = watermarks.values().copied().max().unwrap_or(now).min(now);
@@ -156,7 +160,7 @@ async fn first_view(app: &App, place: usize) -> Utf8Bytes {
         .rows
         .iter()
         .map(|(shown, is_final)| (shown.as_ref(), *is_final));
-    view_message(view, rows)
+    aside(|| view_message(view, rows)).await
 }
 
 async fn changes(app: &App, place: usize, mut starts: Vec<i64>) -> Option<Utf8Bytes> {
@@ -164,12 +168,7 @@ async fn changes(app: &App, place: usize, mut starts: Vec<i64>) -> Option<Utf8By
     let hot = app.tiers.hot.as_ref()?;
     starts.sort_unstable();
     starts.dedup();
-    let final_to = app
-        .tiers
-        .index
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .final_to();
+    let final_to = app.tiers.index.read().final_to();
     let mut windows = Vec::new();
     let mut count = 0;
     // The newest first, so that what is cut off is the oldest.
@@ -193,5 +192,5 @@ async fn changes(app: &App, place: usize, mut starts: Vec<i64>) -> Option<Utf8By
         let end = shown.row.start.saturating_add(view.size);
         (shown.as_ref(), final_to.is_some_and(|to| end <= to))
     });
-    Some(view_message(view, rows))
+    Some(aside(|| view_message(view, rows)).await)
 }

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use tidegate_core::window::sum::{FloatSum, WholeSum};
+
 /// A partial value. Times, dates and decimals are the integer behind them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Number {
@@ -18,6 +20,8 @@ pub(crate) enum Number {
 pub(crate) enum Merge {
     /// Added up.
     Sum,
+    /// What the sum at this place does not hold, and goes into it.
+    Rest(usize),
     /// The least counts.
     Min,
     /// The greatest counts.
@@ -29,8 +33,8 @@ pub(crate) enum Merge {
 pub(crate) struct Merged {
     merge: Merge,
     value: Number,
-    /// What rounding took from a sum of floats (Neumaier), so that the order of lanes does not show.
-    lost: f64,
+    floats: FloatSum,
+    wholes: WholeSum,
 }
 
 impl Merged {
@@ -38,62 +42,70 @@ impl Merged {
         Merged {
             merge,
             value: Number::Null,
-            lost: 0.0,
+            floats: FloatSum::default(),
+            wholes: WholeSum::default(),
         }
     }
 
-    /// Takes a value in.
-    pub(crate) fn add(&mut self, other: Number) {
+    /// Takes a value in, and what a sum has beside it.
+    pub(crate) fn add(&mut self, other: Number, rest: Number) {
+        if self.merge == Merge::Sum {
+            return self.add_sum(other, rest);
+        }
         self.value = match (self.value, other) {
             (value, Number::Null) => value,
             (Number::Null, other) => other,
             (Number::Int(a), Number::Int(b)) => Number::Int(match self.merge {
-                Merge::Sum => a.saturating_add(b),
                 Merge::Min => a.min(b),
-                Merge::Max => a.max(b),
+                _ => a.max(b),
             }),
             (a, b) => {
                 let (a, b) = (a.float(), b.float());
-                Number::Float(match self.merge {
-                    Merge::Sum => self.sum(a, b),
-                    Merge::Min => {
-                        if order(b, a).is_lt() {
-                            b
-                        } else {
-                            a
-                        }
-                    }
-                    Merge::Max => {
-                        if order(b, a).is_gt() {
-                            b
-                        } else {
-                            a
-                        }
-                    }
-                })
+                let takes_other = match self.merge {
+                    Merge::Min => order(b, a).is_lt(),
+                    _ => order(b, a).is_gt(),
+                };
+                Number::Float(if takes_other { b } else { a })
             }
         };
     }
 
-    fn sum(&mut self, a: f64, b: f64) -> f64 {
-        let sum = a + b;
-        if sum.is_finite() {
-            self.lost += if a.abs() >= b.abs() {
-                (a - sum) + b
-            } else {
-                (b - sum) + a
-            };
-        } else {
-            self.lost = 0.0;
+    fn add_sum(&mut self, other: Number, rest: Number) {
+        match other {
+            Number::Null => return,
+            Number::Int(value) => {
+                let over = match rest {
+                    Number::Int(over) => i64::try_from(over).unwrap_or(0),
+                    _ => 0,
+                };
+                self.wholes.merge(WholeSum::of(value, over));
+            }
+            Number::Float(value) => self.floats.merge(FloatSum::of(value, rest.float())),
         }
-        sum
+        // Its kind is what counts.
+        self.value = other;
     }
 
-    /// The merged value.
+    /// The mean of `count` whole numbers that were merged into a sum, or of decimals with `scale`
+    /// digits after the point; none of anything else.
+    pub(crate) fn mean(&self, scale: i8, count: Number) -> Option<f64> {
+        match (self.merge, self.value, count) {
+            (Merge::Sum, Number::Int(_), Number::Int(count)) => {
+                self.wholes.mean(scale, i64::try_from(count).ok()?)
+            }
+            _ => None,
+        }
+    }
+
+    /// The merged value. A sum of whole numbers that has too many digits for any type is a float.
     pub(crate) fn value(&self) -> Number {
-        match self.value {
-            Number::Float(value) => Number::Float(value + self.lost),
-            value => value,
+        match (self.merge, self.value) {
+            (Merge::Sum, Number::Float(_)) => Number::Float(self.floats.value()),
+            (Merge::Sum, Number::Int(_)) => match self.wholes.value() {
+                Some(sum) => Number::Int(sum),
+                None => Number::Float(self.wholes.rounded()),
+            },
+            (_, value) => value,
         }
     }
 }
@@ -133,7 +145,7 @@ mod tests {
     fn merged(merge: Merge, values: &[Number]) -> Number {
         let mut merged = Merged::new(merge);
         for value in values {
-            merged.add(*value);
+            merged.add(*value, Number::Null);
         }
         merged.value()
     }
@@ -147,6 +159,21 @@ mod tests {
         assert_eq!(merged(Merge::Sum, &[]), Number::Null);
         assert_eq!(Number::Int(3).over(Number::Int(2)), Number::Float(1.5));
         assert_eq!(Number::Int(3).over(Number::Int(0)), Number::Null);
+    }
+
+    #[test]
+    fn a_sum_of_lanes_is_exact_or_has_no_type() {
+        let end = 10_i128.pow(38) - 1;
+        let sum = |parts: &[(i128, i128)]| {
+            let mut merged = Merged::new(Merge::Sum);
+            for (value, over) in parts {
+                merged.add(Number::Int(*value), Number::Int(*over));
+            }
+            merged.value()
+        };
+        assert_eq!(sum(&[(end, 0), (end, 0), (-end, 0)]), Number::Int(end));
+        assert_eq!(sum(&[(5, 1), (-end, 0)]), Number::Int(6));
+        assert_eq!(sum(&[(end, 0), (end, 0)]), Number::Float(2e38));
     }
 
     #[test]

@@ -1,34 +1,45 @@
 //! Listens, and knows all routes.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures::FutureExt as _;
+use tidegate_engine::Handle;
 use tidegate_sources::SourceError;
 use tidegate_sources::produce::TopicProducer;
 use tokio::net::TcpListener;
 
-use crate::app::{App, Job};
+use crate::app::{App, Background, ServeError};
 use crate::error::ApiError;
 use crate::guard::{Guard, GuardError, refuse};
 use crate::handlers::{
     aggregates, events, health, history, ingest as events_in, job, late, live, log, metrics,
     openapi, query, rejected, status,
 };
+use crate::hot;
 use crate::index;
 use crate::ingest::{self, Ingest};
 use crate::options::ServeOptions;
+
+/// Pause before something that has panicked is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address cannot be had.
-    #[error("cannot listen on {address} (http.listen): {source}")]
+    #[error("cannot listen on {address} ({key}): {source}")]
     Address {
+        /// The key of the configuration that says so.
+        key: &'static str,
         /// Where it was to listen.
         address: SocketAddr,
         /// What the system says.
@@ -36,12 +47,17 @@ pub enum BindError {
     },
     /// Others could connect, and nobody would be asked for a token.
     #[error(
-        "{address} (http.listen) can be reached from other machines, and there are no [[http.tokens]]"
+        "{address} ({key}) can be reached from other machines, and there are no [[http.tokens]]"
     )]
     Unguarded {
+        /// The key of the configuration that says so.
+        key: &'static str,
         /// Where it was to listen.
         address: SocketAddr,
     },
+    /// The certificate of the hot tier's store cannot be used.
+    #[error("cannot use the hot tier: {0}")]
+    Hot(String),
     /// Tokens or certificates cannot be used.
     #[error(transparent)]
     Guard(#[from] GuardError),
@@ -50,13 +66,33 @@ pub enum BindError {
     Ingest(#[from] SourceError),
 }
 
+/// Looks whether what a server reads when it starts is there and can be used: tokens and
+/// certificates. Nothing is asked over a network.
+///
+/// # Errors
+/// What [`Server::bind`] would refuse.
+pub fn check(options: &ServeOptions) -> Result<(), BindError> {
+    guarded(options).map(drop)
+}
+
+fn guarded(options: &ServeOptions) -> Result<Guard, BindError> {
+    if options.guard.tokens.is_empty() && !options.listen.ip().is_loopback() {
+        return Err(BindError::Unguarded {
+            key: options.listen_key,
+            address: options.listen,
+        });
+    }
+    hot::check(&options.hot).map_err(|error| BindError::Hot(error.to_string()))?;
+    Ok(Guard::open(&options.guard)?)
+}
+
 /// A server that listens, but does not answer yet.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    pub(crate) listener: TcpListener,
     address: SocketAddr,
-    options: ServeOptions,
-    guard: Arc<Guard>,
+    pub(crate) options: ServeOptions,
+    pub(crate) guard: Arc<Guard>,
     producer: Option<TopicProducer>,
 }
 
@@ -66,12 +102,7 @@ impl Server {
     /// # Errors
     /// It cannot be had, or not be guarded.
     pub async fn bind(options: ServeOptions) -> Result<Self, BindError> {
-        if options.guard.tokens.is_empty() && !options.listen.ip().is_loopback() {
-            return Err(BindError::Unguarded {
-                address: options.listen,
-            });
-        }
-        let guard = Arc::new(Guard::open(&options.guard)?);
+        let guard = Arc::new(guarded(&options)?);
         let producer = options.ingest.as_ref().map(ingest::producer).transpose()?;
         let bound = async {
             let listener = TcpListener::bind(options.listen).await?;
@@ -87,6 +118,7 @@ impl Server {
                 producer,
             }),
             Err(source) => Err(BindError::Address {
+                key: options.listen_key,
                 address: options.listen,
                 source,
             }),
@@ -98,36 +130,68 @@ impl Server {
         self.address
     }
 
-    /// Answers until `stop`, and then what is being answered, for a while.
-    pub async fn serve(self, job: Job, stop: impl Future<Output = ()>) {
+    /// Answers until `stop`, and then what is being answered, for a while. What runs beside the
+    /// answers is started again if it ends by a fault in it.
+    ///
+    /// # Errors
+    /// What answers need cannot be made.
+    pub async fn serve(
+        self,
+        job: Handle,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
         let ingest = self.options.ingest.as_ref().zip(self.producer);
         let ingest =
             ingest.map(|(options, producer)| Arc::new(Ingest::new(options, producer, job.clone())));
-        let made = App::new(&self.options, job, ingest.clone(), Arc::clone(&self.guard));
-        let (app, background) = match made {
-            Ok(made) => made,
-            Err(error) => return tracing::error!("HTTP is not served: {error}"),
-        };
+        let (app, background) =
+            App::new(&self.options, job, ingest.clone(), Arc::clone(&self.guard))?;
         let app = Arc::new(app);
-        let storage = app.job.storage.clone();
-        let changed = background.changed.subscribe();
-        let hub = Arc::clone(&app);
-        let writer = async move {
-            match background.writer {
-                Some(writer) => writer.run().await,
-                None => std::future::pending().await,
+        let storage = app.job.storage().clone();
+        let Background {
+            writer,
+            changed,
+            index,
+        } = background;
+        let writer = keep_up("the hot tier's writer", || {
+            let writer = writer.clone();
+            async move {
+                match writer {
+                    Some(writer) => writer.run().await,
+                    None => std::future::pending().await,
+                }
             }
-        };
-        let routes = self.guard.protect(router(app));
+        });
+        let hub = keep_up("the hub", || {
+            let (app, changed) = (Arc::clone(&app), changed.subscribe());
+            async move { app.hub.run(&app, changed).await }
+        });
+        let index = keep_up("the index of the log", || {
+            index::follow(storage.clone(), index.clone())
+        });
+        let routes = self.guard.protect(router(Arc::clone(&app)));
         tokio::select! {
             () = self.guard.serve(self.listener, routes, stop) => {}
-            () = writer => {}
-            () = hub.hub.run(&hub, changed) => {}
-            () = index::follow(storage, background.index) => {}
+            never = writer => match never {},
+            never = hub => match never {},
+            never = index => match never {},
         }
         if let Some(ingest) = ingest {
             ingest.finish().await;
         }
+        Ok(())
+    }
+}
+
+/// Runs something that has no end, and starts it again if it ends by a panic: one fault does not
+/// take all answers away.
+async fn keep_up<F: Future<Output = ()>>(what: &str, start: impl Fn() -> F) -> Infallible {
+    loop {
+        if AssertUnwindSafe(start()).catch_unwind().await.is_err() {
+            tracing::error!(
+                "{what} panicked, which is a fault in Tidegate: please report it. It is started again"
+            );
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
     }
 }
 

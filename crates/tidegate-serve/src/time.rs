@@ -1,6 +1,20 @@
 //! Times as the interface writes them: RFC 3339, UTC, microseconds.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+/// A time: RFC 3339 in UTC, with microseconds.
+// Microseconds since the Unix epoch; the comment above is what readers of the interface see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ToSchema)]
+#[schema(value_type = String, format = DateTime)]
+pub(crate) struct Time(pub(crate) i64);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&show(self.0))
+    }
+}
 
 /// `2026-11-25T18:00:00.000000Z`; what is beyond what can be written is clamped.
 pub(crate) fn show(micros: i64) -> String {

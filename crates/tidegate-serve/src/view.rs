@@ -8,22 +8,32 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type,
     TimestampMicrosecondType,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use tidegate_core::meaning::type_name;
 use tidegate_core::plan::Plan;
 use tidegate_core::spec::AggregateFunction;
-use tidegate_core::window::{WindowPlan, output_type};
+use tidegate_core::window::{WindowPlan, output_type, sum_rest};
+use tidegate_log::JobId;
 
+use crate::hot::HotView;
 use crate::json;
 use crate::number::{Merge, Merged, Number};
 use crate::time;
 
-/// Columns of a part before its groups, and the one behind them: `window_start`, `window_end`, `lane`.
+/// Columns of a part before its groups, and the one after them: `window_start`, `window_end`,
+/// `lane`.
 const BEFORE_GROUPS: usize = 2;
 
 /// A window definition as readers see it.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) name: String,
+    /// See [`definition`].
+    definition: String,
+    /// Whether the configuration has it. Otherwise what was committed of it can be asked, and
+    /// nothing more comes.
+    pub(crate) is_computed: bool,
     /// Microseconds from a window's start to its end.
     pub(crate) size: i64,
     /// Microseconds from a window's start to the next one's.
@@ -31,6 +41,8 @@ pub(crate) struct View {
     pub(crate) groups: Vec<(String, DataType)>,
     /// How each value of a part is merged.
     pub(crate) merges: Vec<Merge>,
+    /// For each value of a part, the place of what it has beside it, if it is a sum that has.
+    rests: Vec<Option<usize>>,
     /// What is shown: name, type, and where it comes from.
     outputs: Vec<(String, DataType, From)>,
 }
@@ -98,13 +110,23 @@ pub(crate) fn array<'a>(rows: impl Iterator<Item = (&'a Shown, bool)>) -> String
 }
 
 impl View {
-    /// All views of a job.
-    pub(crate) fn all(plan: &Plan) -> Vec<View> {
-        plan.windows().map(|window| View::new(window)).collect()
+    /// The views that a job computes.
+    pub(crate) fn computed(plan: &Plan, job: &JobId) -> Vec<View> {
+        let windows = plan.windows();
+        windows.map(|window| View::new(window, job, true)).collect()
     }
 
-    fn new(window: &WindowPlan) -> View {
+    /// Those of windows that were taken out of the configuration.
+    pub(crate) fn removed(windows: &[WindowPlan], job: &JobId) -> Vec<View> {
+        let windows = windows.iter();
+        windows
+            .map(|window| View::new(window, job, false))
+            .collect()
+    }
+
+    fn new(window: &WindowPlan, job: &JobId, is_computed: bool) -> View {
         let mut merges = Vec::new();
+        let mut rests = Vec::new();
         let mut outputs = Vec::new();
         for (name, function, input) in &window.outputs {
             let input = input.map(|i| &window.inputs[i]);
@@ -136,15 +158,34 @@ impl View {
                 AggregateFunction::Avg => output_type(AggregateFunction::Sum, input).unwrap_or(ty),
                 _ => ty,
             };
+            let has_sum = matches!(function, AggregateFunction::Sum | AggregateFunction::Avg);
+            if has_sum && sum_rest(input).is_some() {
+                rests.push(Merge::Rest(place));
+            }
             outputs.push((name.clone(), ty, from));
         }
+        // As in `WindowPlan::rests`.
+        merges.extend(rests);
+        let rest_of = |sum: usize| merges.iter().position(|merge| *merge == Merge::Rest(sum));
+        let rests = (0..merges.len()).map(rest_of).collect();
         View {
             name: window.name.clone(),
+            definition: definition(window, job),
+            is_computed,
             size: window.size,
             slide: window.slide,
             groups: window.groups.clone(),
             merges,
+            rests,
             outputs,
+        }
+    }
+
+    /// The view as a hot store knows it.
+    pub(crate) fn hot(&self) -> HotView<'_> {
+        HotView {
+            name: &self.name,
+            definition: &self.definition,
         }
     }
 
@@ -157,7 +198,7 @@ impl View {
         (0..batch.num_rows())
             .map(|row| {
                 let group: Vec<Value> = (0..self.groups.len())
-                    .map(|group| json::value(batch.column(BEFORE_GROUPS + group), row))
+                    .map(|group| group_value(batch.column(BEFORE_GROUPS + group), row))
                     .collect();
                 Part {
                     start: starts.value(row),
@@ -170,44 +211,55 @@ impl View {
     }
 
     /// Merges the values of a window and group from several lanes.
-    pub(crate) fn merge<'a>(&self, parts: impl Iterator<Item = &'a [Number]>) -> Vec<Number> {
+    pub(crate) fn merge<'a>(&self, parts: impl Iterator<Item = &'a [Number]>) -> Vec<Merged> {
         let mut merged: Vec<Merged> = self
             .merges
             .iter()
             .map(|merge| Merged::new(*merge))
             .collect();
         for values in parts {
-            for (merged, value) in merged.iter_mut().zip(values) {
-                merged.add(*value);
+            for (place, merged) in merged.iter_mut().enumerate() {
+                // Values that older versions have put into a store lack those at the end.
+                let value = |place: usize| values.get(place).copied().unwrap_or(Number::Null);
+                merged.add(value(place), self.rests[place].map_or(Number::Null, value));
             }
         }
-        merged.iter().map(Merged::value).collect()
+        merged
     }
 
     /// A row out of merged values.
-    pub(crate) fn row(&self, start: i64, group: &str, values: &[Number]) -> Row {
-        let value = |place: usize| values.get(place).copied().unwrap_or(Number::Null);
+    pub(crate) fn row(&self, start: i64, group: &str, values: &[Merged]) -> Row {
+        let value = |place: usize| values.get(place).map_or(Number::Null, Merged::value);
         let aggregates = self.outputs.iter().map(|(_, ty, from)| match from {
-            From::One(place) => json::number(value(*place), ty),
+            From::One(place) => match (value(*place), ty) {
+                // A sum with more digits than its type has.
+                (Number::Float(_), DataType::Decimal128(..)) => Value::Null,
+                (value, ty) => json::number(value, ty),
+            },
             From::Avg { sum, count } => {
-                let mean = value(*sum).over(value(*count));
-                let unscaled = match (mean, ty) {
-                    (Number::Float(mean), DataType::Decimal128(_, scale)) => {
-                        Number::Float(mean / 10_f64.powi(i32::from(*scale)))
-                    }
-                    (mean, _) => mean,
-                };
-                json::number(unscaled, &DataType::Float64)
+                let (count, sum) = (value(*count), values.get(*sum));
+                let mean = sum.map_or(Number::Null, |sum| mean(sum, ty, count));
+                json::number(mean, &DataType::Float64)
             }
         });
         Row {
             start,
             group: match serde_json::from_str(group) {
-                Ok(Value::Array(group)) => group,
+                Ok(Value::Array(group)) => self.shown_group(group),
                 _ => Vec::new(),
             },
             aggregates: aggregates.collect(),
         }
+    }
+
+    /// The values of a group as an answer has them: floats that are no numbers are null.
+    fn shown_group(&self, mut group: Vec<Value>) -> Vec<Value> {
+        for (value, (_, ty)) in group.iter_mut().zip(&self.groups) {
+            if ty.is_floating() && value.is_string() {
+                *value = Value::Null;
+            }
+        }
+        group
     }
 
     /// A row as an answer shows it.
@@ -272,6 +324,50 @@ fn order(a: &Value, b: &Value) -> Ordering {
                 .unwrap_or(f64::NAN)
                 .total_cmp(&b.as_f64().unwrap_or(f64::NAN)),
         },
+    }
+}
+
+/// What the values of a window depend on, as a short text: whose rows they are made of, the groups
+/// in their order, what stands in which place of a part, and where windows begin. Values under
+/// another definition can be neither merged with these nor replaced by them.
+fn definition(window: &WindowPlan, job: &JobId) -> String {
+    let types = |types: &[DataType]| types.iter().map(type_name).collect::<Vec<_>>();
+    let groups = window.groups.iter();
+    let groups: Vec<_> = groups.map(|(name, ty)| (name, type_name(ty))).collect();
+    let outputs = window.outputs.iter();
+    let outputs: Vec<_> = outputs
+        .map(|(name, function, input)| (name, format!("{function:?}"), input))
+        .collect();
+    let text = json!([
+        job.0,
+        window.size,
+        window.slide,
+        window.begins(),
+        groups,
+        types(&window.inputs),
+        outputs,
+    ]);
+    let digest = Sha256::digest(text.to_string());
+    let digits = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
+    digits.collect()
+}
+
+/// The mean out of a sum of this type and a count, as the warehouse's view has it.
+fn mean(sum: &Merged, ty: &DataType, count: Number) -> Number {
+    let exact = match ty {
+        DataType::Decimal128(_, scale) => sum.mean(*scale, count),
+        _ => None,
+    };
+    exact.map_or_else(|| sum.value().over(count), Number::Float)
+}
+
+/// The value of a group's column. JSON has no NaN and no infinity; as null they would be one group.
+fn group_value(column: &dyn Array, row: usize) -> Value {
+    match column.as_primitive_opt::<Float64Type>() {
+        Some(floats) if floats.is_valid(row) && !floats.value(row).is_finite() => {
+            floats.value(row).to_string().into()
+        }
+        _ => json::value(column, row),
     }
 }
 

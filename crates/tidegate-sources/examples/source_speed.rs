@@ -46,6 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                         name,
                         lane: 0,
                         offset,
+                        identity: None,
                     },
                 )
             });

@@ -64,10 +64,24 @@ pub enum SourceError {
         /// What differs, and what to do.
         message: String,
     },
+    /// A compressed file ends too early, when nothing more is waited for.
+    #[error(
+        "file `{}` is cut off after line {line}: it is still being written, or was not copied whole. \
+         Its lines so far and all other files were read; start again when it is whole, or move it \
+         away",
+        path.display()
+    )]
+    CutOff {
+        /// The file.
+        path: PathBuf,
+        /// Lines that could be read.
+        line: i64,
+    },
     /// A compressed file cannot be decompressed to its end.
     #[error(
-        "file `{}` is damaged behind line {line}: {source}. The lines before it were read; replace \
-         the file by a complete one with the same beginning and start again, or move it away",
+        "file `{}` is damaged after line {line}: {source}. The lines before it and all other files \
+         were read; replace the file by a complete one with the same beginning and start again, or \
+         move it away",
         path.display()
     )]
     Damaged {
@@ -136,6 +150,74 @@ pub enum SourceError {
         asked: i64,
         /// Where the partition ends.
         high: i64,
+    },
+    /// A partition that was read is not there any more.
+    #[error(
+        "topic `{topic}` has no partition {partition} any more, which was read up to offset {read}: it \
+         has {partitions} partitions now. It was deleted and created anew with fewer, which needs a new \
+         job (another `storage.url` and table)"
+    )]
+    PartitionGone {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Offset up to which it was read.
+        read: i64,
+        /// Partitions that the topic has.
+        partitions: usize,
+    },
+    /// The topic is not the one that was read, and the configuration says to stop then.
+    #[error(
+        "topic `{topic}` is not the one that the job has read (its id is {now}, and was {before}): it was deleted and created anew. \
+         The job had come to offset {read} of partition {partition}. Use a new job (another `storage.url` and table) for the new topic, \
+         or set `source.on-missing-offsets = \"earliest\"` to go on with the beginning of the new one; its records then get the offsets \
+         that follow"
+    )]
+    OtherTopic {
+        /// The topic.
+        topic: String,
+        /// The first partition that was read.
+        partition: i32,
+        /// Id of the topic that was read.
+        before: String,
+        /// Its id now.
+        now: String,
+        /// How far it was read.
+        read: i64,
+    },
+    /// The brokers have lost records that were read, and the configuration says to stop then.
+    #[error(
+        "topic `{topic}` partition {partition}: the brokers lost what was read {}, up to offset {read}, and what they have there now \
+         is something else (an unclean leader election, a broker that was restored, or, before Kafka 2.8, a topic that was made anew). See that \
+         `unclean.leader.election.enable` is false, and have what was lost sent again. To go on, set \
+         `source.on-missing-offsets = \"earliest\"`: what was read stays, and all that the brokers have there now is read, with the \
+         offsets that follow", if *end < 0 { "of it".to_owned() } else { format!("from offset {end} on") }
+    )]
+    HistoryCut {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// From where on the brokers have something else; negative if that is not known.
+        end: i64,
+        /// How far it was read.
+        read: i64,
+    },
+    /// The brokers refuse to answer, for longer than configured.
+    #[error(
+        "Kafka at `{brokers}` has not let topic `{topic}` be read for {} s ({reason}). Look at the brokers' logs and at the \
+         permissions of this user (`READ` and `DESCRIBE` on the topic), or raise `source.fail-after`", after.as_secs()
+    )]
+    Refused {
+        /// Bootstrap servers.
+        brokers: String,
+        /// The topic.
+        topic: String,
+        /// What the brokers say.
+        reason: String,
+        /// How long it was tried.
+        after: Duration,
     },
     /// The Kafka client reports something that does not pass by itself.
     #[error("Kafka, topic `{topic}`: cannot {action}: {reason}")]

@@ -20,11 +20,41 @@ use tidegate_core::chunk::{Chunk, LineLimits};
 use tidegate_core::clock::Clock;
 
 pub use error::SourceError;
-pub use files::{FilesOptions, MissingFiles};
+pub use files::{ChangedFiles, FilesOptions, MissingFiles};
 pub use generator::GeneratorOptions;
 pub use kafka::{KafkaClient, KafkaOptions, KafkaStart, MissingOffsets};
 
 /// Something that events come from.
+///
+/// # Examples
+///
+/// The lines of a file, from the first to the last:
+/// ```
+/// use std::time::Duration;
+///
+/// use tidegate_sources::files::FilesSource;
+/// use tidegate_sources::{ChunkLimits, FilesOptions, Resume, Source, SourceEvent};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("events.ndjson");
+/// std::fs::write(&path, "{\"amount\": 1}\n{\"amount\": 2}\n")?;
+/// let options = FilesOptions {
+///     path: path.display().to_string(),
+///     ..FilesOptions::default()
+/// };
+/// // Nothing is known from an earlier run, so that it begins as it is configured.
+/// let mut source = FilesSource::open(&options, &Resume::default(), ChunkLimits::default())?;
+/// let mut offsets = Vec::new();
+/// loop {
+///     match source.poll(Duration::from_secs(1))? {
+///         SourceEvent::Chunk(chunk) => offsets.extend_from_slice(chunk.offsets()),
+///         SourceEvent::Ended => break,
+///         _ => {}
+///     }
+/// }
+/// assert_eq!(offsets.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Source: Send {
     /// The next thing, waiting for it up to `wait`. Blocks; called from one thread.
     ///
@@ -39,8 +69,42 @@ pub trait Source: Send {
     fn committed(&mut self, positions: &BTreeMap<i32, i64>);
 
     /// Records that the source holds beyond what it has handed over, per partition, as far as it
-    /// knows. Files give an estimate.
+    /// knows. Files give an estimate. Records that cannot be read yet count too: see
+    /// [`Source::held`].
     fn lag(&self) -> BTreeMap<i32, u64>;
+
+    /// Of the lag, the records that wait at the source for the end of a transaction.
+    fn held(&self) -> u64 {
+        0
+    }
+
+    /// None of the records of a partition that came as [`SourceEvent::Ahead`] was accepted, so that
+    /// it is not known when it begins: those after them come in the same way, or a chunk without
+    /// records if there are no more. Nothing comes once as much was looked at as the source can
+    /// afford.
+    fn look_further(&mut self, _partition: i32) {}
+
+    /// How often, since it was opened, a partition turned out to have another history than the one
+    /// that was read: a topic that was made anew, or a log that was cut off. Where that is to stop
+    /// the job, it is an error of [`Source::poll`] instead.
+    fn replaced(&self) -> u64 {
+        0
+    }
+
+    /// Since when, and why, the source cannot be reached; none while it can, or before that is
+    /// known. Cheap: it is asked after every poll.
+    fn unreachable(&self) -> Option<Unreachable> {
+        None
+    }
+}
+
+/// A source that cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreachable {
+    /// Since when, in microseconds since the Unix epoch.
+    pub since: i64,
+    /// Why, and what to do about it.
+    pub error: String,
 }
 
 /// What a source has to say.
@@ -49,6 +113,10 @@ pub enum SourceEvent {
     /// Records. A chunk begins where the one before it of the same partition ended.
     Chunk(Chunk),
     /// A partition, announced once before its first chunk, whether it is new or resumed.
+    ///
+    /// A new one has an empty chunk at once, before the first records of any other: a partition
+    /// that the commit log does not know after a restart is taken for one that was added, which
+    /// begins at the watermark of the others.
     Partition {
         /// Number of the partition.
         id: i32,
@@ -57,7 +125,12 @@ pub enum SourceEvent {
         /// Name that comes back in [`Resume`].
         name: String,
     },
-    /// The lane has handed over all that its source holds now. Once for each time it gets there.
+    /// The first records of a partition that shares its lane with others and is read after them.
+    /// They come again when it is its turn: this is only for the lane's clock to know when it
+    /// begins. More of them come after [`Source::look_further`].
+    Ahead(Chunk),
+    /// The lane has handed over all that its source holds now. Once for each time that it gets
+    /// there, and then each time that the source was asked for more and had nothing.
     AtEnd {
         /// The lane.
         lane: i32,
@@ -86,6 +159,9 @@ pub struct ResumePartition {
     pub lane: i32,
     /// Offset of the first record that is wanted.
     pub offset: i64,
+    /// What the source gave as [`Chunk::identity`] with the last chunk that was committed; none if
+    /// it never did.
+    pub identity: Option<String>,
 }
 
 /// How large a chunk becomes.
@@ -174,7 +250,7 @@ pub fn open(
     limits.check()?;
     Ok(match options {
         SourceOptions::Kafka(options) => {
-            Box::new(kafka::KafkaSource::open(options, resume, *limits)?)
+            Box::new(kafka::KafkaSource::open(options, resume, *limits, clock)?)
         }
         SourceOptions::Files(options) => {
             Box::new(files::FilesSource::open(options, resume, *limits)?)

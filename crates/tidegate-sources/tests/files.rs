@@ -3,11 +3,11 @@
 
 mod common;
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use common::folder::{append, files, gzip, zstd};
 use common::{SMALL, Taken, read_all, take_until};
 use tidegate_core::chunk::Payload;
 use tidegate_core::clock::Clock;
@@ -15,14 +15,6 @@ use tidegate_sources::{
     ChunkLimits, FilesOptions, MissingFiles, Resume, ResumePartition, Source, SourceError,
     SourceOptions, open,
 };
-
-fn files(path: &Path) -> FilesOptions {
-    FilesOptions {
-        path: path.to_str().unwrap().to_owned(),
-        poll_interval: Duration::from_millis(20),
-        ..FilesOptions::default()
-    }
-}
 
 fn read(path: &Path) -> Result<Taken, SourceError> {
     read_all(
@@ -37,16 +29,11 @@ fn resume_at(name: &str, offset: i64) -> Resume {
         name: name.to_owned(),
         lane: 0,
         offset,
+        identity: None,
     };
     Resume {
         partitions: [(0, partition)].into(),
     }
-}
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    out.write_all(text).unwrap();
-    out.finish().unwrap()
 }
 
 fn follow(path: &Path, resume: &Resume) -> Box<dyn Source> {
@@ -57,26 +44,13 @@ fn follow(path: &Path, resume: &Resume) -> Box<dyn Source> {
     open(&options, resume, &SMALL, &Clock::System).unwrap()
 }
 
-fn append(path: &Path, text: &str) {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-}
-
 #[test]
 fn a_folder_is_read_in_the_order_of_names_whatever_the_encoding() {
     let dir = tempfile::tempdir().unwrap();
     let text = "one\n\ntwo\r\n  \nthree";
     fs::write(dir.path().join("b.json"), text).unwrap();
     fs::write(dir.path().join("a.json.gz"), gzip(text.as_bytes())).unwrap();
-    fs::write(
-        dir.path().join("c.ZST"),
-        zstd::encode_all(text.as_bytes(), 1).unwrap(),
-    )
-    .unwrap();
+    fs::write(dir.path().join("c.ZST"), zstd(text.as_bytes())).unwrap();
     fs::write(dir.path().join("_hidden"), text).unwrap();
     fs::write(dir.path().join(".hidden"), text).unwrap();
     fs::create_dir(dir.path().join("d")).unwrap();
@@ -120,7 +94,7 @@ fn resuming_at_any_line_gives_the_rest() {
     for (name, bytes) in [
         ("plain", text.trim_end().as_bytes().to_vec()),
         ("x.gz", gzip(text.as_bytes())),
-        ("x.zst", zstd::encode_all(text.as_bytes(), 1).unwrap()),
+        ("x.zst", zstd(text.as_bytes())),
     ] {
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();
@@ -183,13 +157,13 @@ fn a_line_that_is_too_long_keeps_its_beginning() {
 }
 
 #[test]
-fn a_damaged_file_gives_what_is_before_the_damage_and_then_an_error() {
+fn a_bounded_run_reads_a_file_that_is_cut_off_as_far_as_it_goes_and_then_fails() {
     let dir = tempfile::tempdir().unwrap();
     let text: String = (0..100_000).map(|i| format!("{{\"n\":{i}}}\n")).collect();
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
     for (name, bytes) in [
         ("x.gz", cut(gzip(text.as_bytes()))),
-        ("x.zst", cut(zstd::encode_all(text.as_bytes(), 1).unwrap())),
+        ("x.zst", cut(zstd(text.as_bytes()))),
     ] {
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();
@@ -208,18 +182,18 @@ fn a_damaged_file_gives_what_is_before_the_damage_and_then_an_error() {
         );
         let message = error.to_string();
         assert!(
-            message.contains(&format!("{name}` is damaged behind line {}", texts.len())),
+            message.contains(&format!("{name}` is cut off after line {}", texts.len())),
             "{message}"
         );
         assert!(
             source.poll(Duration::from_secs(60)).is_err(),
-            "it stays damaged"
+            "it stays cut off"
         );
         // Replaced by the whole file, it goes on without loss or repetition.
         let whole = if name == "x.gz" {
             gzip(text.as_bytes())
         } else {
-            zstd::encode_all(text.as_bytes(), 1).unwrap()
+            zstd(text.as_bytes())
         };
         fs::write(&path, whole).unwrap();
         let rest = read_all(&options, &taken.resume(), limits).unwrap();
@@ -312,7 +286,7 @@ fn what_is_not_there_is_said() {
 fn lag_is_estimated() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
-    append(&path, &"0123456789\n".repeat(1000));
+    append(&path, "0123456789\n".repeat(1000));
     let options = SourceOptions::Files(files(&path));
     let limits = ChunkLimits {
         records: 100,

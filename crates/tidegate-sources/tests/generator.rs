@@ -10,7 +10,8 @@ use common::{SMALL, Taken, read_all, take_until};
 use tidegate_core::clock::Clock;
 use tidegate_sources::generator::{EventKind, FileFormat, Generator, generate_files};
 use tidegate_sources::{
-    ChunkLimits, FilesOptions, GeneratorOptions, Resume, SourceError, SourceOptions, open,
+    ChunkLimits, FilesOptions, GeneratorOptions, Resume, SourceError, SourceEvent, SourceOptions,
+    open,
 };
 
 const START: i64 = 1_764_000_000_000_000;
@@ -52,6 +53,24 @@ fn reading_on_from_anywhere_gives_the_rest() {
             assert_eq!(records, &whole.records[id][partition.offset as usize..]);
         }
     }
+}
+
+/// A log that has not heard of a partition takes it for one that was added, and what is before the
+/// others' watermark for late.
+#[test]
+fn every_partition_is_named_before_the_first_record_of_any() {
+    let source = SourceOptions::Generator(options(500));
+    let mut source = open(&source, &Resume::default(), &SMALL, &Clock::System).unwrap();
+    let mut named = BTreeSet::new();
+    loop {
+        if let SourceEvent::Chunk(chunk) = source.poll(Duration::from_secs(5)).unwrap() {
+            if chunk.to > chunk.from {
+                break;
+            }
+            assert!(named.insert((chunk.partition, chunk.from)));
+        }
+    }
+    assert_eq!(named, (0..4).map(|id| (id, 0)).collect());
 }
 
 #[test]

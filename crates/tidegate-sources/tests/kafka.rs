@@ -4,7 +4,7 @@
 mod common;
 
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Taken, read_all, take_until};
 use tidegate_core::chunk::Payload;
@@ -112,6 +112,75 @@ fn aborted_transactions_are_not_seen_and_markers_are_covered() {
         .unwrap();
         assert_eq!(taken.texts(0), ["1", "2"]);
         assert_eq!(source.lag(), [(0, 0)].into());
+    }
+}
+
+/// A restart decides about what it has not read yet, by what it is told then.
+#[test]
+fn records_of_open_transactions_may_be_read_in_one_run_and_not_in_the_next() {
+    let Some(kafka) = Kafka::shared() else { return };
+    // The end of a transaction is known to the partition a little later.
+    let read = |options: &KafkaOptions, resume: &Resume, records: usize| {
+        let mut taken = Taken::default();
+        let mut source = opened(options, resume);
+        take_until(source.as_mut(), &mut taken, |t| {
+            t.caught_up && t.texts(0).len() >= records
+        })
+        .unwrap();
+        taken
+    };
+    for client in CLIENTS {
+        let topic = kafka.new_topic("isolation", 1, &[]);
+        let committed = options(kafka, &topic, client);
+        let mut all = options(kafka, &topic, client);
+        let isolation = ("isolation.level".to_owned(), "read_uncommitted".to_owned());
+        all.properties.extend([isolation]);
+        kafka.transaction(&topic, Ending::Abort, [Record::new(0, "1")]);
+        let records = [Record::new(0, "2"), Record::new(0, "3")];
+        let open = kafka.begin_transaction(&topic, records);
+        let first = read(&all, &Resume::default(), 3);
+        assert_eq!(first.texts(0), ["1", "2", "3"], "{client:?}");
+
+        // The last record that was read is in the middle of a transaction that is aborted later.
+        open.end(Ending::Abort);
+        kafka.transaction(&topic, Ending::Abort, [Record::new(0, "4")]);
+        kafka.transaction(&topic, Ending::Commit, [Record::new(0, "5")]);
+        let second = read(&committed, &first.resume(), 1);
+        assert_eq!(second.texts(0), ["5"], "{client:?}");
+
+        kafka.transaction(&topic, Ending::Abort, [Record::new(0, "6")]);
+        kafka.transaction(&topic, Ending::Commit, [Record::new(0, "7")]);
+        let third = read(&all, &second.resume(), 2);
+        assert_eq!(third.texts(0), ["6", "7"], "{client:?}");
+    }
+}
+
+#[test]
+fn a_marker_that_another_leader_wrote_is_no_other_history() {
+    for client in CLIENTS {
+        let Some(mut kafka) = Kafka::start() else {
+            return;
+        };
+        let topic = kafka.new_topic("marker", 1, &[]);
+        let open = kafka.begin_transaction(&topic, [Record::new(0, "1")]);
+        // What was written ends the leader's epoch; the marker is in another one.
+        kafka.stop(Stop::Hard);
+        kafka.start_again();
+        open.end(Ending::Commit);
+        let options = options(&kafka, &topic, client);
+        let mut taken = Taken::default();
+        take_until(
+            opened(&options, &Resume::default()).as_mut(),
+            &mut taken,
+            |t| t.caught_up && t.ends.get(&0) == Some(&2),
+        )
+        .unwrap();
+        kafka.produce(&topic, Compression::None, [Record::new(0, "2")]);
+        let mut source = opened(&options, &taken.resume());
+        let mut rest = Taken::default();
+        take_until(source.as_mut(), &mut rest, |t| t.caught_up).unwrap();
+        assert_eq!(rest.texts(0), ["2"], "{client:?}");
+        assert_eq!(source.replaced(), 0, "{client:?}");
     }
 }
 
@@ -229,6 +298,91 @@ fn offsets_behind_the_end_and_missing_topics_are_errors() {
             ),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_refused_or_read_whole() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let values = |prefix: &str, count| -> Vec<Record> {
+        let value = |i| Record::new(0, format!("{prefix}{i}"));
+        (0..count).map(value).collect()
+    };
+    for client in CLIENTS {
+        // Longer than the old one, and shorter.
+        for count in [30, 3] {
+            let topic = kafka.new_topic("anew", 1, &[]);
+            kafka.produce(&topic, Compression::None, values("old", 10));
+            let fail = options(kafka, &topic, client);
+            let resume = catch_up(&fail, &Resume::default()).unwrap().resume();
+            kafka.delete_topic(&topic);
+            kafka.create_topic(&topic, 1, &[]);
+            kafka.produce(&topic, Compression::None, values("new", count));
+            let error = catch_up(&fail, &resume).unwrap_err();
+            assert!(
+                matches!(error, SourceError::OtherTopic { read: 10, .. }),
+                "{error}"
+            );
+
+            let go_on = KafkaOptions {
+                on_missing_offsets: MissingOffsets::Earliest,
+                ..fail
+            };
+            let taken = catch_up(&go_on, &resume).unwrap();
+            let offsets: Vec<i64> = taken.records[&0].iter().map(|r| r.0).collect();
+            assert_eq!(offsets, (10..10 + count).collect::<Vec<_>>());
+            assert!(taken.texts(0).iter().all(|text| text.starts_with("new")));
+
+            kafka.produce(&topic, Compression::None, values("last", 1));
+            let rest = catch_up(&go_on, &taken.resume()).unwrap();
+            assert_eq!(rest.texts(0), ["last0"]);
+            assert_eq!(rest.ends, [(0, 10 + count + 1)].into());
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_is_made_anew_while_it_is_read_is_noticed() {
+    let Some(kafka) = Kafka::shared() else { return };
+    for client in CLIENTS {
+        let topic = kafka.new_topic("anew-meanwhile", 1, &[]);
+        let values = (0..10).map(|i| Record::new(0, format!("{i}")));
+        kafka.produce(&topic, Compression::None, values);
+        let mut source = opened(&options(kafka, &topic, client), &Resume::default());
+        let mut taken = Taken::default();
+        take_until(source.as_mut(), &mut taken, |t| t.caught_up).unwrap();
+        kafka.delete_topic(&topic);
+        kafka.create_topic(&topic, 1, &[]);
+        let values = (0..300).map(|i| Record::new(0, format!("new{i}")));
+        kafka.produce(&topic, Compression::None, values);
+        let error = take_until(source.as_mut(), &mut taken, |_| false).unwrap_err();
+        assert!(matches!(error, SourceError::OtherTopic { .. }), "{error}");
+    }
+}
+
+#[test]
+fn records_behind_an_open_transaction_are_lag() {
+    let Some(kafka) = Kafka::shared() else { return };
+    for client in CLIENTS {
+        let topic = kafka.new_topic("held", 1, &[]);
+        kafka.produce(&topic, Compression::None, [Record::new(0, "before")]);
+        let open = kafka.begin_transaction(&topic, [Record::new(0, "in it")]);
+        let values = (0..50).map(|i| Record::new(0, format!("{i}")));
+        kafka.produce(&topic, Compression::None, values);
+        let mut source = opened(&options(kafka, &topic, client), &Resume::default());
+        let mut taken = Taken::default();
+        let begun = Instant::now();
+        while source.lag() != [(0, 51)].into() || source.held() != 51 || !taken.caught_up {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{taken:?}");
+            taken.take(source.poll(Duration::from_millis(20)).unwrap());
+        }
+        assert_eq!(taken.texts(0), ["before"]);
+        open.end(Ending::Commit);
+        take_until(source.as_mut(), &mut taken, |t| t.records[&0].len() == 52).unwrap();
+        while source.lag() != [(0, 0)].into() || source.held() != 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{taken:?}");
+            taken.take(source.poll(Duration::from_millis(20)).unwrap());
+        }
     }
 }
 

@@ -111,6 +111,7 @@ fn a_commit_log_of_another_topic_is_refused() {
         name: "payments/0".to_owned(),
         lane: 0,
         offset: 7,
+        identity: None,
     };
     let resume = Resume {
         partitions: [(0, partition)].into(),

@@ -1,7 +1,7 @@
 //! Answers as text: a table for people, CSV and JSON for programs.
 //!
-//! Timestamps are ISO 8601, with `Z` where the type says UTC; decimals are exact; null is empty in CSV,
-//! `null` in JSON and `NULL` in a table.
+//! Timestamps are ISO 8601, with `Z` where the type says UTC; decimals are exact; null is empty in
+//! CSV, `null` in JSON and `NULL` in a table.
 
 use std::io::{self, Write};
 use std::str::FromStr;
@@ -107,7 +107,7 @@ impl<'a> RowWriter<'a> {
         Ok(())
     }
 
-    /// Writes what comes behind the last row. `schema` has the columns, in case there was no row.
+    /// Writes what comes after the last row. `schema` has the columns, in case there was no row.
     ///
     /// # Errors
     /// If the writer fails.

@@ -52,8 +52,8 @@ impl Ledger {
     }
 }
 
-/// The lanes of some records with their last watermark, in microseconds since the Unix epoch; none for
-/// a lane that is new.
+/// The lanes of some records with their last watermark, in microseconds since the Unix epoch; none
+/// for a lane that is new.
 pub(crate) fn watermarks(records: &[Record]) -> BTreeMap<i32, Option<i64>> {
     let mut lanes: BTreeMap<i32, Option<i64>> = BTreeMap::new();
     for record in records {
@@ -65,6 +65,17 @@ pub(crate) fn watermarks(records: &[Record]) -> BTreeMap<i32, Option<i64>> {
         }
     }
     lanes
+}
+
+/// Says that rows of a dataset are in the records of a load, and that no table takes them.
+pub(crate) fn warn_without_table(dataset: &str, rows: u64, records: &[Record]) {
+    tracing::warn!(
+        dataset,
+        rows,
+        first_record = records.first().map(|record| record.seq),
+        last_record = records.last().map(|record| record.seq),
+        "no table takes this dataset: its rows stay in storage and are not loaded"
+    );
 }
 
 /// Rows of the datasets that none of the tables takes.

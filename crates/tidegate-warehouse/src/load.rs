@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidegate_log::{Record, Storage, StorageError};
+use tidegate_log::Record;
+
+use tidegate_storage::{Storage, StorageError};
 use tokio::runtime::Handle;
 
 /// What is to be loaded, in one transaction.
@@ -13,8 +15,8 @@ pub struct LoadRequest<'a> {
     pub records: &'a [Record],
     /// Where their files are.
     pub storage: &'a Storage,
-    /// Fetches files that are not on this machine. The load itself blocks: it must not run on one of
-    /// this runtime's threads.
+    /// Fetches files that are not on this machine. The load itself blocks: it must not run on one
+    /// of this runtime's threads.
     pub runtime: &'a Handle,
     /// The time, in microseconds since the Unix epoch, for the ledger.
     pub now: i64,
@@ -41,6 +43,10 @@ pub struct LoadReport {
     pub updates: u64,
     /// Those of them that were older than the row that was there.
     pub superseded: u64,
+    /// Rows that are not in their table, because a text does not fit into its column.
+    pub rejected: u64,
+    /// Rows of which a text was cut to its column's width.
+    pub cut: u64,
     /// The same for each table that got rows.
     pub tables: BTreeMap<String, TableLoad>,
     /// Rows of datasets that no table takes.
@@ -60,6 +66,10 @@ pub struct TableLoad {
     pub updates: u64,
     /// Those of them that were older than the row that was there.
     pub superseded: u64,
+    /// Rows that are not in the table, because a text does not fit into its column.
+    pub rejected: u64,
+    /// Rows of which a text was cut to its column's width.
+    pub cut: u64,
 }
 
 /// A load that failed. The warehouse holds what it held before.
@@ -143,6 +153,15 @@ pub enum LoadFault {
         /// Why.
         source: std::io::Error,
     },
+    /// The load is more than one transaction takes. Fewer records are less.
+    #[error(
+        "{what}. One commit cannot be divided: fewer windows, columns or source partitions in this job make it \
+         smaller, or several jobs over the same topic"
+    )]
+    TooLarge {
+        /// What the load has, and what the warehouse takes.
+        what: String,
+    },
     /// A count does not add up.
     #[error(
         "table `{table}`: {message}; this is a fault in Tidegate: please report it. Nothing was changed"
@@ -165,12 +184,27 @@ pub enum LoadFault {
     },
 }
 
+impl LoadFault {
+    /// Whether DuckDB had no memory left for the load.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        matches!(self, LoadFault::Warehouse { message, .. } if message.contains(OUT_OF_MEMORY))
+    }
+}
+
+/// How DuckDB begins what it says where its `memory_limit` is reached.
+pub(crate) const OUT_OF_MEMORY: &str = "Out of Memory Error";
+
 impl LoadError {
+    /// Whether it is more than one transaction takes.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self.fault, LoadFault::TooLarge { .. })
+    }
+
     /// Whether the same load can succeed later without anybody changing anything about it.
     pub fn is_transient(&self) -> bool {
         match &self.fault {
             LoadFault::Fetch(error) => !error.is_not_found(),
-            // Another loader was first: the next try goes on behind it.
+            // Another loader was first: the next try goes on after it.
             LoadFault::NotNext { .. } => true,
             LoadFault::Keep { .. } | LoadFault::Footer { .. } => true,
             LoadFault::Warehouse { transient, .. } => *transient,
@@ -196,6 +230,8 @@ impl LoadReport {
             inserted: 0,
             updates: 0,
             superseded: 0,
+            rejected: 0,
+            cut: 0,
             tables: BTreeMap::new(),
             without_table: BTreeMap::new(),
             elapsed: Duration::ZERO,
@@ -207,6 +243,8 @@ impl LoadReport {
         self.inserted += load.inserted;
         self.updates += load.updates;
         self.superseded += load.superseded;
+        self.rejected += load.rejected;
+        self.cut += load.cut;
         self.tables.insert(table.to_owned(), load);
     }
 }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_core::clock::Clock;
-use tidegate_log::{ReadError, Record, Storage, read_records};
+use tidegate_log::{ReadError, Record, read_records};
+use tidegate_storage::Storage;
 use tokio::runtime::Handle;
 
 use crate::load::{LoadError, LoadReport, LoadRequest};
@@ -42,8 +43,8 @@ pub struct RetryOptions {
 }
 
 impl Default for LoaderOptions {
-    /// 1,000,000 rows, 1 GiB or 1,024 records a load; statistics every 10 minutes, a checkpoint every 5, a
-    /// vacuum every day.
+    /// 1,000,000 rows, 1 GiB or 1,024 records a load; statistics every 10 minutes, a checkpoint
+    /// every 5, a vacuum every day.
     fn default() -> Self {
         LoaderOptions {
             rows_max: 1_000_000,
@@ -68,8 +69,8 @@ impl Default for RetryOptions {
     }
 }
 
-/// Why the loader did not get on. The warehouse holds whole loads, and the next tick goes on behind the
-/// last one.
+/// Why the loader did not get on. The warehouse holds whole loads, and the next tick goes on after
+/// the last one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoaderError {
@@ -116,6 +117,9 @@ pub struct Tick {
     pub load: Option<LoadReport>,
     /// Whether a bound has cut the load, so that the next tick has something to do at once.
     pub more: bool,
+    /// What the last record of the load says that rows mean from then on, where that is not what
+    /// the loader was told: see [`Loader::knows`].
+    pub meaning: Option<serde_json::Value>,
     /// What was due and has been done.
     pub maintained: Vec<Maintenance>,
 }
@@ -169,8 +173,8 @@ impl LoaderStop {
     }
 }
 
-/// Brings a warehouse up to a commit log. Its methods block: call them from a thread of their own, not
-/// from one of the runtime's.
+/// Brings a warehouse up to a commit log. Its methods block: call them from a thread of their own,
+/// not from one of the runtime's.
 #[derive(Debug)]
 pub struct Loader {
     warehouse: Box<dyn Warehouse>,
@@ -180,6 +184,8 @@ pub struct Loader {
     options: LoaderOptions,
     stop: LoaderStop,
     schedules: Vec<Schedule>,
+    /// What rows mean after this record.
+    known: Option<(u64, serde_json::Value)>,
 }
 
 impl Loader {
@@ -209,7 +215,17 @@ impl Loader {
             options,
             stop: LoaderStop::default(),
             schedules,
+            known: None,
         }
+    }
+
+    /// Tells what the rows after the record `seq` mean, as the log keeps it. A load ends with a
+    /// record that says something else, and the tick says so, so that the warehouse can be opened
+    /// with other tables before the next one.
+    #[must_use]
+    pub fn knows(mut self, seq: u64, meaning: serde_json::Value) -> Self {
+        self.known = Some((seq, meaning));
+        self
     }
 
     /// Sequence number of the last record that is loaded; 0 if none is.
@@ -227,8 +243,8 @@ impl Loader {
         self.stop.clone()
     }
 
-    /// One load, if there is anything to load, and the maintenance that is due. Call it every interval,
-    /// and again at once if [`Tick::more`].
+    /// One load, if there is anything to load, and the maintenance that is due. Call it every
+    /// interval, and again at once if [`Tick::more`].
     ///
     /// # Errors
     /// If the load failed and trying again did not help. Call it again after a while if
@@ -236,7 +252,11 @@ impl Loader {
     pub fn tick(&mut self) -> Result<Tick, LoaderError> {
         let mut wait = self.options.retry.first;
         let mut attempt = 1;
-        let (load, more) = loop {
+        let Loaded {
+            load,
+            more,
+            meaning,
+        } = loop {
             match self.load_once() {
                 Ok(done) => break done,
                 Err(error) if attempt < self.options.retry.attempts && error.is_transient() => {
@@ -261,6 +281,7 @@ impl Loader {
         Ok(Tick {
             load,
             more,
+            meaning,
             maintained,
         })
     }
@@ -292,7 +313,7 @@ impl Loader {
         Ok(caught_up)
     }
 
-    fn load_once(&mut self) -> Result<(Option<LoadReport>, bool), LoaderError> {
+    fn load_once(&mut self) -> Result<Loaded, LoaderError> {
         let from_seq = self.warehouse.loaded_seq() + 1;
         let mut records = self
             .runtime
@@ -309,17 +330,31 @@ impl Loader {
         let more = taken < records.len() || taken == self.options.records_max.max(1);
         records.truncate(taken);
         if records.is_empty() {
-            return Ok((None, false));
+            return Ok(Loaded::default());
         }
         let now = self.clock.now_micros();
-        let request = LoadRequest {
-            records: &records,
-            storage: &self.storage,
-            runtime: &self.runtime,
-            now,
-        };
-        let report = self.warehouse.load(&request)?;
-        Ok((Some(report), more))
+        let warehouse = &mut self.warehouse;
+        let (report, cut) = load_what_fits(&records, |records| {
+            warehouse.load(&LoadRequest {
+                records,
+                storage: &self.storage,
+                runtime: &self.runtime,
+                now,
+            })
+        })?;
+        let last = records.last().filter(|_| !cut);
+        Ok(Loaded {
+            meaning: last.and_then(|record| self.news(record)).cloned(),
+            load: Some(report),
+            more: more || cut,
+        })
+    }
+
+    /// What a record says of the meaning of rows, where the loader does not know it.
+    fn news<'a>(&self, record: &'a Record) -> Option<&'a serde_json::Value> {
+        let (seq, known) = self.known.as_ref()?;
+        let said = record.plan.as_ref()?;
+        (record.seq > *seq && said != known).then_some(said)
     }
 
     /// How many of the records make a load.
@@ -333,13 +368,46 @@ impl Loader {
             }
             full
         };
-        let taken = records.iter().position(full).unwrap_or(records.len());
+        let mut taken = records.iter().position(full).unwrap_or(records.len());
+        if let Some(news) = records
+            .iter()
+            .position(|record| self.news(record).is_some())
+        {
+            taken = taken.min(news + 1);
+        }
         taken.max(1).min(records.len())
     }
 }
 
-/// When something is due again. What was done is remembered in the warehouse, so that a program that
-/// never runs long maintains its database nevertheless.
+/// What became of a try to load.
+#[derive(Debug, Default)]
+struct Loaded {
+    load: Option<LoadReport>,
+    more: bool,
+    meaning: Option<serde_json::Value>,
+}
+
+/// Loads records, or the first half of them for as long as that is more than one transaction takes.
+/// Tells whether any are left.
+fn load_what_fits(
+    records: &[Record],
+    mut load: impl FnMut(&[Record]) -> Result<LoadReport, Box<LoadError>>,
+) -> Result<(LoadReport, bool), Box<LoadError>> {
+    let mut taken = records.len();
+    loop {
+        match load(&records[..taken]) {
+            Ok(report) => return Ok((report, taken < records.len())),
+            Err(error) if error.is_too_large() && taken > 1 => {
+                taken /= 2;
+                tracing::debug!(%error, records = taken, "taking fewer commits");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// When something is due again. What was done is remembered in the warehouse, so that a program
+/// that never runs long maintains its database nevertheless.
 #[derive(Debug)]
 struct Schedule {
     action: Maintenance,
@@ -356,7 +424,8 @@ impl Schedule {
             tracing::warn!(%error, "cannot read when this was last done");
             None
         });
-        // What was never done is due with the first load. A time in the future is a clock that was wrong.
+        // What was never done is due with the first load. A time in the future is a clock that was
+        // wrong.
         Schedule {
             action,
             every,
@@ -365,8 +434,8 @@ impl Schedule {
         }
     }
 
-    /// Does it if it is due; tells whether it was done. A failure is not the load's: it is logged, and
-    /// tried again when it is due the next time.
+    /// Does it if it is due; tells whether it was done. A failure is not the load's: it is logged,
+    /// and tried again when it is due the next time.
     fn run(&mut self, warehouse: &mut dyn Warehouse, now: i64) -> bool {
         let elapsed = u128::try_from(now.saturating_sub(self.last)).unwrap_or(0);
         if !self.changed || elapsed < self.every.as_micros() {

@@ -2,17 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use duckdb::Connection;
 
 use crate::duckdb::{Access, Database, DatabaseError, DuckDbOptions, message};
+use crate::guard::size;
+use crate::load::OUT_OF_MEMORY;
 use crate::statement;
+use crate::tree::{self, Parsed};
 
 /// Bounds of one query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,30 @@ pub enum QueryError {
     /// It took too long.
     #[error("the query was interrupted after {} s; make it smaller, or allow it more time", .0.as_secs_f64())]
     Timeout(Duration),
+    /// DuckDB has not enough memory for it; what it says.
+    #[error("{0}; make the query smaller, or raise `warehouse.memory-limit`")]
+    OutOfMemory(String),
+    /// There was not enough memory for it and for a load at the same time.
+    #[error(
+        "the query was ended, because there was not enough memory for it beside a load; ask again, \
+         make it smaller, or raise `warehouse.memory-limit`"
+    )]
+    GaveWay,
+    /// The process has grown by more than a question may take.
+    #[error(
+        "the query was ended, because the process has taken {} MiB more memory since it began, and \
+         may take {} MiB; make it smaller, or raise `warehouse.memory-limit`",
+        .taken >> 20, .allowed >> 20
+    )]
+    Memory {
+        /// Bytes that it has grown by.
+        taken: usize,
+        /// Bytes that it may grow by.
+        allowed: usize,
+    },
+    /// There is no thread for it.
+    #[error("there is no thread for the query: {0}")]
+    Thread(std::io::Error),
     /// There is no connection to the database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -69,7 +95,8 @@ pub enum QueryError {
 }
 
 /// Runs read-only queries. Clones share the database; each query has a connection of its own, sees
-/// what was committed when it began, and neither waits for a load nor holds one up.
+/// what was committed when it began, and neither waits for a load nor holds one up. Where memory is
+/// short for both, the load is done alone: queries that run are ended, and others wait for it.
 ///
 /// The database stays open as long as there is a reader.
 #[derive(Debug, Clone)]
@@ -86,13 +113,15 @@ impl WarehouseReader {
     ///
     /// # Errors
     /// If it is not there, or a process has it open for writing; the message says which.
-    pub fn open_read_only(path: &Path) -> Result<Self, DatabaseError> {
+    pub fn open_read_only(path: &Path, options: &DuckDbOptions) -> Result<Self, DatabaseError> {
         Ok(WarehouseReader {
-            database: Database::open(path, Access::Read, &DuckDbOptions::default())?,
+            database: Database::open(path, Access::Read, options, Vec::new())?,
         })
     }
 
-    /// Runs one statement that reads, and collects its rows. Blocks.
+    /// Runs one statement that reads, and collects its rows. Blocks. How large its plan becomes is
+    /// not looked at: it is one of this program's own, or [`QueryGuard`](crate::QueryGuard) has let
+    /// it through.
     ///
     /// # Errors
     /// If it is not exactly one statement that reads, DuckDB refuses it, or it takes too long.
@@ -100,14 +129,16 @@ impl WarehouseReader {
         let mut batches = Vec::new();
         let mut bytes = 0;
         let mut cut = false;
-        let (schema, truncated) = self.stream(sql, limits.rows, limits.timeout, &mut |batch| {
+        let sink = &mut |batch: RecordBatch| {
             bytes += batch.get_array_memory_size();
             cut = bytes > limits.bytes;
             if !cut {
                 batches.push(batch);
             }
             Ok(!cut)
-        })?;
+        };
+        let (schema, truncated) =
+            self.hand_over(sql, Size::Known, limits.rows, limits.timeout, sink)?;
         Ok(QueryResult {
             schema,
             batches,
@@ -116,12 +147,12 @@ impl WarehouseReader {
     }
 
     /// Runs one statement that reads, and hands its rows over as they come, so that memory does not
-    /// bound them. `sink` says whether it wants more. Returns the columns, and whether there were more
-    /// than `rows_max` rows. Blocks.
+    /// bound them. `sink` says whether it wants more. Returns the columns, and whether there were
+    /// more than `rows_max` rows. Blocks.
     ///
     /// # Errors
-    /// If it is not exactly one statement that reads, DuckDB refuses it, it takes longer than
-    /// `timeout`, or `sink` fails.
+    /// If it is not exactly one statement that reads, becomes too large when it is planned, DuckDB
+    /// refuses it, it takes longer than `timeout`, or `sink` fails.
     pub fn stream(
         &self,
         sql: &str,
@@ -129,32 +160,162 @@ impl WarehouseReader {
         timeout: Duration,
         sink: &mut dyn FnMut(RecordBatch) -> std::io::Result<bool>,
     ) -> Result<(SchemaRef, bool), QueryError> {
+        self.hand_over(sql, Size::Unknown, rows_max, timeout, sink)
+    }
+
+    fn hand_over(
+        &self,
+        sql: &str,
+        size: Size,
+        rows_max: usize,
+        timeout: Duration,
+        sink: &mut dyn FnMut(RecordBatch) -> std::io::Result<bool>,
+    ) -> Result<(SchemaRef, bool), QueryError> {
         let statement =
             statement::check(sql).map_err(|refusal| QueryError::Refused(refusal.to_string()))?;
+        on_large_stack(statement.len(), sink, |sink| {
+            self.run(&statement, size, rows_max, timeout, sink)
+        })
+    }
+
+    fn run(
+        &self,
+        statement: &str,
+        size: Size,
+        rows_max: usize,
+        timeout: Duration,
+        sink: &mut dyn FnMut(RecordBatch) -> std::io::Result<bool>,
+    ) -> Result<(SchemaRef, bool), QueryError> {
         let _hold = self.database.hold();
         let connection = self.database.connection()?;
-        let watch = Watch::start(&connection, timeout);
-        let result = connection
-            .execute_batch("BEGIN TRANSACTION READ ONLY")
-            .map_err(sql_error)
+        let asking = self.database.asks(&connection);
+        let memory = self.database.memory_limit();
+        let watch = Watch::start(&connection, timeout, memory);
+        let result = size
+            .check(&self.database, &connection, statement)
+            .and_then(|()| {
+                connection
+                    .execute_batch("BEGIN TRANSACTION READ ONLY")
+                    .map_err(sql_error)
+            })
             .and_then(|()| read(&connection, statement, rows_max, sink));
-        let timed_out = watch.stop();
+        let is_beside_load = self.database.has_been_loading();
+        let ended = watch.stop();
         if let Err(error) = connection.execute_batch("ROLLBACK") {
             // The connection is thrown away in any case.
             tracing::debug!(%error, "cannot roll back a query");
         }
         match result {
-            Err(QueryError::Sql(_)) if timed_out => Err(QueryError::Timeout(timeout)),
+            Err(QueryError::Sql(_)) if asking.gave_way() => Err(QueryError::GaveWay),
+            Err(QueryError::OutOfMemory(_)) if asking.gave_way() || is_beside_load => {
+                Err(QueryError::GaveWay)
+            }
+            Err(QueryError::Sql(text)) => Err(ended.unwrap_or(QueryError::Sql(text))),
             result => result,
         }
     }
 }
 
+/// What is known of how large a statement becomes when it is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    /// It has been looked at.
+    Known,
+    /// Nothing.
+    Unknown,
+}
+
+impl Size {
+    /// Refuses what becomes too large when it is planned: planning looks at no interrupt.
+    fn check(
+        self,
+        database: &Database,
+        connection: &Connection,
+        statement: &str,
+    ) -> Result<(), QueryError> {
+        if self == Size::Known {
+            return Ok(());
+        }
+        let functions = database.functions(connection).map_err(sql_error)?;
+        let query = statement::explained(statement);
+        match tree::parse(connection, query)? {
+            Parsed::Query(tree) => size::check(&tree, functions).map_err(QueryError::Refused),
+            // When it is run, DuckDB says where in the text it is wrong.
+            Parsed::Wrong(_) if query.len() == statement.len() => Ok(()),
+            Parsed::Wrong(why) => Err(QueryError::Sql(why)),
+            // Of what is made of several statements there is no tree.
+            Parsed::Other(why) => {
+                if let Some(select) = statement::pivot_as_select(query)
+                    && let Parsed::Query(tree) = tree::parse(connection, &select)?
+                {
+                    return size::check(&tree, functions).map_err(QueryError::Refused);
+                }
+                Err(QueryError::Refused(format!(
+                    "what this becomes cannot be told before it is planned ({why}); of a PIVOT over \
+                     anything but a table, or within another statement, write the values: \
+                     ON status IN ('A', 'B')"
+                )))
+            }
+        }
+    }
+}
+
+/// Stack of a thread that plans a statement: DuckDB goes deeper with each name of WITH that stands
+/// for another, by up to 9 KiB, and does not look whether there is room.
+const STACK: usize = 64 << 20;
+/// Bytes of stack for each byte of a statement: a name takes 14 bytes at least.
+const STACK_PER_BYTE: usize = 1 << 10;
+
+/// Does `work` on a thread that has stack for a statement of so many bytes. What it hands over
+/// reaches `sink` on this thread.
+pub(crate) fn on_large_stack<T: Send>(
+    bytes: usize,
+    sink: &mut dyn FnMut(RecordBatch) -> std::io::Result<bool>,
+    work: impl FnOnce(&mut dyn FnMut(RecordBatch) -> std::io::Result<bool>) -> Result<T, QueryError>
+    + Send,
+) -> Result<T, QueryError> {
+    let (hand_over, rows) = mpsc::sync_channel::<RecordBatch>(1);
+    let (say, wants) = mpsc::sync_channel::<std::io::Result<bool>>(1);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the scope owns the other ends of both channels: its thread waits for nobody else"
+    )]
+    thread::scope(move |scope| {
+        let worker = move || {
+            work(&mut |batch| {
+                let gone = |_| std::io::Error::other("nobody takes the rows any more");
+                hand_over.send(batch).map_err(|_| gone(()))?;
+                wants.recv().map_err(|_| gone(()))?
+            })
+        };
+        let thread = thread::Builder::new()
+            .name("query".to_owned())
+            .stack_size(STACK.max(bytes.saturating_mul(STACK_PER_BYTE)))
+            .spawn_scoped(scope, worker)
+            .map_err(QueryError::Thread)?;
+        for batch in rows {
+            if say.send(sink(batch)).is_err() {
+                break;
+            }
+        }
+        match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
 fn sql_error(error: duckdb::Error) -> QueryError {
+    let text = message(&error);
+    if text.starts_with(OUT_OF_MEMORY) {
+        // What follows are settings of DuckDB, which nobody can change here.
+        let first = text.lines().next().unwrap_or_default();
+        return QueryError::OutOfMemory(first.to_owned());
+    }
     match error {
         // Keeps DuckDB's pointer into the SQL: here it is the user's own.
         duckdb::Error::DuckDBFailure(_, Some(text)) => QueryError::Sql(text),
-        error => QueryError::Sql(message(&error)),
+        _ => QueryError::Sql(text),
     }
 }
 
@@ -188,49 +349,114 @@ fn read(
     Ok((schema, false))
 }
 
-/// Interrupts a query when its time is up.
-struct Watch {
+/// Time between two looks at how much memory the process has.
+const LOOK: Duration = Duration::from_millis(50);
+/// Time between two interrupts: one between two steps of a query is forgotten when the next step
+/// begins.
+const AGAIN: Duration = Duration::from_millis(20);
+/// Bytes that the process may grow by beyond what DuckDB may use, while a query runs: what DuckDB
+/// does not count, and what the job takes meanwhile.
+const RESERVE: usize = 512 << 20;
+
+/// Interrupts a query when its time is up, or when the process grows too large: DuckDB does not
+/// count what some aggregates and functions of lists take.
+pub(crate) struct Watch {
     done: mpsc::Sender<()>,
-    timed_out: Arc<AtomicBool>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: Option<thread::JoinHandle<Option<QueryError>>>,
 }
 
 impl Watch {
-    fn start(connection: &Connection, timeout: Duration) -> Self {
+    /// `memory` is what DuckDB may use, in bytes; none to look at nothing but the time.
+    pub(crate) fn start(connection: &Connection, timeout: Duration, memory: Option<usize>) -> Self {
         let (done, wait) = mpsc::channel::<()>();
-        let timed_out = Arc::new(AtomicBool::new(false));
-        let (interrupt, flag) = (connection.interrupt_handle(), Arc::clone(&timed_out));
+        let interrupt = connection.interrupt_handle();
+        let allowed = memory.map(|limit| limit.saturating_add(RESERVE));
+        let before = allowed.and_then(|_| memory_of_process());
+        let is_done = move |pause| wait.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
         let watch = move || {
-            if wait.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
-                flag.store(true, Ordering::Release);
-                // An interrupt between two steps of a query is forgotten when the next step begins.
-                while wait.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout)
-                {
-                    interrupt.interrupt();
+            let began = Instant::now();
+            let why = loop {
+                if is_done(LOOK.min(timeout.saturating_sub(began.elapsed()))) {
+                    return None;
                 }
+                if began.elapsed() >= timeout {
+                    break QueryError::Timeout(timeout);
+                }
+                if let (Some(allowed), Some(before)) = (allowed, before)
+                    && let Some(now) = memory_of_process()
+                    && let taken = now.saturating_sub(before)
+                    && taken > allowed
+                {
+                    break QueryError::Memory { taken, allowed };
+                }
+            };
+            interrupt.interrupt();
+            while !is_done(AGAIN) {
+                interrupt.interrupt();
             }
+            Some(why)
         };
         let thread = thread::Builder::new()
-            .name("query-timeout".to_owned())
+            .name("query-watch".to_owned())
             .spawn(watch);
         if let Err(error) = &thread {
-            tracing::warn!(%error, "no thread for a query's timeout: it runs without one");
+            tracing::warn!(%error, "no thread watches a query: it runs without a timeout");
         }
         Watch {
             done,
-            timed_out,
             thread: thread.ok(),
         }
     }
 
-    /// Ends the watch; tells whether the time was up.
-    fn stop(self) -> bool {
+    /// Ends the watch; tells why it has interrupted the query, if it has.
+    pub(crate) fn stop(self) -> Option<QueryError> {
         drop(self.done);
-        if let Some(thread) = self.thread
-            && thread.join().is_err()
-        {
-            tracing::warn!("a query's timeout thread has panicked");
+        match self.thread?.join() {
+            Ok(why) => why,
+            Err(_) => {
+                tracing::warn!("the thread that watches a query has panicked");
+                None
+            }
         }
-        self.timed_out.load(Ordering::Acquire)
+    }
+}
+
+/// Bytes of memory that the process has, files aside; none where the system does not tell.
+fn memory_of_process() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kibibytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1 << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Alone it is too large, and asking again does not help; beside a load that can.
+    #[test]
+    fn a_query_that_finds_no_memory_beside_a_load_says_so() {
+        let options = DuckDbOptions {
+            memory_limit_bytes: Some(64 << 20),
+            threads: Some(1),
+        };
+        let database = Database::in_memory(&options).unwrap();
+        database.close_off(&[]).unwrap();
+        let reader = WarehouseReader::new(Arc::clone(&database));
+        let ask = || {
+            reader
+                .query(
+                    "SELECT list(range) FROM range(30000000)",
+                    &QueryLimits::default(),
+                )
+                .unwrap_err()
+        };
+        let alone = ask();
+        assert!(matches!(alone, QueryError::OutOfMemory(_)), "{alone}");
+        let _loading = database.begin_load();
+        let beside = ask();
+        assert!(matches!(beside, QueryError::GaveWay), "{beside}");
     }
 }

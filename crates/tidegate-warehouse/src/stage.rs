@@ -1,17 +1,23 @@
 //! The files of a load, where a warehouse in this process can read them.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tempfile::TempDir;
-use tidegate_log::{FileEntry, Storage};
+use tidegate_log::FileEntry;
+use tidegate_storage::Storage;
 
 use crate::load::{LoadFault, LoadRequest};
+use crate::scratch::Scratch;
 
+/// How the names of the folders begin that files are fetched into.
+pub(crate) const FOLDER: &str = "tidegate-load-";
 /// Files that are fetched at the same time.
 const FETCHED_AT_ONCE: usize = 8;
+/// Bytes of a file that are read at a time.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// A data file, on this machine.
 #[derive(Debug)]
@@ -29,7 +35,7 @@ pub(crate) struct StagedFile<'a> {
 pub(crate) struct Staged<'a> {
     pub(crate) files: Vec<StagedFile<'a>>,
     /// Holds what was fetched, and goes with it.
-    _folder: Option<TempDir>,
+    _folder: Option<Folder>,
 }
 
 impl StagedFile<'_> {
@@ -61,16 +67,62 @@ impl StagedFile<'_> {
         }
         Ok(())
     }
+
+    /// Checks a file where it is. One that was changed and kept its size can be good Parquet with
+    /// other rows.
+    fn check_content(&self) -> Result<(), LoadFault> {
+        let keep = |source| LoadFault::Keep {
+            path: self.entry.path.clone(),
+            source,
+        };
+        let mut file = File::open(&self.path).map_err(keep)?;
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut found = 0;
+        loop {
+            match file.read(&mut piece).map_err(keep)? {
+                0 => break,
+                length => found = crc32c::crc32c_append(found, &piece[..length]),
+            }
+        }
+        self.check_sum(found)
+    }
+
+    fn check_sum(&self, found: u32) -> Result<(), LoadFault> {
+        let wanted = self.entry.crc32c;
+        if found == wanted {
+            return Ok(());
+        }
+        Err(self.fault(format!(
+            "has the checksum {found:08x} instead of {wanted:08x}"
+        )))
+    }
 }
 
-/// Finds the files that have rows: local ones where they are, others fetched into a temporary folder, in
-/// pieces and a few at a time. What is fetched takes as much disk as the load has bytes, which the loader
-/// bounds.
+/// Where fetched files are, until this is dropped.
+#[derive(Debug)]
+enum Folder {
+    Own(Scratch),
+    Below(TempDir),
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Folder::Own(folder) => folder.path(),
+            Folder::Below(folder) => folder.path(),
+        }
+    }
+}
+
+/// Finds the files that have rows: local ones where they are, others fetched into a temporary
+/// folder (`below` one that is there, since the database can reach no other), in pieces and a few
+/// at a time. What is fetched takes as much disk as the load has bytes, which the loader bounds.
 ///
 /// # Errors
-/// If a file is missing, has another size or, where it is fetched, another checksum.
+/// If a file is missing, or has another size or another checksum.
 pub(crate) fn stage<'a>(
     request: &LoadRequest<'a>,
+    below: Option<&Path>,
     wanted: impl Fn(&FileEntry) -> bool,
 ) -> Result<Staged<'a>, LoadFault> {
     let mut staged = Staged::default();
@@ -89,7 +141,10 @@ pub(crate) fn stage<'a>(
                     let folder = match &mut staged._folder {
                         Some(folder) => folder,
                         none => {
-                            let new = TempDir::with_prefix("tidegate-load-");
+                            let new = match below {
+                                Some(below) => TempDir::new_in(below).map(Folder::Below),
+                                None => Scratch::new(FOLDER).map(Folder::Own),
+                            };
                             none.insert(new.map_err(|source| LoadFault::Keep {
                                 path: entry.path.clone(),
                                 source,
@@ -112,6 +167,13 @@ pub(crate) fn stage<'a>(
         .try_collect::<()>();
     request.runtime.block_on(fetches)?;
     staged.files.iter().try_for_each(StagedFile::check_size)?;
+    // What was fetched has been checked on its way.
+    if request.storage.local_root().is_some() {
+        staged
+            .files
+            .iter()
+            .try_for_each(StagedFile::check_content)?;
+    }
     Ok(staged)
 }
 
@@ -132,11 +194,5 @@ async fn fetch(storage: &Storage, file: &StagedFile<'_>) -> Result<(), LoadFault
         found = crc32c::crc32c_append(found, &piece);
         target.write_all(&piece).map_err(keep)?;
     }
-    let wanted = file.entry.crc32c;
-    if found != wanted {
-        return Err(file.fault(format!(
-            "has the checksum {found:08x} instead of {wanted:08x}"
-        )));
-    }
-    Ok(())
+    file.check_sum(found)
 }

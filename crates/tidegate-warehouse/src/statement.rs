@@ -1,8 +1,14 @@
 //! Which SQL a reader may run: one statement, and one that reads.
 //!
-//! This is the first of two walls. The second is a transaction that DuckDB itself keeps read-only; but
-//! that alone would let statements through that change settings or other files, and the driver runs
-//! all but the last of several statements before it looks at the last.
+//! This is the first of two walls. The second is a transaction that DuckDB itself keeps read-only;
+//! but that alone would let statements through that change settings or other files, and the driver
+//! runs all but the last of several statements before it looks at the last.
+
+use std::ops::Range;
+
+mod copies;
+
+use copies::COPIES_MAX;
 
 /// What a statement that reads begins with.
 const READING: [&str; 13] = [
@@ -21,8 +27,8 @@ const READING: [&str; 13] = [
     "PIVOT_LONGER",
 ];
 
-/// Functions that change settings or the state of the database although a SELECT can call them, or that
-/// run SQL out of a text.
+/// Functions that change settings or the state of the database although a SELECT can call them, or
+/// that run SQL out of a text.
 const CHANGING: [&str; 8] = [
     "checkpoint",
     "force_checkpoint",
@@ -33,6 +39,12 @@ const CHANGING: [&str; 8] = [
     "json_execute_serialized_sql",
     "copy_database",
 ];
+
+/// Characters that operators are made of.
+const OPERATORS: &str = "+-*/<>=~!@#^&|%`?:";
+/// Operator characters in a row, at most: the time that DuckDB's parser takes grows with the cube
+/// of their number. No operator has more than a few.
+const OPERATOR_MAX: usize = 32;
 
 /// Why a statement is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +65,18 @@ pub(crate) enum Refusal {
     Changing(String),
     #[error("{0} is not closed")]
     Open(&'static str),
+    #[error(
+        "there are more than {OPERATOR_MAX} signs in a row that stand for no value (`{0}`); put \
+         parentheses or values between them"
+    )]
+    Operators(char),
+    #[error(
+        "the statement is too large to be parsed: DuckDB's parser would repeat {0} words of it, and \
+         may repeat {COPIES_MAX}. It repeats the operand of CASE for each WHEN, what WINDOW names \
+         for each OVER, and what PIVOT reads for each column of ON; make these shorter, or ask in \
+         several questions"
+    )]
+    Copies(u64),
 }
 
 /// A piece of SQL, as far as it matters here.
@@ -60,21 +84,26 @@ pub(crate) enum Refusal {
 enum Token {
     /// A word or a quoted identifier.
     Word(String),
-    /// Text in quotes, a number, a parameter, an operator.
+    /// Text in quotes, a number, a parameter.
     Other,
+    /// A character of an operator. With blanks or comments between them they are several operators
+    /// and cost the parser as much.
+    Operator(char),
     Parenthesis,
     Semicolon,
 }
 
-/// The statement without what stands behind it.
+/// The statement without what stands after it, and with blanks for its comments: DuckDB's lexer
+/// goes back to the beginning at each of them, so that their cost grows with their square.
 ///
 /// # Errors
 /// If it is not exactly one statement that reads.
-pub(crate) fn check(sql: &str) -> Result<&str, Refusal> {
-    let mut rest = Tokens { sql, at: 0 };
+pub(crate) fn check(sql: &str) -> Result<String, Refusal> {
+    let mut rest = tokens(sql);
     let mut begin = Begin::Statement;
     let mut last_word: Option<String> = None;
     let mut end = None;
+    let mut operators = 0;
     while let Some(token) = rest.next()? {
         if token == Token::Semicolon {
             end.get_or_insert(rest.at - 1);
@@ -88,6 +117,15 @@ pub(crate) fn check(sql: &str) -> Result<&str, Refusal> {
             });
         }
         let before = last_word.take();
+        operators = match token {
+            Token::Operator(_) => operators + 1,
+            _ => 0,
+        };
+        if let Token::Operator(sign) = token
+            && operators > OPERATOR_MAX
+        {
+            return Err(Refusal::Operators(sign));
+        }
         if token == Token::Parenthesis {
             refuse_changing(before)?;
         }
@@ -97,10 +135,111 @@ pub(crate) fn check(sql: &str) -> Result<&str, Refusal> {
         }
     }
     match begin {
-        Begin::Done => Ok(&sql[..end.unwrap_or(sql.len())]),
+        Begin::Done => {
+            let statement = blank(&sql[..end.unwrap_or(sql.len())], &rest.comments);
+            copies::check(&statement)?;
+            Ok(statement)
+        }
         Begin::Statement => Err(Refusal::Empty),
         Begin::Explained => Err(Refusal::NotReading("EXPLAIN".to_owned())),
     }
+}
+
+/// What a statement explains that begins with EXPLAIN, or the statement itself. It is one that
+/// [`check`] has let through.
+pub(crate) fn explained(statement: &str) -> &str {
+    let mut tokens = tokens(statement);
+    let mut query = statement;
+    let mut is_explain = false;
+    while let Ok(Some(token)) = tokens.next() {
+        match token {
+            Token::Word(word) if !is_explain && word.eq_ignore_ascii_case("EXPLAIN") => {
+                is_explain = true;
+            }
+            Token::Word(word)
+                if is_explain && ["ANALYZE", "ANALYSE"].contains(&&*word.to_ascii_uppercase()) => {}
+            // Options, unless a query begins with it: `EXPLAIN (FORMAT json) SELECT 1`.
+            Token::Parenthesis if is_explain => {
+                let inside = &statement[tokens.at..];
+                match check(inside.split(')').next().unwrap_or_default()) {
+                    Err(Refusal::NotReading(_)) => {
+                        tokens.at += inside.find(')').map_or(inside.len(), |end| end + 1);
+                    }
+                    _ => return query,
+                }
+            }
+            _ => return query,
+        }
+        query = &statement[tokens.at..];
+    }
+    query
+}
+
+/// What can come after a PIVOT.
+const AFTER_PIVOT: [&str; 6] = ["ORDER", "LIMIT", "OFFSET", "UNION", "EXCEPT", "INTERSECT"];
+
+/// Of a PIVOT over one table, a query that selects all that it computes, so that its size can be
+/// told: DuckDB makes several statements of the PIVOT itself, of which there is no tree.
+pub(crate) fn pivot_as_select(statement: &str) -> Option<String> {
+    let mut tokens = tokens(statement);
+    let Ok(Some(Token::Word(first))) = tokens.next() else {
+        return None;
+    };
+    if !["PIVOT", "PIVOT_WIDER"].contains(&&*first.to_ascii_uppercase()) {
+        return None;
+    }
+    let begin = tokens.at;
+    let (mut table, mut selected) = (None, Vec::new());
+    let (mut depth, mut last) = (0usize, begin);
+    let mut end = statement.len();
+    while let Some(token) = tokens.next().ok()? {
+        let text = &statement[tokens.start..tokens.at];
+        match text {
+            "(" => depth += 1,
+            ")" => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        let is_word = matches!(token, Token::Word(_));
+        let is_one_of =
+            |words: &[&str]| is_word && words.iter().any(|word| text.eq_ignore_ascii_case(word));
+        if depth == 0 && table.is_some() && is_one_of(&AFTER_PIVOT) {
+            end = tokens.start;
+            break;
+        }
+        if depth == 0 && is_one_of(&["ON", "USING", "GROUP"]) {
+            match table {
+                Some(_) => selected.push(&statement[last..tokens.start]),
+                None => table = Some(&statement[begin..tokens.start]),
+            }
+            if is_one_of(&["GROUP"]) {
+                // BY.
+                tokens.next().ok()?;
+            }
+            last = tokens.at;
+        } else if table.is_none() && !is_word && text != "." {
+            return None;
+        }
+    }
+    selected.push(&statement[last..end]);
+    let selected: Vec<_> = selected.into_iter().map(str::trim).collect();
+    let (selected, table) = (selected.join(", "), table?.trim());
+    Some(format!(
+        "SELECT {selected} FROM {table} {}",
+        &statement[end..]
+    ))
+}
+
+/// A text with blanks in the place of what stands in `ranges`, so that all else stays where it is.
+fn blank(text: &str, ranges: &[Range<usize>]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for range in ranges.iter().filter(|range| range.end <= text.len()) {
+        out.push_str(&text[at..range.start]);
+        out.extend(std::iter::repeat_n(' ', range.len()));
+        at = range.end;
+    }
+    out.push_str(&text[at..]);
+    out
 }
 
 /// How far the beginning of a statement has been looked at.
@@ -147,14 +286,28 @@ fn refuse_changing(function: Option<String>) -> Result<(), Refusal> {
     }
 }
 
+fn tokens(sql: &str) -> Tokens<'_> {
+    Tokens {
+        sql,
+        start: 0,
+        at: 0,
+        comments: Vec::new(),
+    }
+}
+
 struct Tokens<'a> {
     sql: &'a str,
+    /// Where the last token begins.
+    start: usize,
     at: usize,
+    /// Where comments were.
+    comments: Vec<Range<usize>>,
 }
 
 impl Tokens<'_> {
     fn next(&mut self) -> Result<Option<Token>, Refusal> {
         self.skip_space()?;
+        self.start = self.at;
         let rest = &self.sql[self.at..];
         let Some(c) = rest.chars().next() else {
             return Ok(None);
@@ -195,7 +348,11 @@ impl Tokens<'_> {
             }
             c => {
                 self.at += c.len_utf8();
-                Token::Other
+                if OPERATORS.contains(c) {
+                    Token::Operator(c)
+                } else {
+                    Token::Other
+                }
             }
         };
         Ok(Some(token))
@@ -206,6 +363,7 @@ impl Tokens<'_> {
             let rest = &self.sql[self.at..];
             let trimmed = rest.trim_start();
             self.at += rest.len() - trimmed.len();
+            let start = self.at;
             if trimmed.starts_with("--") {
                 self.at += trimmed.find(['\n', '\r']).unwrap_or(trimmed.len());
             } else if trimmed.starts_with("/*") {
@@ -213,6 +371,7 @@ impl Tokens<'_> {
             } else {
                 return Ok(());
             }
+            self.comments.push(start..self.at);
         }
     }
 
@@ -319,10 +478,62 @@ mod tests {
             "with a as (select 1) select * from a",
             "summarize t",
             "select * from t where x = $1",
+            "select a->>'b', 1 <= 2, 3 * -+-4",
         ] {
             assert!(check(sql).is_ok(), "{sql}: {:?}", check(sql));
         }
         assert_eq!(check("select 1 ; ").unwrap(), "select 1 ");
+        assert_eq!(
+            check("select/*a\n/*b*/*/'--' -- c\n, 1/* ; */;--d").unwrap(),
+            "select           '--'     \n, 1       "
+        );
+    }
+
+    #[test]
+    fn what_is_explained_is_told_from_how() {
+        for (sql, query) in [
+            ("select 1", "select 1"),
+            ("explain select 1", " select 1"),
+            ("explain analyze (select 1)", " (select 1)"),
+            (
+                "explain (select 1) union (select 2)",
+                " (select 1) union (select 2)",
+            ),
+            ("explain (format json) from t", " from t"),
+            ("explain (analyze, format json) from t", " from t"),
+            ("explain ((select 1))", " ((select 1))"),
+        ] {
+            assert_eq!(explained(sql), query, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_pivot_over_one_table_computes_what_a_select_does() {
+        for (sql, select) in [
+            (
+                "pivot t on a, f(b) using sum(b) as s, max(c) group by c, d order by c limit 3",
+                "SELECT a, f(b), sum(b) as s, max(c), c, d FROM t order by c limit 3",
+            ),
+            (
+                "PIVOT main.\"on\" ON \"using\"",
+                "SELECT \"using\" FROM main.\"on\" ",
+            ),
+            ("pivot t using sum(f(x, y))", "SELECT sum(f(x, y)) FROM t "),
+            (
+                "pivot t on a using max((select b from t group by b))",
+                "SELECT a, max((select b from t group by b)) FROM t ",
+            ),
+        ] {
+            assert_eq!(pivot_as_select(sql).as_deref(), Some(select), "{sql}");
+        }
+        for sql in [
+            "pivot (select 1) on a",
+            "pivot t",
+            "with x as (from t) pivot x on a",
+            "select 1",
+        ] {
+            assert_eq!(pivot_as_select(sql), None, "{sql}");
+        }
     }
 
     #[test]
@@ -363,6 +574,14 @@ mod tests {
             ("select 'a", Refusal::Open("a text in quotes")),
             ("select /* a", Refusal::Open("a comment")),
             ("select $$ a", Refusal::Open("a text in dollar quotes")),
+            (
+                &*format!("select {}1", "+".repeat(33)),
+                Refusal::Operators('+'),
+            ),
+            (
+                &*format!("select {}1", "- ".repeat(33)),
+                Refusal::Operators('-'),
+            ),
         ] {
             assert_eq!(check(sql), Err(refusal), "{sql}");
         }

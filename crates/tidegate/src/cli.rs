@@ -1,4 +1,5 @@
-//! The command line as it is typed. `docs/cli.md` describes it for users.
+//! The command line as it is typed. `docs/cli.md` describes it for users, and its last part is made
+//! from here (`page`).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use crate::config::{time, units};
 use crate::exit;
 
 mod bench;
+#[cfg(test)]
+mod page;
 mod produce;
 
 pub use bench::BenchArgs;
@@ -62,9 +65,19 @@ pub enum Command {
     /// Shows, checks and cleans the commit log
     #[command(subcommand)]
     Log(LogCommand),
+    /// Looks whether a Redshift behaves as Tidegate believes
+    #[command(subcommand)]
+    Redshift(RedshiftCommand),
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+impl Command {
+    /// Whether it works on events itself. The loader has a warehouse do that.
+    pub fn works_on_events(&self) -> bool {
+        !matches!(self, Command::Load(_))
+    }
 }
 
 /// Which configuration.
@@ -213,6 +226,28 @@ pub struct GcArgs {
     /// Leaves files alone that are younger than this: a running process may be about to commit them
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::duration)]
     pub grace: Duration,
+}
+
+/// `tidegate redshift`
+#[derive(Debug, Subcommand)]
+pub enum RedshiftCommand {
+    /// Runs some thirty probes and a small job of its own, and says what is different; takes
+    /// minutes
+    Check(RedshiftCheckArgs),
+}
+
+/// `tidegate redshift check`
+#[derive(Debug, Args)]
+pub struct RedshiftCheckArgs {
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Form of the answer; json has one object a line, to be sent in
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: SummaryFormat,
+    /// Leaves its tables and files in place
+    #[arg(long)]
+    pub keep: bool,
 }
 
 /// `tidegate config`

@@ -23,7 +23,7 @@ pub enum Exit {
     Temporary = 75,
     /// The configuration is wrong. `EX_CONFIG`.
     InvalidConfig = 78,
-    /// Stopped at once by a second Ctrl-C: 128 + SIGINT.
+    /// Stopped at once by a second Ctrl-C, or before the end by a first one: 128 + SIGINT.
     Interrupted = 130,
     /// Stopped at once by a second SIGTERM: 128 + SIGTERM.
     Terminated = 143,
@@ -71,6 +71,14 @@ impl Failure {
     /// A failure of no particular kind.
     pub fn other(message: impl Display) -> Self {
         Failure::new(Exit::Failure, message)
+    }
+
+    /// All of it in one line.
+    pub fn in_a_line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.message),
+            None => self.message.clone(),
+        }
     }
 
     /// Adds what to do next.

@@ -5,15 +5,20 @@ mod allocator;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::fs::Mode;
 use tidegate::cli::Cli;
 use tidegate::commands;
 use tidegate::output;
 use tidegate::terminal::Terminal;
 
 fn main() -> ExitCode {
-    allocator::keep_freed_memory();
-    let _failpoints = tidegate_log::failpoint::setup();
+    // What a job writes holds its events, rejected payloads too: files for this user alone.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let _failpoints = tidegate_storage::failpoint::setup();
     let cli = Cli::parse();
+    if cli.command.works_on_events() {
+        allocator::keep_freed_memory();
+    }
     let terminal = Terminal::new();
     terminal.log(cli.log_level, cli.log_format);
     match commands::dispatch(cli.command, &terminal) {

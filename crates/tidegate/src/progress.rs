@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tidegate_engine::Status;
+use tidegate_engine::{Monitor, Status};
 
 use crate::cli::{ProgressArgs, ProgressKind};
 use crate::config::units::{show_count, show_duration, show_size};
@@ -55,15 +55,15 @@ impl Progress {
         }
     }
 
-    /// Shows what `status` says, for ever.
-    pub async fn show(&mut self, status: impl Fn() -> Status) -> Infallible {
+    /// Shows the job, for ever.
+    pub async fn show(&mut self, job: &Monitor) -> Infallible {
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
-        self.rate.update(status().read_live, Instant::now());
+        self.rate.update(job.status().read_live, Instant::now());
         loop {
             ticks.tick().await;
-            self.show_once(&status());
+            self.show_once(&job.status());
         }
     }
 

@@ -1,8 +1,13 @@
 //! SIGINT and SIGTERM: the first one ends cleanly, the second one at once.
 
+use std::time::{Duration, Instant};
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
+
+/// timeout(1) and other supervisors send SIGTERM to the process, and at once to its group again.
+const TWICE: Duration = Duration::from_secs(1);
 
 /// SIGINT and SIGTERM, from now on.
 #[derive(Debug)]
@@ -27,11 +32,27 @@ impl Signals {
         })
     }
 
-    /// Calls `stop` at the first one; at the second one calls `last` and ends the process.
-    pub async fn watch(mut self, stop: impl FnOnce() + Send, last: impl FnOnce() + Send) {
-        self.next().await;
-        stop();
+    /// Calls `stop` at the first one; at the second one calls `last` and ends the process. A
+    /// SIGTERM within a second of the first one is not a second one.
+    pub async fn watch(self, stop: impl FnOnce() + Send, last: impl FnOnce() + Send) {
+        self.watch_and_tell(|_| stop(), last).await;
+    }
+
+    /// The same, and `stop` gets the code that a process ends with because of the first one.
+    pub async fn watch_and_tell(
+        mut self,
+        stop: impl FnOnce(Exit) + Send,
+        last: impl FnOnce() + Send,
+    ) {
         let exit = self.next().await;
+        let first = Instant::now();
+        stop(exit);
+        let exit = loop {
+            let exit = self.next().await;
+            if exit != Exit::Terminated || first.elapsed() >= TWICE {
+                break exit;
+            }
+        };
         last();
         std::process::exit(exit as i32);
     }

@@ -2,20 +2,27 @@
 //! socket, because an embedded database can be opened by one process only.
 //!
 //! The socket's path follows from the database file's, so that whoever knows the file finds the
-//! process. Its folder is for this user only. A request is one line of JSON. The answer is a sequence of
-//! frames: a byte that says what it is, the length as four bytes (big-endian), and that many bytes.
+//! process. Its folder is for this user only. A request is one line of JSON. The answer is a
+//! sequence of frames: a byte that says what it is, the length as four bytes (big-endian), and that
+//! many bytes. Until there are rows, a frame without any comes every second, so that whoever asks
+//! can tell a long question from a process that was stopped.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::cli::QueryFormat;
 
@@ -27,6 +34,10 @@ const REQUEST_BYTES_MAX: u64 = 2 << 20;
 const FRAME_BYTES_MAX: usize = 64 << 10;
 /// A client that neither asks nor takes its answer for so long is dropped.
 const CLIENT_WAIT: Duration = Duration::from_secs(30);
+/// A client that waits for rows is sent an empty frame so often: it knows that somebody is there.
+const BEAT: Duration = Duration::from_secs(1);
+/// A process that says nothing for so long does not answer.
+pub const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// Frame with a part of the rows.
 const ROWS: u8 = b'r';
@@ -119,29 +130,22 @@ impl Server {
     /// Answers until the future is dropped.
     pub async fn serve(&self, answer: Answer) {
         let slots = Arc::new(Semaphore::new(CONCURRENT_MAX));
+        let mut clients = JoinSet::new();
         loop {
-            let accepted = self
-                .listener
-                .accept()
-                .await
-                .and_then(|(stream, _)| stream.into_std());
-            let stream = match accepted {
-                Ok(stream) => stream,
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a query");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-                return;
-            };
-            let answer = Arc::clone(&answer);
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = reply_to(&stream, &answer) {
+            while clients.try_join_next().is_some() {}
+            let (answer, slots) = (Arc::clone(&answer), Arc::clone(&slots));
+            clients.spawn(async move {
+                if let Err(error) = reply_to(stream, answer, slots).await {
                     tracing::debug!(%error, "a client went away before it had its answer");
                 }
-                drop(slot);
             });
         }
     }
@@ -154,34 +158,53 @@ impl Drop for Server {
     }
 }
 
-fn reply_to(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(CLIENT_WAIT))?;
-    stream.set_write_timeout(Some(CLIENT_WAIT))?;
+/// What a frame is, and what it holds.
+type Frame = (u8, Vec<u8>);
+
+async fn reply_to(stream: UnixStream, answer: Answer, slots: Arc<Semaphore>) -> io::Result<()> {
+    let (from, mut to) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(stream)
-        .take(REQUEST_BYTES_MAX)
-        .read_line(&mut line)?;
+    let mut from = BufReader::new(from.take(REQUEST_BYTES_MAX));
+    timeout(CLIENT_WAIT, from.read_line(&mut line)).await??;
     let question: Question = serde_json::from_str(&line)?;
-    let mut out = BufWriter::with_capacity(FRAME_BYTES_MAX, Frames(stream));
-    let outcome = answer(&question, &mut out);
-    out.flush()?;
-    match outcome {
-        Ok(()) => write_frame(stream, DONE, &[]),
-        Err(error) => {
-            let end = error.len().min(FRAME_BYTES_MAX);
-            write_frame(stream, ERROR, &error.as_bytes()[..end])
+    let mut slot = pin!(slots.acquire_owned());
+    let slot = loop {
+        match timeout(BEAT, slot.as_mut()).await {
+            Ok(slot) => break slot.map_err(io::Error::other)?,
+            Err(_) => write_frame(&mut to, &(ROWS, Vec::new())).await?,
+        }
+    };
+    let (sender, mut frames) = mpsc::channel(1);
+    tokio::task::spawn_blocking(move || {
+        let _slot = slot;
+        let mut out = BufWriter::with_capacity(FRAME_BYTES_MAX, Frames(sender.clone()));
+        let outcome = answer(&question, &mut out);
+        let last = match (outcome, out.flush()) {
+            (Ok(()), Ok(())) => (DONE, Vec::new()),
+            (Err(error), Ok(())) => (ERROR, error.into_bytes()),
+            // The client has gone.
+            (_, Err(_)) => return,
+        };
+        let _ = sender.blocking_send(last);
+    });
+    loop {
+        match timeout(BEAT, frames.recv()).await {
+            Ok(Some(frame)) => write_frame(&mut to, &frame).await?,
+            Ok(None) => return Ok(()),
+            Err(_) => write_frame(&mut to, &(ROWS, Vec::new())).await?,
         }
     }
 }
 
-/// Writes rows as frames.
-struct Frames<'a>(&'a UnixStream);
+/// Hands rows on as frames.
+struct Frames(mpsc::Sender<Frame>);
 
-impl Write for Frames<'_> {
+impl Write for Frames {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = bytes.len().min(FRAME_BYTES_MAX);
-        write_frame(self.0, ROWS, &bytes[..length])?;
+        let frame = (ROWS, bytes[..length].to_vec());
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(frame).map_err(gone)?;
         Ok(length)
     }
 
@@ -190,12 +213,14 @@ impl Write for Frames<'_> {
     }
 }
 
-fn write_frame(mut stream: &UnixStream, kind: u8, bytes: &[u8]) -> io::Result<()> {
+async fn write_frame(to: &mut OwnedWriteHalf, (kind, bytes): &Frame) -> io::Result<()> {
+    let bytes = &bytes[..bytes.len().min(FRAME_BYTES_MAX)];
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    let mut head = [kind, 0, 0, 0, 0];
-    head[1..].copy_from_slice(&length.to_be_bytes());
-    stream.write_all(&head)?;
-    stream.write_all(bytes)
+    let mut frame = Vec::with_capacity(5 + bytes.len());
+    frame.push(*kind);
+    frame.extend(length.to_be_bytes());
+    frame.extend(bytes);
+    timeout(CLIENT_WAIT, to.write_all(&frame)).await?
 }
 
 /// Why there is no answer.
@@ -210,9 +235,37 @@ pub enum AskError {
     /// Whoever takes the rows failed.
     #[error("cannot write the answer: {0}")]
     Out(io::Error),
+    /// A process listens, and says nothing.
+    #[error("it has said nothing for {} s", SILENCE_MAX.as_secs())]
+    Silent,
     /// The process went away in the middle.
     #[error("the process that has the warehouse open does not answer: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for AskError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // How a socket's own time ends.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Silent,
+            _ => AskError::Io(error),
+        }
+    }
+}
+
+/// Connects. Where a process has been silent for long, and its queue is full, the system would wait
+/// for ever.
+fn connect(path: PathBuf) -> Result<net::UnixStream, AskError> {
+    let (sender, connected) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(net::UnixStream::connect(path)));
+    match connected.recv_timeout(SILENCE_MAX) {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Err(AskError::NotRunning),
+            _ => Err(error.into()),
+        },
+        Err(_) => Err(AskError::Silent),
+    }
 }
 
 /// Asks the process that has `database` open, and writes the rows to `out` as they come.
@@ -220,22 +273,13 @@ pub enum AskError {
 /// # Errors
 /// There is none, or it has no answer.
 pub fn ask(database: &Path, question: &Question, out: &mut dyn Write) -> Result<(), AskError> {
-    let stream = match UnixStream::connect(path(database)?) {
-        Ok(stream) => stream,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) =>
-        {
-            return Err(AskError::NotRunning);
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let stream = connect(path(database)?)?;
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    stream.set_write_timeout(Some(SILENCE_MAX))?;
     let mut line = serde_json::to_vec(question).map_err(io::Error::from)?;
     line.push(b'\n');
     (&stream).write_all(&line)?;
-    let mut reader = BufReader::new(&stream);
+    let mut reader = io::BufReader::new(&stream);
     let mut bytes = Vec::new();
     loop {
         let mut head = [0; 5];

@@ -17,14 +17,17 @@ const LABEL_WIDTH: usize = 13;
 pub struct Report {
     name: String,
     summary: Summary,
+    /// Lines of the log that could not be written.
+    lines_lost: u64,
 }
 
 impl Report {
-    /// The summary of the job `name`.
-    pub fn new(name: &str, summary: Summary) -> Self {
+    /// The summary of the job `name`; `lines_lost` lines of its log could not be written.
+    pub fn new(name: &str, summary: Summary, lines_lost: u64) -> Self {
         Report {
             name: name.to_owned(),
             summary,
+            lines_lost,
         }
     }
 
@@ -33,7 +36,11 @@ impl Report {
         match format {
             SummaryFormat::Text => self.text(),
             SummaryFormat::Json => {
-                format!("{}\n", json!({ "job": self.name, "summary": self.summary }))
+                let mut report = json!({ "job": self.name, "summary": self.summary });
+                if self.lines_lost > 0 {
+                    report["log_lines_lost"] = self.lines_lost.into();
+                }
+                format!("{report}\n")
             }
         }
     }
@@ -94,6 +101,13 @@ impl Report {
             status.updates,
             "in this run: rows that replaced, or lost to, one of the same key",
         );
+        if self.lines_lost > 0 {
+            line(
+                "lines lost",
+                self.lines_lost,
+                "of the log: standard error could not be written",
+            );
+        }
         out
     }
 }

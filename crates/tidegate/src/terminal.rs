@@ -1,6 +1,8 @@
 //! Standard error, shared by log lines and the live panel so that neither tears the other.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::EnvFilter;
@@ -12,6 +14,8 @@ use crate::cli::{LogFormat, LogLevel};
 #[derive(Debug, Clone)]
 pub struct Terminal {
     bars: MultiProgress,
+    /// Lines that could not be written.
+    lost: Arc<AtomicU64>,
 }
 
 impl Terminal {
@@ -20,7 +24,14 @@ impl Terminal {
     pub fn new() -> Self {
         Terminal {
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5)),
+            lost: Arc::default(),
         }
+    }
+
+    /// Lines of the log that could not be written: whoever read standard error has gone, or its
+    /// disk is full.
+    pub fn lost_lines(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Where a panel is added.
@@ -40,16 +51,21 @@ impl Terminal {
         };
         // Libraries beneath speak only at debug and above; ours say what an operator needs.
         let levels = match level {
-            "debug" | "trace" | "off" => level.to_owned(),
+            // The parser of SQL says every token that it meets.
+            "debug" => format!("{level},sqlparser=info"),
+            "trace" | "off" => level.to_owned(),
             _ => format!(
                 "warn,tidegate={level},tidegate_core={level},tidegate_log={level},\
                 tidegate_sources={level},tidegate_warehouse={level},tidegate_engine={level}"
             ),
         };
-        // It says that a consumer which the source has closed is closed. What else is wrong with one comes as an error.
+        // It says that a consumer which the source has closed is closed. What else is wrong with
+        // one comes as an error.
         let filter = EnvFilter::new(format!("{levels},rdkafka::consumer::base_consumer=off"));
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            // It would complain on standard error, and panic where that cannot be written.
+            .log_internal_errors(false)
             .with_writer(self.clone());
         // An error means that logging is on already.
         let _ = match format {
@@ -75,7 +91,10 @@ impl<'a> MakeWriter<'a> for Terminal {
     type Writer = Lines<'a>;
 
     fn make_writer(&'a self) -> Lines<'a> {
-        Lines { bars: &self.bars }
+        Lines {
+            bars: &self.bars,
+            lost: &self.lost,
+        }
     }
 }
 
@@ -83,15 +102,20 @@ impl<'a> MakeWriter<'a> for Terminal {
 #[derive(Debug)]
 pub struct Lines<'a> {
     bars: &'a MultiProgress,
+    lost: &'a AtomicU64,
 }
 
 impl Write for Lines<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bars.suspend(|| io::stderr().lock().write_all(bytes))?;
+        // A line is handed over whole. One that cannot be written is no reason for anything to end.
+        let written = self.bars.suspend(|| io::stderr().lock().write_all(bytes));
+        if written.is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }

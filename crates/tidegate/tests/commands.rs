@@ -70,7 +70,7 @@ at = { type = "timestamp", required = true }
 [event-time]
 field = "at"
 [deduplication]
-key = ["id", "amount"]
+key = ["id", "amount", "at"]
 [upsert]
 key = ["id"]
 [[windows]]
@@ -347,6 +347,159 @@ fn bench_measures_the_example_and_leaves_nothing_behind() {
     assert!((0.9..1.2).contains(&all), "{answer}");
     assert!(shares["parquet"].as_f64().unwrap() > 0.01, "{answer}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn validate_refuses_files_for_http_that_cannot_be_used() {
+    let folder = payments();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("payments.pem", "amount = 5\n");
+    let no_certificate = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
+    write("broken.pem", no_certificate);
+    let listen = "http.listen=127.0.0.1:0";
+    for (sets, says) in [
+        (
+            &["http.tls.certificate=none.crt", "http.tls.key=none.key"][..],
+            "cannot read none.crt (http.tls.certificate)",
+        ),
+        (
+            &["hot.url=rediss://localhost:1", "hot.ca=none.pem"],
+            "cannot read none.pem (hot.ca)",
+        ),
+        (
+            &["hot.url=rediss://localhost:1", "hot.ca=payments.pem"],
+            "cannot read payments.pem (hot.ca): there is no certificate in it",
+        ),
+        (
+            &["hot.url=rediss://localhost:1", "hot.ca=broken.pem"],
+            "cannot read broken.pem (hot.ca)",
+        ),
+    ] {
+        for command in ["validate", "run"] {
+            let mut args = vec![command, "-c", "tidegate.toml", "--set", listen];
+            args.extend(sets.iter().flat_map(|set| ["--set", set]));
+            check(&run(folder.path(), &args), 78, says);
+        }
+    }
+}
+
+#[test]
+fn a_query_that_becomes_large_when_it_is_planned_is_refused_at_once() {
+    let folder = payments();
+    check(&run(folder.path(), &["run", "--progress", "none"]), 0, "");
+    let doubled: Vec<_> = (0..60)
+        .map(|i| format!("a{i} + a{i} AS a{}", i + 1))
+        .collect();
+    let sql = format!("SELECT 1 AS a0, {}", doubled.join(", "));
+    let began = Instant::now();
+    let output = run(folder.path(), &["query", &sql]);
+    check(&output, 1, "too large to be planned");
+    assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_query_has_the_memory_that_the_configuration_says() {
+    let folder = payments();
+    let at = folder.path();
+    check(&run(at, &["run", "--progress", "none"]), 0, "");
+    let list = "SELECT len(list(range)) FROM range(20000000)";
+    let ask = |limit: &str, sql: &str| {
+        let set = format!("warehouse.memory-limit={limit}");
+        run(at, &["query", "--format", "csv", "--set", &set, sql])
+    };
+    check(&ask("64MiB", list), 1, "raise `warehouse.memory-limit`");
+    check(&ask("4GiB", list), 0, "20000000");
+    let threads = "SELECT current_setting('threads')";
+    check(
+        &run(at, &["query", "--set", "warehouse.threads=3", threads]),
+        0,
+        "3",
+    );
+}
+
+/// What Ctrl-C sends. Shells let what they start in the background ignore it, and so its children:
+/// there it is what `kill` sends.
+fn interrupt() -> rustix::process::Signal {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .map(|mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+    if ignored.is_some_and(|mask| mask & 0b10 != 0) {
+        rustix::process::Signal::TERM
+    } else {
+        rustix::process::Signal::INT
+    }
+}
+
+#[test]
+fn a_query_ends_at_the_first_ctrl_c() {
+    let folder = payments();
+    check(&run(folder.path(), &["run", "--progress", "none"]), 0, "");
+    let hours = "SELECT sum(a.range * b.range) FROM range(100000000) a, range(100000000) b";
+    let mut asked = tidegate(folder.path(), &["query", "--timeout", "10m", hours])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let tasks = format!("/proc/{}/task", asked.id());
+    let is_asking = || {
+        let tasks = std::fs::read_dir(&tasks).unwrap();
+        let mut names =
+            tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.any(|name| name.trim() == "query")
+    };
+    let begin = Instant::now();
+    while !is_asking() {
+        assert!(begin.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = rustix::process::Pid::from_child(&asked);
+    rustix::process::kill_process(pid, interrupt()).unwrap();
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = asked.try_wait().unwrap() {
+            break status;
+        }
+        if begin.elapsed() > Duration::from_secs(30) {
+            asked.kill().unwrap();
+            panic!("it goes on");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(!status.success(), "{status}");
+}
+
+#[test]
+fn bench_removes_what_a_killed_one_has_left() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().to_str().unwrap().to_owned();
+    let folders = || {
+        let entries = std::fs::read_dir(place.path()).unwrap();
+        entries
+            .map(|entry| entry.unwrap().path())
+            .collect::<Vec<_>>()
+    };
+    let mut killed = tidegate(place.path(), &["bench", "--for", "60s", "--dir", &dir])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    let is_named = |folder: &std::path::PathBuf| {
+        let name = folder.file_name().unwrap().to_string_lossy();
+        name.starts_with("tidegate")
+    };
+    while !folders().iter().any(is_named) {
+        assert!(begin.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let left = folders();
+    let output = run(place.path(), &["bench", "--for", "1s", "--dir", &dir]);
+    check(&output, 0, "");
+    assert_eq!(folders(), Vec::<std::path::PathBuf>::new(), "{left:?}");
 }
 
 #[test]

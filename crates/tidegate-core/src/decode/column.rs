@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BooleanArray, BooleanBufferBuilder, Date32Array, Decimal128Array,
-    Float64Array, Int32Array, Int64Array, ListArray, MapArray, NullBufferBuilder, StringArray,
-    StructArray, TimestampMicrosecondArray,
+    Float64Array, Int32Array, Int64Array, ListArray, MapArray, StructArray,
+    TimestampMicrosecondArray,
 };
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 use tidegate_expr::time::{self, UTC, instant};
 
 use super::object::Object;
-use crate::json::{DEPTH_MAX, Fault, Number, Reader, Text, unescape};
+use super::strings::{Nulls, Strings};
+use super::value;
+use crate::json::{Fault, Reader};
 use crate::reject::Code;
 use crate::spec::{EpochUnit, FieldType};
 
@@ -51,104 +53,6 @@ fn entry_fields(value: DataType) -> Fields {
         Field::new("key", DataType::Utf8, false),
         Field::new("value", value, true),
     ])
-}
-
-/// Text values, one after the other.
-#[derive(Debug)]
-pub(crate) struct Strings {
-    offsets: Vec<i32>,
-    data: Vec<u8>,
-}
-
-impl Default for Strings {
-    fn default() -> Self {
-        Strings {
-            offsets: vec![0],
-            data: Vec::new(),
-        }
-    }
-}
-
-impl Strings {
-    #[inline]
-    fn push(&mut self, text: Text<'_>) -> Result<(), Fault> {
-        if text.escaped {
-            unescape(text.raw, &mut self.data);
-        } else {
-            self.data.extend_from_slice(text.raw);
-        }
-        self.close(text.at)
-    }
-
-    #[inline]
-    fn close(&mut self, at: usize) -> Result<(), Fault> {
-        let end = i32::try_from(self.data.len()).map_err(|_| Fault {
-            code: Code::TooLarge,
-            at,
-            what: "the text of one batch exceeds 2 GiB",
-        })?;
-        self.offsets.push(end);
-        Ok(())
-    }
-
-    fn push_empty(&mut self) {
-        let end = self.offsets[self.offsets.len() - 1];
-        self.offsets.push(end);
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.offsets.truncate(len + 1);
-        self.data
-            .truncate(self.offsets[self.offsets.len() - 1] as usize);
-    }
-
-    fn get(&self, i: usize) -> &[u8] {
-        &self.data[self.offsets[i] as usize..self.offsets[i + 1] as usize]
-    }
-
-    fn len(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    /// The values as an array; the next batch probably has as many.
-    fn finish(&mut self, nulls: &mut Nulls) -> Result<StringArray, ArrowError> {
-        let next = Strings {
-            offsets: {
-                let mut offsets = Vec::with_capacity(self.offsets.len());
-                offsets.push(0);
-                offsets
-            },
-            data: Vec::with_capacity(self.data.len() + self.data.len() / 8),
-        };
-        let full = std::mem::replace(self, next);
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(full.offsets));
-        StringArray::try_new(offsets, Buffer::from_vec(full.data), nulls.finish())
-    }
-}
-
-/// Which rows are null; costs nothing while none is.
-#[derive(Debug)]
-pub(crate) struct Nulls(NullBufferBuilder);
-
-impl Default for Nulls {
-    fn default() -> Self {
-        Nulls(NullBufferBuilder::new(0))
-    }
-}
-
-impl Nulls {
-    #[inline]
-    fn push(&mut self, valid: bool) {
-        self.0.append(valid);
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
-    }
-
-    fn finish(&mut self) -> Option<arrow::buffer::NullBuffer> {
-        self.0.finish()
-    }
 }
 
 /// One column of the schema, at any depth.
@@ -231,6 +135,16 @@ impl Column {
         Column {
             nulls: Nulls::default(),
             values,
+        }
+    }
+
+    /// The object within this column, if there is one: a struct, or the struct in a list or a map.
+    pub(crate) fn object(&mut self) -> Option<&mut Object> {
+        match &mut self.values {
+            Values::Struct { object, .. } => Some(object),
+            Values::List { item, .. } => item.object(),
+            Values::Map { value, .. } => value.object(),
+            _ => None,
         }
     }
 
@@ -339,137 +253,34 @@ impl Column {
     #[inline]
     fn push_value(&mut self, reader: &mut Reader<'_>, depth: usize) -> Result<(), Fault> {
         match &mut self.values {
-            Values::String(strings) => strings.push(string(reader, depth, "expected a string")?),
-            Values::Float64(values) => {
-                let number = number(reader, depth, "expected a number")?;
-                values.push(
-                    number
-                        .to_f64()
-                        .ok_or_else(|| range(number.at, "beyond the range of float64"))?,
-                );
-                Ok(())
+            Values::String(strings) => {
+                return strings.push(value::string(reader, depth, "expected a string")?);
             }
-            Values::Int64(values) => {
-                values.push(integer(reader, depth)?.1);
-                Ok(())
-            }
-            Values::Int32(values) => {
-                let (at, value) = integer(reader, depth)?;
-                values.push(
-                    i32::try_from(value).map_err(|_| range(at, "beyond the range of int32"))?,
-                );
-                Ok(())
-            }
-            Values::Bool(values) => {
-                let value = match reader.peek() {
-                    b't' => true,
-                    b'f' => false,
-                    _ => return Err(wrong_type(reader, depth, "expected true or false")),
-                };
-                reader.literal(if value { "true" } else { "false" })?;
-                values.append(value);
-                Ok(())
-            }
+            Values::Float64(values) => values.push(value::float64(reader, depth)?),
+            Values::Int64(values) => values.push(value::int64(reader, depth)?),
+            Values::Int32(values) => values.push(value::int32(reader, depth)?),
+            Values::Bool(values) => values.append(value::boolean(reader, depth)?),
             Values::Decimal {
                 values,
                 precision,
                 scale,
-            } => {
-                // Senders that care for exactness write decimals as strings.
-                let (at, scaled) = if reader.peek() == b'"' {
-                    let text = reader.string()?;
-                    let plain = text.plain();
-                    let mut inner = Reader::new(&plain);
-                    let wrong = |_| Fault {
-                        code: Code::WrongType,
-                        at: text.at,
-                        what: "expected a decimal number, found other text",
-                    };
-                    let number = inner.number().map_err(wrong)?;
-                    inner.end().map_err(wrong)?;
-                    (text.at, number.to_decimal(*precision, *scale))
-                } else {
-                    let number = number(reader, depth, "expected a decimal number")?;
-                    (number.at, number.to_decimal(*precision, *scale))
-                };
-                values.push(
-                    scaled.ok_or_else(|| range(at, "does not fit the decimal type exactly"))?,
-                );
-                Ok(())
-            }
-            Values::Timestamp(values) => {
-                let text = string(reader, depth, "expected an ISO 8601 time as a string")?;
-                let micros =
-                    time::parse_instant(&text.plain()).map_err(|what| range(text.at, what))?;
-                values.push(micros);
-                Ok(())
-            }
-            Values::Epoch { values, micros } => {
-                let (at, value) = integer(reader, depth)?;
-                let value = value
-                    .checked_mul(*micros)
-                    .filter(|t| (time::TIME_MIN..=time::TIME_MAX).contains(t))
-                    .ok_or_else(|| range(at, "not a time between the years 1 and 9999"))?;
-                values.push(value);
-                Ok(())
-            }
-            Values::Date(values) => {
-                let text = string(reader, depth, "expected a date as a string")?;
-                values.push(
-                    time::parse_date(&text.plain())
-                        .ok_or_else(|| range(text.at, "not a date YYYY-MM-DD"))?,
-                );
-                Ok(())
-            }
-            Values::List { offsets, item } => {
-                if !reader.eat(b'[') {
-                    return Err(wrong_type(reader, depth, "expected an array"));
-                }
-                let depth = deeper(reader, depth)?;
-                let mut more = !reader.eat(b']');
-                while more {
-                    item.push(reader, depth)?;
-                    more = reader.more(b']')?;
-                }
-                offsets.push(end_offset(item.len(), reader)?);
-                Ok(())
-            }
+            } => values.push(value::decimal(reader, depth, *precision, *scale)?),
+            Values::Timestamp(values) => values.push(value::timestamp(reader, depth)?),
+            Values::Epoch { values, micros } => values.push(value::epoch(reader, depth, *micros)?),
+            Values::Date(values) => values.push(value::date(reader, depth)?),
+            Values::List { offsets, item } => return push_list(offsets, item, reader, depth),
             Values::Map {
                 offsets,
                 keys,
                 value,
-            } => {
-                if !reader.eat(b'{') {
-                    return Err(wrong_type(reader, depth, "expected an object"));
-                }
-                let depth = deeper(reader, depth)?;
-                let first = keys.len();
-                let mut more = !reader.eat(b'}');
-                while more {
-                    let key = reader.string()?;
-                    keys.push(key)?;
-                    reader.colon()?;
-                    value.push(reader, depth)?;
-                    more = reader.more(b'}')?;
-                }
-                unique(keys, first).map_err(|()| Fault {
-                    code: Code::DuplicateKey,
-                    at: reader.at(),
-                    what: "the same key twice in a map",
-                })?;
-                offsets.push(end_offset(keys.len(), reader)?);
-                Ok(())
-            }
+            } => return push_map(offsets, keys, value, reader, depth),
             Values::Struct { len, object } => {
-                if !reader.eat(b'{') {
-                    return Err(wrong_type(reader, depth, "expected an object"));
-                }
-                let depth = deeper(reader, depth)?;
+                let depth = value::open(b'{', "expected an object", reader, depth)?;
                 object.push(reader, depth).map_err(|(_, fault)| fault)?;
                 *len += 1;
-                Ok(())
             }
         }
+        Ok(())
     }
 
     /// The rows as an array; the column is empty afterwards.
@@ -553,15 +364,48 @@ impl Column {
     }
 }
 
-fn deeper(reader: &Reader<'_>, depth: usize) -> Result<usize, Fault> {
-    if depth >= DEPTH_MAX {
+fn push_list(
+    offsets: &mut Vec<i32>,
+    item: &mut Column,
+    reader: &mut Reader<'_>,
+    depth: usize,
+) -> Result<(), Fault> {
+    let depth = value::open(b'[', "expected an array", reader, depth)?;
+    let mut more = !reader.eat(b']');
+    while more {
+        item.push(reader, depth)?;
+        more = reader.more(b']')?;
+    }
+    offsets.push(end_offset(item.len(), reader)?);
+    Ok(())
+}
+
+fn push_map(
+    offsets: &mut Vec<i32>,
+    keys: &mut Strings,
+    value: &mut Column,
+    reader: &mut Reader<'_>,
+    depth: usize,
+) -> Result<(), Fault> {
+    let depth = value::open(b'{', "expected an object", reader, depth)?;
+    let first = keys.len();
+    let mut more = !reader.eat(b'}');
+    while more {
+        let key = reader.string()?;
+        keys.push(key)?;
+        reader.colon()?;
+        value.push(reader, depth)?;
+        more = reader.more(b'}')?;
+    }
+    if !keys.are_different_from(first) {
         return Err(Fault {
-            code: Code::Depth,
+            code: Code::DuplicateKey,
             at: reader.at(),
-            what: "nested too deeply",
+            what: "the same key twice in a map",
         });
     }
-    Ok(depth + 1)
+    offsets.push(end_offset(keys.len(), reader)?);
+    Ok(())
 }
 
 fn end_offset(len: usize, reader: &Reader<'_>) -> Result<i32, Fault> {
@@ -570,87 +414,4 @@ fn end_offset(len: usize, reader: &Reader<'_>) -> Result<i32, Fault> {
         at: reader.at(),
         what: "more than 2^31 items",
     })
-}
-
-fn range(at: usize, what: &'static str) -> Fault {
-    Fault {
-        code: Code::OutOfRange,
-        at,
-        what,
-    }
-}
-
-/// The fault for a value of another type, or the syntax fault if it is no value at all.
-#[cold]
-fn wrong_type(reader: &Reader<'_>, depth: usize, what: &'static str) -> Fault {
-    let mut ahead = *reader;
-    match ahead.skip(depth) {
-        Ok(()) => Fault {
-            code: Code::WrongType,
-            at: reader.at(),
-            what,
-        },
-        Err(fault) => fault,
-    }
-}
-
-#[inline]
-fn string<'a>(
-    reader: &mut Reader<'a>,
-    depth: usize,
-    what: &'static str,
-) -> Result<Text<'a>, Fault> {
-    if reader.peek() == b'"' {
-        reader.string()
-    } else {
-        Err(wrong_type(reader, depth, what))
-    }
-}
-
-#[inline]
-fn number<'a>(
-    reader: &mut Reader<'a>,
-    depth: usize,
-    what: &'static str,
-) -> Result<Number<'a>, Fault> {
-    if matches!(reader.peek(), b'-' | b'0'..=b'9') {
-        reader.number()
-    } else {
-        Err(wrong_type(reader, depth, what))
-    }
-}
-
-#[inline]
-fn integer(reader: &mut Reader<'_>, depth: usize) -> Result<(usize, i64), Fault> {
-    let number = number(reader, depth, "expected a whole number")?;
-    match number.to_i64() {
-        Some(value) => Ok((number.at, value)),
-        None if number.integral => Err(range(number.at, "beyond the range of int64")),
-        None => Err(Fault {
-            code: Code::WrongType,
-            at: number.at,
-            what: "expected a whole number",
-        }),
-    }
-}
-
-/// Whether the keys from `first` on are all different.
-fn unique(keys: &Strings, first: usize) -> Result<(), ()> {
-    /// Up to here comparing all pairs is faster than hashing.
-    const PAIRS_MAX: usize = 16;
-    let count = keys.len() - first;
-    if count <= PAIRS_MAX {
-        for i in first..keys.len() {
-            if (first..i).any(|j| keys.get(i) == keys.get(j)) {
-                return Err(());
-            }
-        }
-        return Ok(());
-    }
-    let mut seen = hashbrown::HashSet::with_capacity(count);
-    if (first..keys.len()).all(|i| seen.insert(keys.get(i))) {
-        Ok(())
-    } else {
-        Err(())
-    }
 }

@@ -5,12 +5,16 @@
 
 mod column;
 mod object;
+mod strings;
+mod unknown;
+mod value;
 
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 
 pub use column::arrow_type;
 use object::Object;
+pub use unknown::UnknownFields;
 
 use crate::chunk::{Chunk, Payload};
 use crate::json::{Fault, Reader};
@@ -32,6 +36,8 @@ pub struct Decoded {
     pub rows: Vec<u32>,
     /// The records that are not in the columns, in order.
     pub rejects: Vec<Reject>,
+    /// Fields of the records, also of those that were rejected, that the schema does not have.
+    pub unknown: UnknownFields,
 }
 
 impl Decoder {
@@ -61,10 +67,13 @@ impl Decoder {
             }
         }
         let (_, columns) = self.object.finish()?;
+        let mut unknown = UnknownFields::default();
+        self.object.take_unknown("", &mut unknown);
         Ok(Decoded {
             columns,
             rows,
             rejects,
+            unknown,
         })
     }
 

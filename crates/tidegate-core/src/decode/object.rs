@@ -5,6 +5,7 @@ use arrow::error::ArrowError;
 use hashbrown::HashMap;
 
 use super::column::Column;
+use super::unknown::{Unknown, UnknownFields};
 use crate::json::{Fault, Reader, unescape};
 use crate::reject::Code;
 use crate::spec::FieldType;
@@ -13,7 +14,10 @@ use crate::spec::FieldType;
 #[derive(Debug)]
 pub(crate) struct Object {
     members: Vec<Member>,
+    /// Members by name; from `members.len()` on, keys that are none, in the order of `unknown`. So
+    /// a key that is not in the schema costs no look-up more than one that is.
     by_name: HashMap<Box<[u8]>, usize>,
+    unknown: Unknown,
     /// Counts objects, so that "seen in this object" needs no clearing.
     epoch: u64,
     scratch: Vec<u8>,
@@ -52,6 +56,7 @@ impl Object {
         Object {
             members,
             by_name,
+            unknown: Unknown::default(),
             epoch: 0,
             scratch: Vec::new(),
         }
@@ -139,18 +144,41 @@ impl Object {
         Ok(())
     }
 
-    /// Reads a key and its colon; says which member it is.
+    /// Reads a key and its colon; says which member it is. One that is none is counted.
     fn key(&mut self, reader: &mut Reader<'_>) -> Result<Option<usize>, Fault> {
         let key = reader.string()?;
-        let index = if key.escaped {
+        let name = if key.escaped {
             self.scratch.clear();
             unescape(key.raw, &mut self.scratch);
-            self.by_name.get(self.scratch.as_slice())
+            self.scratch.as_slice()
         } else {
-            self.by_name.get(key.raw)
+            key.raw
         };
+        let index = self.by_name.get(name).copied();
         reader.colon()?;
-        Ok(index.copied())
+        match index {
+            Some(index) if index < self.members.len() => Ok(Some(index)),
+            Some(index) => {
+                self.unknown.count(index - self.members.len());
+                Ok(None)
+            }
+            None => {
+                if let Some(place) = self.unknown.meet(name) {
+                    self.by_name.insert(name.into(), self.members.len() + place);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes the counts of keys that are not in the schema; `path` is where this object is.
+    pub(crate) fn take_unknown(&mut self, path: &str, found: &mut UnknownFields) {
+        self.unknown.take(path, found);
+        for member in &mut self.members {
+            if let Some(object) = member.column.object() {
+                object.take_unknown(&format!("{path}{}.", member.name), found);
+            }
+        }
     }
 
     pub(crate) fn push_nulls(&mut self) {

@@ -1,8 +1,8 @@
 //! Live values: what the open windows hold so far, handed out where it has changed.
 //!
-//! Values are absolute, for each window, group and lane: those that the window's final part would have if it
-//! closed now. So a value that is handed out twice changes nothing, and one that nobody took is replaced by
-//! the next.
+//! Values are absolute, for each window, group and lane: those that the window's final part would
+//! have if it closed now. So a value that is handed out twice changes nothing, and one that nobody
+//! took is replaced by the next.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,9 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
 
-use super::{Cell, ClosedWindows, GroupKey, WindowPlan, WindowState};
+use super::cell::Cell;
+use super::state::GroupKey;
+use super::{ClosedWindows, WindowPlan, WindowState};
 
 /// Changed windows that nobody has taken yet, merged by key and bounded.
 #[derive(Debug)]
@@ -26,8 +28,8 @@ struct LiveWindow {
     left_out: u64,
 }
 
-/// A window of a lane, and how many of its groups have newer values than were handed out, because there was
-/// no room for them. They come when there is, unless the window closes before.
+/// A window of a lane, and how many of its groups have newer values than were handed out, because
+/// there was no room for them. They come when there is, unless the window closes before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeftOut {
     /// End of the window, in microseconds.
@@ -96,8 +98,8 @@ impl LiveWindows {
 }
 
 impl WindowState {
-    /// Puts the values of windows that have changed since the last call, and end after `after`, where those
-    /// before have been closed. Looks only into panes that rows were added to.
+    /// Puts the values of windows that have changed since the last call, and end after `after`,
+    /// where those before have been closed. Looks only into panes that rows were added to.
     pub fn changed(&mut self, lane: i32, after: Option<i64>, out: &mut LiveWindows) {
         let (size, slide) = (self.plan.size, self.plan.slide);
         let windows = usize::try_from(size / slide).unwrap_or(usize::MAX);
@@ -114,7 +116,7 @@ impl WindowState {
             let first = start + slide;
             let ends = (first..=start + size)
                 .step_by(usize::try_from(slide).unwrap_or(usize::MAX))
-                .filter(|end| after.is_none_or(|after| *end > after));
+                .filter(|end| after.is_none_or(|after| *end > after) && self.plan.is_shown(*end));
             let mut shown = Vec::new();
             let mut missed = 0;
             for (group, slot) in &pane.by_group {
@@ -153,8 +155,9 @@ impl WindowState {
         }
     }
 
-    /// Puts the values of a group in the windows around a pane: what lies before the pane is added up
-    /// leftwards, what lies behind it rightwards, so that the cost is a merge or two for each window.
+    /// Puts the values of a group in the windows around a pane: what lies before the pane is added
+    /// up leftwards, what lies after it rightwards, so that the cost is a merge or two for each
+    /// window.
     fn put_windows(
         &self,
         lane: i32,
@@ -182,13 +185,13 @@ impl WindowState {
             left.push(sum);
             before -= slide;
         }
-        // All panes behind this one up to `behind`.
+        // All panes after this one up to `last`.
         let mut right: Option<Cell> = None;
-        let mut behind = start;
+        let mut last = start;
         for end in ends {
-            while behind < end - slide {
-                behind += slide;
-                match (&mut right, cell(behind)) {
+            while last < end - slide {
+                last += slide;
+                match (&mut right, cell(last)) {
                     (Some(sum), Some(cell)) => sum.merge(cell),
                     (None, Some(cell)) => right = Some(cell.clone()),
                     (_, None) => {}

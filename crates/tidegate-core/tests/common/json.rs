@@ -253,11 +253,7 @@ impl Writer<'_> {
             (_, Value::Null) => out.push_str("null"),
             (FieldType::Float64, value) => {
                 let value = value.as_f64().expect("a float");
-                out.push_str(&match self.rng.below(3) {
-                    0 => format!("{value:e}"),
-                    1 => format!("{value:E}"),
-                    _ => value.to_string(),
-                });
+                self.float(out, value);
             }
             (FieldType::Decimal { .. }, Value::String(text)) => {
                 if self.rng.one_in(2) {
@@ -271,17 +267,7 @@ impl Writer<'_> {
             }
             (FieldType::Timestamp, value) => {
                 let micros = value.as_i64().expect("micros");
-                let minutes = self.rng.range(-18 * 60, 18 * 60) as i32;
-                let offset = FixedOffset::east_opt(minutes * 60).expect("an offset");
-                let time = DateTime::from_timestamp_micros(micros)
-                    .expect("a time")
-                    .with_timezone(&offset);
-                let text = match self.rng.below(3) {
-                    0 => time.format("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string(),
-                    1 => time.format("%Y-%m-%d %H:%M:%S%.9f%z").to_string(),
-                    _ => time.to_utc().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
-                };
-                self.text(out, &text);
+                self.timestamp(out, micros);
             }
             (FieldType::EpochTimestamp(unit), value) => {
                 let micros = value.as_i64().expect("micros");
@@ -319,6 +305,28 @@ impl Writer<'_> {
             (_, Value::String(text)) => self.text(out, text),
             (_, other) => out.push_str(&other.to_string()),
         }
+    }
+
+    fn float(&mut self, out: &mut String, value: f64) {
+        out.push_str(&match self.rng.below(3) {
+            0 => format!("{value:e}"),
+            1 => format!("{value:E}"),
+            _ => value.to_string(),
+        });
+    }
+
+    fn timestamp(&mut self, out: &mut String, micros: i64) {
+        let minutes = self.rng.range(-18 * 60, 18 * 60) as i32;
+        let offset = FixedOffset::east_opt(minutes * 60).expect("an offset");
+        let time = DateTime::from_timestamp_micros(micros)
+            .expect("a time")
+            .with_timezone(&offset);
+        let text = match self.rng.below(3) {
+            0 => time.format("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string(),
+            1 => time.format("%Y-%m-%d %H:%M:%S%.9f%z").to_string(),
+            _ => time.to_utc().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+        };
+        self.text(out, &text);
     }
 
     fn text(&mut self, out: &mut String, text: &str) {

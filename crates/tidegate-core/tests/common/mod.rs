@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 pub(crate) mod json;
+pub(crate) mod model;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,7 +208,7 @@ pub(crate) fn transactions() -> JobSpec {
             ),
         ]),
         lookups: Vec::new(),
-        dedup_key: names(&["transaction_id", "row_hash"]),
+        dedup_key: names(&["transaction_id", "row_hash", "event_timestamp"]),
         windows: vec![
             window("transactions_1m", MINUTE, MINUTE, &["status"], &all),
             window("transactions_5m", 5 * MINUTE, MINUTE, &["status"], &all),

@@ -1,9 +1,8 @@
 //! Committing: races, ambiguous failures, drafts that break an invariant.
 
 use tidegate_core::clock::Clock;
-use tidegate_log::{
-    CommitError, CommitLog, Fault, OpenError, OpenOptions, Storage, path, read_records,
-};
+use tidegate_log::{CommitError, CommitLog, Fault, OpenError, OpenOptions, path, read_records};
+use tidegate_storage::Storage;
 
 use crate::support::{self, Faulty, NOW, commits, draft, on_each_storage, open, options};
 
@@ -97,7 +96,7 @@ async fn of_many_writers_that_race_for_each_record_exactly_one_wins(storage: &St
         for writer in writers {
             won.extend(writer.await.unwrap());
         }
-        // A writer that opens after another one has committed goes on behind it.
+        // A writer that opens after another one has committed goes on after it.
         won.sort_unstable();
         won.dedup();
         let state = open(storage, 9).await.unwrap().state().clone();

@@ -1,17 +1,15 @@
 //! The process is killed at each failpoint and at random instants; afterwards the log is whole.
 //!
-//! The test binary starts itself: the child runs only `crash::child`, which commits until it is killed
-//! or done.
+//! The test binary starts itself: the child runs only `crash::child`, which commits until it is
+//! killed or done.
 
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use tidegate_core::clock::Clock;
-use tidegate_log::{
-    CommitLog, GarbageOptions, OpenOptions, Storage, StorageOptions, collect_garbage, failpoint,
-    verify,
-};
+use tidegate_log::{CommitLog, GarbageOptions, OpenOptions, collect_garbage, verify};
+use tidegate_storage::{Storage, StorageOptions, failpoint};
 use tidegate_testkit::S3;
 
 use crate::support::{commits, files, open, options, s3_options};
@@ -19,7 +17,8 @@ use crate::support::{commits, files, open, options, s3_options};
 /// Tells the child where to commit to.
 const URL: &str = "TIDEGATE_LOG_CRASH_URL";
 
-/// Tells the child where S3 is. Its credentials are in its environment, where the AWS chain finds them.
+/// Tells the child where S3 is. Its credentials are in its environment, where the AWS chain finds
+/// them.
 const ENDPOINT: &str = "TIDEGATE_LOG_CRASH_ENDPOINT";
 
 /// How many records the child makes the log have.

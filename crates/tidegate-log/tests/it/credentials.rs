@@ -1,7 +1,7 @@
 //! Credentials for S3 from the official AWS chain.
 //!
-//! The chain looks at the environment of its process, so the test binary starts itself: the child runs only
-//! `credentials::child`, which puts some objects and says how that went.
+//! The chain looks at the environment of its process, so the test binary starts itself: the child
+//! runs only `credentials::child`, which puts some objects and says how that went.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tidegate_log::{Storage, StorageOptions};
+use tidegate_storage::{Storage, StorageOptions};
 use tidegate_testkit::S3;
 
 /// Tells the child where S3 is.
@@ -42,7 +42,8 @@ async fn child() {
     }
 }
 
-/// Runs the child with nothing in its environment but this; returns whether it could put, and what it said.
+/// Runs the child with nothing in its environment but this; returns whether it could put, and what
+/// it said.
 fn run(endpoint: &str, environment: &[(&str, &str)]) -> (bool, String) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["credentials::child", "--exact", "--nocapture"])
@@ -64,8 +65,8 @@ fn run(endpoint: &str, environment: &[(&str, &str)]) -> (bool, String) {
     (output.status.success(), text)
 }
 
-/// A profile whose credentials come from a program that counts how often it is asked. They expire after `lasts`;
-/// after `answers` of them the program fails.
+/// A profile whose credentials come from a program that counts how often it is asked. They expire
+/// after `lasts`; after `answers` of them the program fails.
 fn profile(folder: &Path, lasts: Duration, answers: usize) -> String {
     let expiry: DateTime<Utc> = (SystemTime::now() + lasts).into();
     let expiry = expiry.to_rfc3339_opts(SecondsFormat::Secs, true);

@@ -19,6 +19,7 @@ fn file(dataset: &str, seq: u64, rows: u64, event_time: Option<(i64, i64)>) -> F
         bytes: 100,
         crc32c: 7,
         event_time,
+        lanes: Vec::new(),
     }
 }
 
@@ -39,6 +40,8 @@ fn next(before: Option<&Record>) -> Record {
         schema_version: 1,
         partitions: Vec::new(),
         watermarks: BTreeMap::new(),
+        idle: BTreeMap::new(),
+        plan: None,
         counts: Counts::default(),
         rejected_by: BTreeMap::new(),
         files: Vec::new(),
@@ -56,6 +59,7 @@ fn span(id: i32, from: i64, to: i64) -> Span {
         from,
         to,
         gone: 0,
+        identity: None,
     }
 }
 
@@ -319,14 +323,18 @@ struct Step {
     moves: Vec<(i32, [u8; 4], u8)>,
     watermark: i64,
     complete: bool,
+    /// Whether the files say whose rows they hold, as those of version 2 do.
+    lanes: bool,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let moves = vec((0..4_i32, any::<[u8; 4]>(), 0..9_u8), 0..4);
-    (moves, 0..40_i64, any::<bool>()).prop_map(|(moves, watermark, complete)| Step {
+    let step = (moves, 0..40_i64, any::<bool>(), any::<bool>());
+    step.prop_map(|(moves, watermark, complete, lanes)| Step {
         moves,
         watermark,
         complete,
+        lanes,
     })
 }
 
@@ -378,12 +386,15 @@ impl Model {
             rejected,
             ..
         } = record.counts;
+        let lanes: Vec<i32> = record.partitions.iter().map(|span| span.lane).collect();
         let time = 500 + self.watermarks.values().max().copied().unwrap_or_default();
         for (dataset, rows) in [("events", events), ("late", late), ("rejected", rejected)] {
             if rows > 0 {
-                record
-                    .files
-                    .push(file(dataset, record.seq, rows, Some((time - 9, time))));
+                let mut file = file(dataset, record.seq, rows, Some((time - 9, time)));
+                if step.lanes && dataset == "events" {
+                    file.lanes.clone_from(&lanes);
+                }
+                record.files.push(file);
             }
         }
         if rejected > 0 {
@@ -409,7 +420,12 @@ impl Model {
             .min()
             .copied()
             .unwrap_or(i64::MIN + KEEP);
-        let recent = |file: &&FileEntry| file.event_time.unwrap().1 >= slowest - KEEP;
+        // Of a file that does not say whose rows it holds, all lanes may need it.
+        let least = |file: &FileEntry| {
+            let lanes = file.lanes.iter().map(|lane| self.watermarks[lane]);
+            lanes.min().unwrap_or(slowest)
+        };
+        let recent = |file: &&FileEntry| file.event_time.unwrap().1 >= least(file) - KEEP;
         self.files.iter().filter(recent).cloned().collect()
     }
 }
@@ -436,7 +452,9 @@ proptest! {
         let partitions: BTreeMap<_, _> = model
             .offsets
             .iter()
-            .map(|(id, offset)| (*id, PartitionState { lane: *id, name: format!("p{id}"), offset: *offset }))
+            .map(|(id, offset)| (*id, PartitionState {
+                lane: *id, name: format!("p{id}"), offset: *offset, identity: None,
+            }))
             .collect();
         prop_assert_eq!(state.partitions, partitions);
     }
@@ -455,5 +473,61 @@ proptest! {
         };
         let (less, more) = (recent(keep), recent(keep + 30));
         prop_assert!(less.iter().all(|file| more.contains(file)));
+    }
+}
+
+/// One commit of a job with two lanes, of which the second is a year behind: ten events of each.
+fn a_year_apart(before: &Record) -> Record {
+    const YEAR: i64 = 365 * 24 * 3600;
+    let mut record = next(Some(before));
+    let n = i64::try_from(record.seq).unwrap() - 2;
+    record.partitions = vec![span(0, n * 10, (n + 1) * 10), span(1, n * 10, (n + 1) * 10)];
+    record.watermarks = [(0, YEAR + n * 10), (1, n * 10)].into();
+    record.counts = Counts {
+        read: 20,
+        events: 20,
+        ..Counts::default()
+    };
+    record.files = [(0, YEAR), (1, 0)]
+        .map(|(lane, base)| FileEntry {
+            path: format!("data/events/{}-{lane}.parquet", record.seq),
+            lanes: vec![lane],
+            ..file(
+                "events",
+                record.seq,
+                10,
+                Some((base + n * 10, base + n * 10 + 9)),
+            )
+        })
+        .into();
+    record.seal().0
+}
+
+#[test]
+fn a_partition_that_is_a_year_behind_keeps_its_own_files_and_no_others() {
+    let (first, _) = next(None).seal();
+    let mut state = fold(None, &first, KEEP).unwrap();
+    let mut last = first;
+    let mut sizes = Vec::new();
+    for _ in 0..700 {
+        last = a_year_apart(&last);
+        state = fold(Some(state), &last, KEEP).unwrap();
+        let snapshot = tidegate_log::snapshot::Snapshot {
+            version: tidegate_log::snapshot::SNAPSHOT_VERSION,
+            keep_micros: KEEP,
+            state: std::borrow::Cow::Borrowed(&state),
+        };
+        sizes.push((state.recent_files.len(), snapshot.encode().len()));
+    }
+    // Within the time to keep there are five commits before the one that is on the watermark.
+    let (files, bytes) = sizes[20];
+    assert_eq!(files, 12);
+    for (commit, (found, size)) in sizes.iter().enumerate().skip(20) {
+        assert_eq!(*found, files, "after commit {commit}");
+        // Numbers get digits.
+        assert!(
+            *size < bytes + 200,
+            "after commit {commit}: {size} bytes, {bytes} at first"
+        );
     }
 }

@@ -4,9 +4,8 @@ use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use tidegate_core::clock::Clock;
-use tidegate_log::{
-    GarbageError, GarbageOptions, GarbageReport, Storage, collect_garbage, path, verify,
-};
+use tidegate_log::{GarbageError, GarbageOptions, GarbageReport, collect_garbage, path, verify};
+use tidegate_storage::Storage;
 
 use crate::support::{commits, disk, draft, edit, on_each_storage, open, paths};
 

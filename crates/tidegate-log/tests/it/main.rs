@@ -8,6 +8,8 @@ mod crash;
 mod credentials;
 mod fold;
 mod garbage;
+mod power;
+mod probe;
 mod record;
 mod recovery;
 mod s3;

@@ -10,6 +10,8 @@ use tidegate_log::{Counts, FileEntry, Founding, JobId, Record, Span};
 const FIRST: &[u8] = include_bytes!("../samples/record-v1-first.json");
 const RECORD: &[u8] = include_bytes!("../samples/record-v1.json");
 const SNAPSHOT: &[u8] = include_bytes!("../samples/snapshot-v1.json");
+const RECORD_2: &[u8] = include_bytes!("../samples/record-v2.json");
+const SNAPSHOT_2: &[u8] = include_bytes!("../samples/snapshot-v2.json");
 
 #[test]
 fn version_1_records_stay_readable() {
@@ -39,6 +41,7 @@ fn version_1_records_stay_readable() {
         from: 100,
         to: 105,
         gone: 3,
+        identity: None,
     };
     assert_eq!(record.partitions[1], span);
     assert_eq!(
@@ -72,22 +75,43 @@ fn version_1_records_stay_readable() {
 }
 
 #[test]
-fn version_1_snapshots_stay_readable_and_equal_the_fold() {
-    let snapshot = Snapshot::decode(SNAPSHOT).unwrap();
-    let state = [FIRST, RECORD].into_iter().fold(None, |state, bytes| {
-        let record = Record::decode(bytes).unwrap();
-        Some(tidegate_log::fold(state, &record, snapshot.keep_micros).unwrap())
-    });
-    assert_eq!(Some(snapshot.state.into_owned()), state);
+fn snapshots_stay_readable_and_equal_the_fold() {
+    for (sample, records) in [
+        (SNAPSHOT, &[FIRST, RECORD][..]),
+        (SNAPSHOT_2, &[FIRST, RECORD, RECORD_2]),
+    ] {
+        let snapshot = Snapshot::decode(sample).unwrap();
+        let state = records.iter().fold(None, |state, bytes| {
+            let record = Record::decode(bytes).unwrap();
+            Some(tidegate_log::fold(state, &record, snapshot.keep_micros).unwrap())
+        });
+        assert_eq!(Some(snapshot.state.into_owned()), state);
+    }
+}
+
+#[test]
+fn version_2_records_stay_readable_after_records_of_version_1() {
+    let record = Record::decode(RECORD_2).unwrap();
+    assert_eq!((record.version, record.seq), (2, 3));
+    assert_eq!(record.prev_crc32c, Record::decode(RECORD).unwrap().crc32c);
+    let identity = record.partitions[0].identity.as_deref();
+    assert_eq!(identity, Some("topic=b9DVRkvPSuWnF8vC8bOq1g epoch=7"));
+    assert_eq!(record.partitions[1].identity, None);
+    assert_eq!(record.idle, [(0, false), (3, true)].into());
+    assert_eq!(record.files[0].lanes, [0, 3]);
+    let plan = record.plan.unwrap();
+    assert_eq!(plan["upsert_key"][0], "transaction_id");
 }
 
 #[test]
 fn what_is_written_today_has_the_form_of_the_samples() {
-    for sample in [FIRST, RECORD] {
+    for sample in [FIRST, RECORD, RECORD_2] {
         let (_, bytes) = Record::decode(sample).unwrap().seal();
         assert_eq!(bytes, sample);
     }
-    assert_eq!(Snapshot::decode(SNAPSHOT).unwrap().encode(), SNAPSHOT);
+    for sample in [SNAPSHOT, SNAPSHOT_2] {
+        assert_eq!(Snapshot::decode(sample).unwrap().encode(), sample);
+    }
 }
 
 /// The sample with its body changed and the checksum made to fit.
@@ -107,7 +131,7 @@ fn a_newer_version_is_refused_by_its_number_whatever_else_it_has() {
     let bytes = resealed(r#"{"version":1,"#, r#"{"version":7,"bells":"whistles","#);
     let error = Record::decode(&bytes).unwrap_err();
     assert!(
-        matches!(error, CodecError::Newer { found: 7, known: 1 }),
+        matches!(error, CodecError::Newer { found: 7, known: 2 }),
         "{error}"
     );
     assert!(
@@ -163,15 +187,20 @@ fn counts() -> impl Strategy<Value = Counts> {
 }
 
 fn spans() -> impl Strategy<Value = Vec<Span>> {
-    let span = (any::<(i32, i32, i64, i64, u64)>(), any::<String>());
+    let span = (
+        any::<(i32, i32, i64, i64, u64)>(),
+        any::<String>(),
+        any::<Option<String>>(),
+    );
     vec(
-        span.prop_map(|((id, lane, from, to, gone), name)| Span {
+        span.prop_map(|((id, lane, from, to, gone), name, identity)| Span {
             id,
             lane,
             name,
             from,
             to,
             gone,
+            identity,
         }),
         0..4,
     )
@@ -182,15 +211,17 @@ fn files() -> impl Strategy<Value = Vec<FileEntry>> {
         any::<[String; 2]>(),
         any::<(u64, u64, u32)>(),
         option::of(any::<(i64, i64)>()),
+        vec(any::<i32>(), 0..3),
     );
     let file = file.prop_map(
-        |([dataset, path], (rows, bytes, crc32c), event_time)| FileEntry {
+        |([dataset, path], (rows, bytes, crc32c), event_time, lanes)| FileEntry {
             dataset,
             path,
             rows,
             bytes,
             crc32c,
             event_time,
+            lanes,
         },
     );
     vec(file, 0..4)
@@ -203,6 +234,8 @@ prop_compose! {
         [job, writer] in any::<[String; 2]>(),
         partitions in spans(),
         watermarks in btree_map(any::<i32>(), any::<i64>(), 0..4),
+        idle in btree_map(any::<i32>(), any::<bool>(), 0..4),
+        plan in option::of(any::<String>()),
         counts in counts(),
         rejected_by in btree_map(any::<String>(), any::<u64>(), 0..4),
         files in files(),
@@ -212,8 +245,9 @@ prop_compose! {
             Founding { name, fingerprint_seed, created_at }
         });
         Record {
-            version: 1, seq, job: JobId(job), writer, written_at, prev_crc32c, schema_version,
-            partitions, watermarks, counts, rejected_by, files, complete, founding, crc32c: 0,
+            version: 2, seq, job: JobId(job), writer, written_at, prev_crc32c, schema_version,
+            partitions, watermarks, idle, plan: plan.map(|text| serde_json::json!({ "key": text })),
+            counts, rejected_by, files, complete, founding, crc32c: 0,
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use tidegate_log::{
-    CommitError, CommitLog, FoldError, JobState, OpenError, OpenOptions, Record, Storage, path,
-    recover,
+    CommitError, CommitLog, FoldError, JobState, OpenError, OpenOptions, Record, path, recover,
 };
 
-use crate::support::{commits, disk, draft, edit, on_each_storage, open, options, paths};
+use tidegate_storage::Storage;
+
+use crate::support::{NOW, commits, disk, draft, edit, on_each_storage, open, options, paths};
 
 on_each_storage! {
     an_empty_log_is_founded_once,
@@ -107,7 +108,8 @@ async fn broken_snapshots_are_passed_over(storage: &Storage) {
 #[tokio::test]
 async fn a_longer_horizon_than_a_snapshot_has_makes_the_log_be_read() {
     let storage = Storage::open(&"memory:".into()).unwrap();
-    // Watermarks follow within a millisecond, so a short horizon forgets files and a long one does not.
+    // Watermarks follow within a millisecond, so a short horizon forgets files and a long one does
+    // not.
     let short = OpenOptions {
         keep: Duration::from_micros(2),
         snapshot_every: 4,
@@ -253,4 +255,33 @@ async fn a_log_that_lost_its_end_is_noticed_by_its_snapshot(storage: &Storage) {
     // On purpose: then the snapshots go too.
     storage.delete(&path::snapshot(4)).await.unwrap();
     assert_eq!(open(storage, 2).await.unwrap().state().last_seq, 3);
+}
+
+/// A commit a minute: what a start reads, and what a snapshot holds, does not grow with the log.
+#[tokio::test]
+async fn a_month_of_commits_opens_as_an_hour_of_them_does() {
+    const MINUTE: i64 = 60_000_000;
+    let storage = Storage::open(&"memory:".into()).unwrap();
+    let mut log = with_snapshots(&storage, 100).await;
+    let mut sizes = Vec::new();
+    for minute in 1..=43_200_i64 {
+        let mut draft = draft(&log, 10).await;
+        let time = NOW + minute * MINUTE;
+        draft.files[0].event_time = Some((time, time));
+        draft.watermarks = [(0, time)].into();
+        log.commit(draft).await.unwrap();
+        if log.state().last_seq.is_multiple_of(1000) {
+            let newest = paths(&storage, path::SNAPSHOT).await.pop().unwrap();
+            sizes.push(storage.get(&newest).await.unwrap().len());
+        }
+        assert!(log.state().recent_files.len() <= 12);
+    }
+    // Numbers get digits.
+    assert!(sizes.iter().all(|size| *size < sizes[0] + 200), "{sizes:?}");
+    let before = log.state().clone();
+    // None of these is needed any more to go on.
+    for seq in (2..43_000).step_by(97) {
+        storage.delete(&path::record(seq)).await.unwrap();
+    }
+    assert_eq!(open(&storage, 2).await.unwrap().state(), &before);
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use tidegate_log::{Encryption, S3Options, Storage, StorageOptions, path, verify};
+use tidegate_log::{path, put_data, verify};
+use tidegate_storage::{Encryption, S3Options, Storage, StorageOptions};
 use tidegate_testkit::{Fault, FaultProxy, Rule, S3};
 
 use crate::support::{commits, in_s3, open, s3_options};
@@ -43,7 +44,7 @@ pub(crate) fn seen(proxy: &FaultProxy, method: &str, query: &str) -> usize {
 async fn a_large_file_goes_in_parts_and_is_created_once() {
     let (storage, proxy, s3) = through_proxy(|_| {});
     let bytes = large(20 << 20);
-    let put = |bytes: Bytes| storage.put_data("events", "data/large", 1, None, bytes);
+    let put = |bytes: Bytes| put_data(&storage, "events", "data/large", 1, None, bytes);
     let entry = put(bytes.clone()).await.unwrap();
     assert_eq!(
         (entry.bytes, entry.crc32c),
@@ -56,6 +57,20 @@ async fn a_large_file_goes_in_parts_and_is_created_once() {
     let error = put(large((20 << 20) - 1)).await.unwrap_err();
     assert!(error.is_already_exists(), "{error}");
     assert_eq!(storage.get("data/large").await.unwrap(), bytes);
+    assert_eq!(s3.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn a_record_never_goes_in_parts_however_large_it_is() {
+    let (storage, proxy, s3) = through_proxy(|_| {});
+    let bytes = large(20 << 20);
+    storage.put(&path::record(7), bytes.clone()).await.unwrap();
+    assert_eq!(seen(&proxy, "PUT", "partNumber="), 0);
+    assert_eq!(storage.get(&path::record(7)).await.unwrap(), bytes);
+    // The condition is on the put itself: who comes second is refused.
+    let error = storage.put(&path::record(7), large(21 << 20)).await;
+    assert!(error.unwrap_err().is_already_exists());
+    assert_eq!(storage.get(&path::record(7)).await.unwrap(), bytes);
     assert_eq!(s3.open_uploads(), 0);
 }
 

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use tidegate_log::{CommitError, CommitLog, OpenOptions, Storage, path, read_records, verify};
+use tidegate_log::{CommitError, CommitLog, OpenOptions, path, put_data, read_records, verify};
+use tidegate_storage::Storage;
 use tidegate_testkit::{Fault, FaultProxy, Rule, S3};
 
 use crate::s3::{large, seen, through_proxy};
 use crate::support::{commits, draft, open, options, s3_options};
 
 /// Faults of a request that creates something, after which the server may have done it or not.
-const OF_PUTS: [Fault; 5] = [
+pub(crate) const OF_PUTS: [Fault; 5] = [
     Fault::ResetBefore,
     Fault::ResetAfter,
     Fault::InternalError,
@@ -38,7 +39,8 @@ async fn whatever_happens_to_a_put_a_commit_is_there_once() {
 async fn whatever_happens_to_its_put_a_job_is_founded_once() {
     for fault in OF_PUTS {
         let (storage, proxy, _s3) = through_proxy(|_| {});
-        proxy.inject(Rule::new(fault).method("PUT").times(2));
+        let at = format!("/{}/job/log/", S3::BUCKET);
+        proxy.inject(Rule::new(fault).method("PUT").path(&at).times(2));
         let log = open(&storage, 1).await.unwrap();
         assert_eq!(proxy.stats().count(fault), 2, "{fault:?}");
         assert_eq!(log.state().last_seq, 1);
@@ -116,9 +118,8 @@ async fn whatever_happens_to_its_requests_a_large_file_is_whole_and_no_part_stay
     let put = |storage: Storage| {
         let bytes = bytes.clone();
         async move {
-            let entry = storage
-                .put_data("events", "data/large", 1, None, bytes.clone())
-                .await;
+            let put = put_data(&storage, "events", "data/large", 1, None, bytes.clone());
+            let entry = put.await;
             assert_eq!(entry.unwrap().bytes, bytes.len() as u64);
             assert_eq!(storage.get("data/large").await.unwrap(), bytes);
         }
@@ -165,7 +166,8 @@ async fn of_writers_that_found_a_job_at_once_all_join_the_same() {
     for round in 0..10 {
         let (storage, proxy, _s3) = through_proxy(|_| {});
         // The first loses the answer to its put, and finds itself or the other one there.
-        proxy.inject(Rule::new(Fault::ResetAfter).method("PUT"));
+        let at = format!("/{}/job/log/", S3::BUCKET);
+        proxy.inject(Rule::new(Fault::ResetAfter).method("PUT").path(&at));
         let writers: Vec<_> = (0..4)
             .map(|unique| {
                 let storage = storage.clone();
@@ -185,11 +187,7 @@ async fn of_writers_that_found_a_job_at_once_all_join_the_same() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn through_faults_at_random_every_commit_is_there_once_and_the_log_is_whole() {
-    let seeds = match std::env::var_os("TIDEGATE_TEST_LONG") {
-        Some(long) if long == "1" => 100,
-        _ => 6,
-    };
-    let seeds: Vec<u64> = (0..seeds).collect();
+    let seeds: Vec<u64> = tidegate_testkit::seeds(0..6, 0..100).collect();
     for some in seeds.chunks(6) {
         let faults = join_all(some.iter().map(|seed| commit_through_faults(*seed))).await;
         assert!(
@@ -199,7 +197,8 @@ async fn through_faults_at_random_every_commit_is_there_once_and_the_log_is_whol
     }
 }
 
-/// Commits through a proxy that fails at random, with restarts and a rival; returns how many faults there were.
+/// Commits through a proxy that fails at random, with restarts and a rival; returns how many faults
+/// there were.
 async fn commit_through_faults(seed: u64) -> u64 {
     const COMMITS: u64 = 15;
     let s3 = S3::start();

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
-use tidegate_log::{Storage, StorageError, StorageOptions};
+use tidegate_log::put_data;
+use tidegate_storage::{Storage, StorageError, StorageOptions};
 
 use crate::support::{Fault, Faulty, disk, files, on_each_storage, paths};
 
@@ -138,7 +139,7 @@ async fn a_data_file_is_described_by_its_entry_and_can_be_put_again() {
     for storage in [disk().0, faulty.storage()] {
         faulty.fail_next_put(Fault::After);
         let put = |bytes: &'static str| {
-            storage.put_data("events", "data/a", 3, Some((1, 2)), bytes.into())
+            put_data(&storage, "events", "data/a", 3, Some((1, 2)), bytes.into())
         };
         let first = put("rows").await;
         assert_eq!(first.is_err(), storage.local_root().is_none());

@@ -18,9 +18,9 @@ use object_store::{
 use tempfile::TempDir;
 use tidegate_core::clock::Clock;
 use tidegate_log::{
-    CommitLog, Counts, Draft, Keys, OpenError, OpenOptions, Record, S3Options, Span, Storage,
-    StorageOptions, WriterId, path,
+    CommitLog, Counts, Draft, OpenError, OpenOptions, Record, Span, WriterId, path, put_data,
 };
+use tidegate_storage::{Keys, S3Options, Storage, StorageOptions};
 use tidegate_testkit::S3;
 
 /// When the tests' clock starts: 2026-11-23 05:00 UTC.
@@ -73,7 +73,7 @@ macro_rules! on_each_storage {
         mod in_memory {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $name() {
-                super::$name(&tidegate_log::Storage::open(&"memory:".into()).unwrap()).await;
+                super::$name(&tidegate_storage::Storage::open(&"memory:".into()).unwrap()).await;
             }
         )*}
         mod in_s3 {$(
@@ -110,9 +110,8 @@ pub(crate) async fn draft(log: &CommitLog, events: u64) -> Draft {
     let path = path::data("events", seq, log.writer(), 0, NOW);
     let content = Bytes::from(format!("{events} rows of record {seq} by {}", log.writer()));
     let time = NOW + i64::try_from(seq).unwrap();
-    let storage = log.storage();
-    let file = storage
-        .put_data("events", &path, events, Some((time, time)), content)
+    let times = Some((time, time));
+    let file = put_data(log.storage(), "events", &path, events, times, content)
         .await
         .unwrap();
     let from = log
@@ -129,6 +128,7 @@ pub(crate) async fn draft(log: &CommitLog, events: u64) -> Draft {
             from,
             to,
             gone: 0,
+            identity: None,
         }],
         watermarks: [(0, time - 1000)].into(),
         counts: Counts {

@@ -1,13 +1,18 @@
 //! Verification lists all that is wrong.
 
-use tidegate_log::{Problem, Record, Storage, VerifyProgress, VerifyReport, path, verify};
+use tidegate_log::{
+    CommitLog, OpenOptions, Problem, Record, VerifyProgress, VerifyReport, path, verify,
+};
 
-use crate::support::{commits, draft, edit, on_each_storage, open};
+use tidegate_storage::Storage;
+
+use crate::support::{commits, draft, edit, on_each_storage, open, options};
 
 on_each_storage! {
     a_whole_log_is_good,
     every_damage_is_listed_at_once,
     orphans_and_useless_snapshots_are_told_but_are_no_problem,
+    what_opening_refuses_is_a_problem,
 }
 
 async fn report(storage: &Storage) -> VerifyReport {
@@ -106,25 +111,95 @@ async fn every_damage_is_listed_at_once(storage: &Storage) {
         }
     );
     assert!(matches!(five, Problem::BadRecord { seq: 5, .. }), "{five}");
+    let text = five.to_string();
+    let begin = "record 5: log/00000000000000000005.json cannot be used: ";
+    assert!(
+        text.starts_with(begin) && !text.contains("log verify"),
+        "{text}"
+    );
     assert_eq!(*seven, Problem::MissingRecord { seq: 7 });
     assert!(matches!(nine, Problem::BadRecord { seq: 9, .. }), "{nine}");
-    // Files of records that are gone are orphans.
-    assert_eq!(report.orphans, 2);
+    // Files of records that are gone, or cannot be read, are not garbage.
+    let bytes = file(5).bytes + file(7).bytes;
+    assert_eq!((report.orphans, report.ahead), (0, 0));
+    assert_eq!((report.unread, report.unread_bytes), (2, bytes));
 }
 
 async fn orphans_and_useless_snapshots_are_told_but_are_no_problem(storage: &Storage) {
     let mut log = open(storage, 1).await.unwrap();
     commits(&mut log, 2).await;
-    let abandoned = draft(&log, 10).await;
+    let abandoned = draft(&log, 10).await.files[0].bytes;
     storage
         .put(&path::snapshot(2), "broken".into())
         .await
         .unwrap();
+    // Its record may still come.
+    let before = report(storage).await;
+    assert!(before.is_good(), "{:?}", before.problems);
+    assert_eq!((before.ahead, before.ahead_bytes), (1, abandoned));
+    assert_eq!((before.orphans, before.unread), (0, 0));
+    // It came, from somebody else.
+    let mut other = open(storage, 2).await.unwrap();
+    commits(&mut other, 1).await;
+    let after = report(storage).await;
+    assert!(after.is_good(), "{:?}", after.problems);
+    assert_eq!((after.orphans, after.orphan_bytes), (1, abandoned));
+    assert_eq!((after.ahead, after.unread), (0, 0));
+    assert_eq!(after.snapshots_unusable, [2]);
+}
+
+/// What opening the log refuses is a problem here, and the other way round.
+async fn what_opening_refuses_is_a_problem(storage: &Storage) {
+    let with_snapshots = OpenOptions {
+        snapshot_every: 2,
+        ..options(1)
+    };
+    let mut log = CommitLog::open(storage.clone(), with_snapshots)
+        .await
+        .unwrap();
+    commits(&mut log, 5).await;
+    let last = log.state().last_seq;
+    assert_eq!(last, 6);
+    for seq in 1..=last {
+        let good = storage.get(&path::record(seq)).await.unwrap();
+        let cut = good.slice(..good.len() / 2);
+        for bad in [None, Some(cut)] {
+            match bad.clone() {
+                None => storage.delete(&path::record(seq)).await.unwrap(),
+                Some(bad) => storage.replace(&path::record(seq), bad).await.unwrap(),
+            }
+            let opened = open(storage, 2).await;
+            let report = report(storage).await;
+            // A snapshot makes recovery pass over what is before it; verification passes over
+            // nothing.
+            if let Err(error) = &opened {
+                assert!(!report.is_good(), "{seq} {bad:?}: {error}");
+            }
+            assert!(!report.is_good(), "{seq} {bad:?}");
+            storage
+                .replace(&path::record(seq), good.clone())
+                .await
+                .unwrap();
+        }
+    }
     let report = report(storage).await;
     assert!(report.is_good(), "{:?}", report.problems);
-    assert_eq!(
-        (report.orphans, report.orphan_bytes),
-        (1, abandoned.files[0].bytes)
-    );
-    assert_eq!(report.snapshots_unusable, [2]);
+}
+
+#[tokio::test]
+async fn a_newest_record_that_was_moved_away_is_noticed_by_its_snapshot() {
+    let storage = Storage::open(&"memory:".into()).unwrap();
+    let with_snapshots = OpenOptions {
+        snapshot_every: 3,
+        ..options(1)
+    };
+    let mut log = CommitLog::open(storage.clone(), with_snapshots)
+        .await
+        .unwrap();
+    commits(&mut log, 2).await;
+    storage.delete(&path::record(3)).await.unwrap();
+    let report = report(&storage).await;
+    assert_eq!(report.problems, [Problem::SnapshotAhead { seq: 3 }]);
+    assert_eq!((report.ahead, report.orphans), (1, 0));
+    assert!(open(&storage, 2).await.is_err());
 }

@@ -24,7 +24,7 @@ export function commits() {
       { title: "Duplicates", number: true, value: (row) => numbers.plain(row.duplicates) },
       { title: "Files", number: true, value: (row) => numbers.plain(row.files) },
       { title: "Size", number: true, value: (row) => numbers.bytes(row.bytes) },
-      { title: "In the warehouse", value: (row) => (row.seq <= read("status").loaded_seq ? "loaded" : "waits") },
+      { title: "In the warehouse", value: (row) => (read("status").loaded_seq === null ? "—" : row.seq <= read("status").loaded_seq ? "loaded" : "waits") },
     ],
   });
   const problem = h("p.note", { hidden: true, "data-level": "bad" });

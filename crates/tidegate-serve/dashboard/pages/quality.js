@@ -36,6 +36,12 @@ function mount(root) {
     onOpen: (entry) => drawer.open(entry.name),
     empty: { title: "Nothing has been rejected", detail: "Records that do not fit the schema, or break a rule, are listed here by reason." },
   });
+  const unknown = ranked({
+    label: "Unknown fields",
+    format: numbers.plain,
+    shareText: () => "",
+    empty: { title: "There are none", detail: "Fields that records have and the schema does not are ignored, and listed here." },
+  });
   const any = h("button.button", { type: "button", "aria-haspopup": "dialog", onclick: () => drawer.open(null) }, "Newest of all");
   const counts = tiles("Counts", [{ label: "Late" }, { label: "Duplicates" }, { label: "Updates", hint: "Since the start of this process" }, { label: "Expired", hint: "Records that expired at the source before they could be read" }]);
   const course = plot({ label: "Shares of the records", format: numbers.percent, empty: EMPTY, height: 200 });
@@ -48,6 +54,7 @@ function mount(root) {
       h("div.grid", {},
         card({ title: "Rejects by reason", sub: "Records, and their share of all rejected; one can have several reasons. Open a reason to see them.", aside: any }, reasons.element),
         card({ title: "Late, duplicates, updates", sub: "Shares of the records, over 5 minutes each" }, counts.element, course.element)),
+      card({ title: "Fields that the schema does not have", sub: "How often each was ignored since this process started: a new field of a sender, or one that is written differently. Add it to [schema] to keep it." }, unknown.element),
       card({ title: "Late events", sub: "Behind the watermark when they were read: kept, and loaded, but not in the windows" }, late.element)),
     drawer.element));
 
@@ -65,6 +72,7 @@ function mount(root) {
     withThreshold.update(health.rates(status, job).filter(isListed));
     where.update(status);
     reasons.update(reasonsOf(status));
+    unknown.update(unknownOf(status));
     any.hidden = status.rejected === 0;
     counts.update([
       { value: numbers.compact(status.late), note: current(status.quality?.late_rate) },
@@ -85,6 +93,13 @@ function mount(root) {
 
 function current(rate) {
   return numbers.isNumber(rate) ? `${numbers.percent(rate)} now` : "";
+}
+
+function unknownOf({ unknown_fields: by = {}, unknown_fields_total: total = 0 }) {
+  const entries = Object.entries(by).map(([name, value]) => ({ name, value }));
+  const told = entries.reduce((sum, { value }) => sum + value, 0);
+  if (total > told) entries.push({ name: "others, too many to be told apart", value: total - told });
+  return entries.sort((a, b) => b.value - a.value || a.name.localeCompare(b.name));
 }
 
 function reasonsOf({ rejected_by: by, rejected }) {

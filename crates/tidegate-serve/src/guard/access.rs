@@ -107,8 +107,8 @@ impl Access {
         self.0.is_empty()
     }
 
-    /// The token that was presented. It is compared with each by hash and in constant time, so that the time
-    /// that this takes says nothing.
+    /// The token that was presented. It is compared with each by hash and in constant time, so that
+    /// the time that this takes says nothing.
     pub(super) fn find(&self, presented: &[u8]) -> Option<&Token> {
         if presented.len() > BYTES_MAX {
             return None;

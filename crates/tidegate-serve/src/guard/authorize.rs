@@ -10,17 +10,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::refusal::refuse;
+use super::seats::Seat;
 use super::token::Role;
 use super::{Guard, count};
 
-/// A browser cannot send headers with a WebSocket; it sends the token as a subprotocol with this before it.
+/// A browser cannot send headers with a WebSocket; it sends the token as a subprotocol with this
+/// before it.
 const SUBPROTOCOL: &str = "tidegate.bearer.";
 
 /// Who a request is from: the name of its token. Limits go by it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Caller(pub(crate) Arc<str>);
 
-/// What a path needs; none if anybody may have it. A path that is not listed here needs a token all the same.
+/// What a path needs; none if anybody may have it. A path that is not listed here needs a token all
+/// the same.
 pub(crate) fn needed(method: &Method, path: &str) -> Option<Role> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     match path {
@@ -88,6 +91,9 @@ pub(super) async fn authorize(
             &format!("Bearer realm=\"tidegate\", error=\"insufficient_scope\", scope=\"{needed}\""),
         );
     }
+    if let Some(seat) = request.extensions().get::<Seat>() {
+        seat.has_token();
+    }
     request
         .extensions_mut()
         .insert(Caller(Arc::clone(&token.name)));
@@ -136,7 +142,7 @@ fn has_token_in_query(query: &str) -> bool {
         .any(|name| matches!(name, "token" | "access_token"))
 }
 
-fn challenge(status: StatusCode, code: &str, message: &str, how: &str) -> Response {
+fn challenge(status: StatusCode, code: &'static str, message: &str, how: &str) -> Response {
     let mut response = refuse(status, code, message);
     if let Ok(how) = HeaderValue::from_str(how) {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, how);

@@ -1,15 +1,18 @@
 //! Who may ask what, and how much: everything that stands between the network and a handler.
 //!
-//! In the order in which a request passes: `connection` accepts it, bounded and by `tls` if asked for; `origin` keeps
-//! other web pages out; `authorize` finds its token (`access`) and what its path needs; `limits` bounds how many
-//! requests are answered at the same time, and for how long. `tally` counts what has come of them all.
+//! In the order in which a request passes: `connection` accepts it, by `tls` if asked for, with a
+//! place among `seats`; `origin` keeps other web pages out; `authorize` finds its token (`access`)
+//! and what its path needs; `limits` bounds how many requests are answered at the same time, and
+//! for how long. `tally` counts what has come of them all.
 
 mod access;
 mod authorize;
 mod connection;
+mod holding;
 mod limits;
 mod origin;
 mod refusal;
+mod seats;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -32,7 +35,8 @@ pub(crate) use authorize::Caller;
 #[cfg(test)]
 pub(crate) use authorize::needed;
 pub use limits::Limits;
-pub(crate) use refusal::refuse;
+pub(crate) use limits::Weight;
+pub(crate) use refusal::{ErrorBody, ErrorDetail, refuse};
 pub(crate) use tally::Durations;
 pub use tls::{TlsError, TlsOptions};
 pub use token::{Role, Secret, TokenOptions};
@@ -73,6 +77,8 @@ pub(crate) struct Guard {
     limits: Limits,
     /// One permit for each request that may be answered at the same time.
     slots: Semaphore,
+    /// One permit for each KiB of answers that are made and not sent yet.
+    unsent: Arc<Semaphore>,
     refused: Refused,
     tally: Tally,
 }
@@ -108,6 +114,7 @@ impl Guard {
             access,
             tls: options.tls.as_ref().map(tls::acceptor).transpose()?,
             slots: Semaphore::new(options.limits.requests),
+            unsent: Arc::new(Semaphore::new(limits::kib(options.limits.unsent_bytes))),
             limits: options.limits.clone(),
             refused: Refused::default(),
             tally: Tally::default(),
@@ -119,6 +126,7 @@ impl Guard {
         // The last one is the first that a request meets.
         routes
             .layer(DefaultBodyLimit::max(self.limits.body_bytes))
+            .layer(from_fn_with_state(Arc::clone(self), limits::weigh))
             .layer(from_fn_with_state(Arc::clone(self), limits::bound))
             .layer(from_fn_with_state(Arc::clone(self), authorize::authorize))
             .layer(from_fn_with_state(Arc::clone(self), origin::check))
@@ -132,7 +140,16 @@ impl Guard {
         routes: Router,
         stop: impl Future<Output = ()>,
     ) {
-        connection::serve(listener, routes, self.tls.clone(), &self.limits, stop).await;
+        let has_tokens = !self.access.is_empty();
+        connection::serve(
+            listener,
+            routes,
+            self.tls.clone(),
+            &self.limits,
+            has_tokens,
+            stop,
+        )
+        .await;
     }
 
     /// How many requests were refused.

@@ -1,7 +1,8 @@
 //! What web pages of other servers may do: nothing, unless they are named.
 //!
-//! A page can make a browser send requests to an address that only the browser can reach, such as loopback, by itself or
-//! by giving its own name that address. Tokens stop that; where there are none, the name in `Host` does.
+//! A page can make a browser send requests to an address that only the browser can reach, such as
+//! loopback, by itself or by giving its own name that address. Tokens stop that; where there are
+//! none, the name in `Host` does.
 
 use std::sync::Arc;
 

@@ -75,7 +75,8 @@ pub(super) struct Tally {
     durations: [Durations; Route::ALL.len()],
 }
 
-/// How long answers took, from the end of the request's headers until the answer was ready to be sent.
+/// How long answers took, from the end of the request's headers until the answer was ready to be
+/// sent.
 #[derive(Debug, Default)]
 pub(crate) struct Durations {
     counts: [AtomicU64; BOUNDS.len() + 1],

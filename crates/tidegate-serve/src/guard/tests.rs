@@ -1,7 +1,5 @@
 //! What the guard lets through, and what it costs to try.
 
-use std::time::{Duration, Instant};
-
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::routing::{get, post};
@@ -9,17 +7,18 @@ use axum::{Extension, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::BodyExt as _;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
 use super::*;
 
+mod connections;
+
 const READER: &str = "reader-0123456789abcdef";
 const SENDER: &str = "sender-0123456789abcdef";
 const ADMIN: &str = "admin-0123456789abcdef";
+
+/// Bytes of an answer that no socket's buffer takes whole.
+const LARGE: usize = 32 << 20;
 
 fn token(name: &str, secret: &str, role: Role) -> TokenOptions {
     TokenOptions {
@@ -55,10 +54,8 @@ fn guarded(options: &GuardOptions) -> (Arc<Guard>, Router) {
     let routes = Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/v1/status", get(who))
-        .route(
-            "/v1/slow",
-            get(async || tokio::time::sleep(Duration::from_secs(3600)).await),
-        )
+        .route("/v1/slow", get(async || std::future::pending::<()>().await))
+        .route("/v1/large", get(async || "x".repeat(LARGE)))
         .route(
             "/v1/query",
             post(async |body: Bytes| body.len().to_string()),
@@ -367,206 +364,4 @@ async fn requests_at_the_same_time_are_bounded_and_health_is_answered_all_the_sa
         let _ = task.await;
     }
     assert_eq!(ask("/v1/status").await.unwrap().status(), StatusCode::OK);
-}
-
-/// A guard that listens; it ends when this is dropped.
-struct Listening {
-    address: std::net::SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
-}
-
-impl Listening {
-    async fn start(options: &GuardOptions) -> Self {
-        let (guard, routes) = guarded(options);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            guard
-                .serve(listener, routes, async {
-                    let _ = stopped.await;
-                })
-                .await;
-        });
-        Listening {
-            address,
-            stop: Some(stop),
-            task,
-        }
-    }
-
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
-    }
-}
-
-/// Sends text, and returns everything that comes until the other side closes, with how long that took.
-async fn talk(mut io: impl AsyncRead + AsyncWrite + Unpin, text: &str) -> (String, Duration) {
-    let began = Instant::now();
-    // A server that has refused already may not read the rest.
-    let _ = io.write_all(text.as_bytes()).await;
-    let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(20), io.read_to_end(&mut answer))
-        .await
-        .expect("the server closes");
-    (
-        String::from_utf8_lossy(&answer).into_owned(),
-        began.elapsed(),
-    )
-}
-
-#[tokio::test]
-async fn a_peer_that_is_slow_with_its_headers_or_silent_is_dropped() {
-    let server = Listening::start(&with_limits(Limits {
-        header_timeout: Duration::from_millis(200),
-        ..Limits::default()
-    }))
-    .await;
-    for beginning in [
-        "",
-        "GET /healthz HT",
-        "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ",
-    ] {
-        let (_, took) = talk(server.connect().await, beginning).await;
-        assert!(
-            (Duration::from_millis(150)..Duration::from_secs(10)).contains(&took),
-            "{beginning}: {took:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_peer_that_is_slow_with_its_body_is_told_and_dropped() {
-    let server = Listening::start(&with_limits(Limits {
-        request_timeout: Duration::from_millis(200),
-        ..Limits::default()
-    }))
-    .await;
-    let text = "POST /v1/query HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nonly this";
-    let (answer, took) = talk(server.connect().await, text).await;
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(answer.contains("http.limits.request-timeout"), "{answer}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
-}
-
-#[tokio::test]
-async fn headers_are_bounded_in_number_and_in_bytes() {
-    let server = Listening::start(&GuardOptions::default()).await;
-    let many: String = (0..1000).map(|n| format!("x-{n}: 1\r\n")).collect();
-    let long = format!("x-long: {}\r\n", "a".repeat(100_000));
-    for headers in [many, long] {
-        let text = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
-        let (answer, _) = talk(server.connect().await, &text).await;
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
-            "{answer}"
-        );
-    }
-    let (answer, _) = talk(
-        server.connect().await,
-        "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-    )
-    .await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-}
-
-#[tokio::test]
-async fn connections_are_bounded_and_the_next_one_waits_for_its_turn() {
-    let server = Listening::start(&with_limits(Limits {
-        connections: 3,
-        header_timeout: Duration::from_secs(1),
-        ..Limits::default()
-    }))
-    .await;
-    let mut silent = Vec::new();
-    for _ in 0..3 {
-        silent.push(server.connect().await);
-    }
-    let text = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    let (answer, took) = talk(server.connect().await, text).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(
-        took > Duration::from_millis(500),
-        "it was answered beside the silent ones: {took:?}"
-    );
-}
-
-#[tokio::test]
-async fn the_end_waits_for_what_is_being_answered() {
-    let options = with_limits(Limits {
-        request_timeout: Duration::from_millis(500),
-        ..Limits::default()
-    });
-    let mut server = Listening::start(&options).await;
-    let slow = tokio::spawn(talk(
-        server.connect().await,
-        "GET /v1/slow HTTP/1.1\r\nhost: localhost\r\n\r\n",
-    ));
-    let _idle = server.connect().await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    drop(server.stop.take());
-    let (answer, _) = slow.await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    tokio::time::timeout(Duration::from_secs(5), server.task)
-        .await
-        .unwrap()
-        .unwrap();
-}
-
-#[tokio::test]
-async fn tls_is_spoken_where_there_is_a_certificate() {
-    use tokio_rustls::TlsConnector;
-    use tokio_rustls::rustls::crypto::ring;
-    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-
-    let file = |name: &str| format!("{}/tests/tls/{name}.pem", env!("CARGO_MANIFEST_DIR")).into();
-    let options = GuardOptions {
-        tls: Some(TlsOptions {
-            certificate: file("certificate"),
-            key: file("key"),
-        }),
-        ..GuardOptions::default()
-    };
-    let server = Listening::start(&options).await;
-    let mut roots = RootCertStore::empty();
-    let certificate: std::path::PathBuf = file("certificate");
-    roots
-        .add(CertificateDer::from_pem_file(certificate).unwrap())
-        .unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let io = TlsConnector::from(Arc::new(config))
-        .connect(name, server.connect().await)
-        .await
-        .unwrap();
-    let text = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    let (answer, _) = talk(io, text).await;
-    assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"),
-        "{answer}"
-    );
-    let (plain, _) = talk(server.connect().await, text).await;
-    assert!(!plain.contains("HTTP/1.1 200"), "{plain}");
-
-    let missing = TlsOptions {
-        certificate: "/no/such/file".into(),
-        key: file("key"),
-    };
-    let error = tls::acceptor(&missing).err().unwrap().to_string();
-    assert!(
-        error.contains("/no/such/file") && error.contains("http.tls.certificate"),
-        "{error}"
-    );
-    let swapped = TlsOptions {
-        certificate: file("key"),
-        key: file("key"),
-    };
-    assert!(tls::acceptor(&swapped).is_err());
 }

@@ -14,9 +14,13 @@ use http_body_util::LengthLimitError;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::openapi::{RecordsBody, Refusals};
 use crate::app::App;
-use crate::guard::{Caller, refuse};
-use crate::ingest::{Answer, Begin, BodyError, Ingest, IngestError, Mine, Records};
+use crate::aside::aside;
+use crate::guard::{Caller, ErrorBody, refuse};
+use crate::ingest::{
+    Answer, Begin, BodyError, Ingest, IngestError, Mine, Records, RefusedBody, TakenBody,
+};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer is that of an earlier request.
@@ -24,6 +28,76 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEY_BYTES_MAX: usize = 255;
 
 /// Takes events in; answers when Kafka has them.
+#[utoipa::path(
+    post,
+    path = "/v1/events",
+    operation_id = "sendEvents",
+    tag = "ingest",
+    summary = "Send events",
+    description = "Each record is checked as the pipeline would check it, and those that are good \
+                   go to Kafka. The answer comes when Kafka has them, and says what became of each.",
+    params((
+        "Idempotency-Key" = Option<String>,
+        Header,
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]+$",
+        description = "A repeat with the same key and the same body gets the first answer, for \
+                       `http.ingest.remember`, as long as this process runs."
+    )),
+    request_body(
+        description = "One record, an array of records, or a record in each line. What a record \
+                       has to have is the job's own schema.",
+        content(
+            (inline(RecordsBody) = "application/json"),
+            (String = "application/x-ndjson")
+        )
+    ),
+    responses(
+        Refusals,
+        (status = 200, description = "Kafka has all records.", body = TakenBody),
+        (
+            status = 207,
+            description = "Kafka has some of the records; `results` says which.",
+            body = TakenBody
+        ),
+        (status = 404, description = "This job takes no events in.", body = ErrorBody),
+        (
+            status = 409,
+            description = "A request with the same Idempotency-Key is being answered.",
+            body = ErrorBody,
+            headers(("Retry-After" = u64, description = "After how many seconds to try again."))
+        ),
+        (
+            status = 413,
+            description = "The body, or the number of records in it, is too large.",
+            body = ErrorBody
+        ),
+        (
+            status = 415,
+            description = "The body is in another form than those that are taken.",
+            body = ErrorBody
+        ),
+        (
+            status = 422,
+            description = "No record was accepted: `results` says why for each; or the \
+                           Idempotency-Key was used with another body.",
+            body = RefusedBody
+        ),
+        (
+            status = 429,
+            description = "More records a second than `http.ingest.rate`.",
+            body = ErrorBody,
+            headers(("Retry-After" = u64, description = "After how many seconds to try again."))
+        ),
+        (
+            status = 503,
+            description = "Kafka has not acknowledged any record, or too much is being answered.",
+            body = RefusedBody,
+            headers(("Retry-After" = u64, description = "After how many seconds to try again."))
+        )
+    )
+)]
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -69,42 +143,19 @@ async fn take(
     let mine = match &key {
         None => None,
         Some(key) => {
-            let digest = Sha256::digest(&body).into();
-            match ingest.memory.begin(caller, key, digest, Instant::now()) {
-                Begin::First(mine) => Some(mine),
-                Begin::Again(answer) => {
-                    let mut response = respond(answer);
-                    response
-                        .headers_mut()
-                        .insert(REPLAYED, HeaderValue::from_static("true"));
-                    return Ok(response);
-                }
-                Begin::Underway => {
-                    let message = "a request with this Idempotency-Key is being answered; ask again in a moment";
-                    return Err(wait(
-                        refuse(StatusCode::CONFLICT, "underway", message),
-                        Duration::from_secs(1),
-                    ));
-                }
-                Begin::Other => {
-                    let message = "another body was sent with this Idempotency-Key; each body needs a key of its own";
-                    return Err(refuse(
-                        StatusCode::UNPROCESSABLE_ENTITY,
-                        "key_reused",
-                        message,
-                    ));
-                }
-            }
+            let digest = aside(|| Sha256::digest(&body).into()).await;
+            Some(begin(ingest, caller, key, digest)?)
         }
     };
     let content_type = parts
         .headers
         .get(header::CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or("?"));
-    let records = Records::find(content_type, body, ingest.options.records)
-        .map_err(|error| refuse_body(&error))?;
+    let records = aside(|| Records::find(content_type, body, ingest.options.records)).await;
+    let records = records.map_err(|error| refuse_body(&error))?;
     within_rate(ingest, caller, records.len())?;
-    // A sender that goes away before its answer does not stop this, so that the answer is there when it asks again.
+    // A sender that goes away before its answer does not stop this, so that the answer is there
+    // when it asks again.
     let task = tokio::spawn(answer(Arc::clone(ingest), records, mine, slot));
     match task
         .await
@@ -118,6 +169,43 @@ async fn take(
             Err(refuse(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
+                message,
+            ))
+        }
+    }
+}
+
+/// Begins a request with a key, unless one of this key was answered before, is being answered, or
+/// had another body: then the response to that.
+fn begin(
+    ingest: &Arc<Ingest>,
+    caller: &Caller,
+    key: &str,
+    digest: [u8; 32],
+) -> Result<Mine, Response> {
+    match ingest.memory.begin(caller, key, digest, Instant::now()) {
+        Begin::First(mine) => Ok(mine),
+        Begin::Again(answer) => {
+            let mut response = respond(answer);
+            response
+                .headers_mut()
+                .insert(REPLAYED, HeaderValue::from_static("true"));
+            Err(response)
+        }
+        Begin::Underway => {
+            let message =
+                "a request with this Idempotency-Key is being answered; ask again in a moment";
+            Err(wait(
+                refuse(StatusCode::CONFLICT, "underway", message),
+                Duration::from_secs(1),
+            ))
+        }
+        Begin::Other => {
+            let message =
+                "another body was sent with this Idempotency-Key; each body needs a key of its own";
+            Err(refuse(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key_reused",
                 message,
             ))
         }

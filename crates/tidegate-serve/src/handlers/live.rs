@@ -13,8 +13,10 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::openapi::Refusals;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::guard::ErrorBody;
 use crate::live::{Message, Topic, hello};
 
 /// Clients at the same time, at most.
@@ -54,6 +56,18 @@ impl Drop for Place {
 }
 
 /// Upgrades, if there is room.
+#[utoipa::path(
+    get,
+    path = "/v1/live",
+    tag = "job",
+    summary = "Live values over a WebSocket",
+    description = "`docs/api.md` has the messages.",
+    responses(
+        Refusals,
+        (status = 101, description = "A WebSocket."),
+        (status = 426, description = "It is not a WebSocket's request.", body = ErrorBody)
+    )
+)]
 pub(crate) async fn live(
     State(app): State<Arc<App>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -117,6 +131,10 @@ async fn send(socket: &mut WebSocket, text: Utf8Bytes) -> Result<(), End> {
     }
 }
 
+fn nothing(name: &str) -> End {
+    End::Bye(format!("there is nothing to subscribe to called `{name}`"))
+}
+
 fn wanted(app: &App, text: &str) -> Result<BTreeSet<Topic>, End> {
     let wish: Wish = serde_json::from_str(text).map_err(|error| {
         End::Bye(format!(
@@ -125,12 +143,15 @@ fn wanted(app: &App, text: &str) -> Result<BTreeSet<Topic>, End> {
     })?;
     let topic = |name: &String| match name.split_once(':') {
         None if name == "status" => Ok(Topic::Status),
-        Some(("view", view)) if app.view(view).is_some() => {
-            Ok(Topic::View(app.view(view).map_or(0, |(place, _)| place)))
-        }
-        _ => Err(End::Bye(format!(
-            "there is nothing to subscribe to called `{name}`"
-        ))),
+        Some(("view", view)) => match app.computed_view(view) {
+            Some((place, _)) => Ok(Topic::View(place)),
+            None if app.known_views().any(|known| known.name == view) => Err(End::Bye(format!(
+                "the view `{view}` was taken out of the configuration and does not change any more: ask \
+                 /v1/aggregates"
+            ))),
+            None => Err(nothing(name)),
+        },
+        _ => Err(nothing(name)),
     };
     wish.subscribe.iter().map(topic).collect()
 }

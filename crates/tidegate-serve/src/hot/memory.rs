@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
-use super::{HotError, HotStore, HotWindow, HotWindows, ReadWindows, expires_at};
+use super::{HotError, HotStore, HotView, HotWindow, HotWindows, ReadWindows, expires_at};
+use crate::aside::aside;
 
 /// Values of one view, at most; beyond, the oldest windows go.
 const VALUES_MAX: usize = 500_000;
 
-/// Values in memory.
+/// Values in memory. A process has one definition of each view.
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
     keep: i64,
@@ -78,29 +79,45 @@ impl HotStore for MemoryStore {
         Ok(true)
     }
 
-    async fn write(&self, view: &str, windows: &HotWindows, now: i64) -> Result<(), HotError> {
-        let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
-        let kept = views.entry(view.to_owned()).or_default();
-        for (start, window) in windows {
-            let (known, expires) = kept.windows.entry(*start).or_default();
-            // Who is reading it keeps what was there.
-            kept.values += Arc::make_mut(known).put(window.clone());
-            *expires = expires_at(*start, now, self.keep);
-            kept.starts.insert(*start);
-        }
-        kept.forget(now, self.values_max);
+    async fn write(
+        &self,
+        view: HotView<'_>,
+        windows: &HotWindows,
+        now: i64,
+    ) -> Result<(), HotError> {
+        aside(|| {
+            let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
+            let kept = views.entry(view.name.to_owned()).or_default();
+            for (start, window) in windows {
+                let (known, expires) = kept.windows.entry(*start).or_default();
+                // Who is reading it keeps what was there.
+                kept.values += Arc::make_mut(known).put(window.clone());
+                *expires = expires_at(*start, now, self.keep);
+                kept.starts.insert(*start);
+            }
+            kept.forget(now, self.values_max);
+        })
+        .await;
         Ok(())
     }
 
-    async fn read(&self, view: &str, starts: (i64, i64), _: i64) -> Result<ReadWindows, HotError> {
-        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(kept) = views.get(view).filter(|_| starts.0 < starts.1) else {
-            return Ok(ReadWindows::new());
-        };
-        let starts = kept.starts.range(starts.0..starts.1);
-        Ok(starts
-            .filter_map(|start| Some((*start, Arc::clone(&kept.windows.get(start)?.0))))
-            .collect())
+    async fn read(
+        &self,
+        view: HotView<'_>,
+        starts: (i64, i64),
+        _: i64,
+    ) -> Result<ReadWindows, HotError> {
+        let read = aside(|| {
+            let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(kept) = views.get(view.name).filter(|_| starts.0 < starts.1) else {
+                return ReadWindows::new();
+            };
+            let starts = kept.starts.range(starts.0..starts.1);
+            starts
+                .filter_map(|start| Some((*start, Arc::clone(&kept.windows.get(start)?.0))))
+                .collect()
+        });
+        Ok(read.await)
     }
 
     fn floor(&self, view: &str) -> Option<i64> {

@@ -1,8 +1,8 @@
 //! The hot tier: the live value of every window, group and lane, for some hours.
 //!
-//! Values are absolute, so that writing one again changes nothing, and several processes can write. Two stores
-//! hold them: [`memory`], in this process, and [`redis`], for all. [`writer`] brings them there beside the
-//! pipeline, which never waits for it.
+//! Values are absolute, so that writing one again changes nothing, and several processes can write.
+//! Two stores hold them: [`memory`], in this process, and [`redis`], for all. [`writer`] brings
+//! them there beside the pipeline, which never waits for it.
 
 #[cfg(test)]
 mod contract;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::number::Number;
+use crate::options::HotOptions;
 use crate::view::{Group, Part};
 
 /// Why the hot tier has no answer.
@@ -48,14 +49,22 @@ pub(crate) enum HotError {
         /// What is wrong with it.
         message: String,
     },
-    /// The certificate cannot be read.
-    #[error("cannot read {} (hot.ca): {source}", path.display())]
+    /// The certificates cannot be read.
+    #[error(
+        "cannot read {} (hot.ca): {message}; it has to be a file in PEM with the certificates of \
+         authorities", path.display()
+    )]
     Authority {
-        /// Its file.
+        /// Their file.
         path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
+        /// What is wrong with it.
+        message: String,
     },
+}
+
+/// Looks whether the certificates of the store can be read.
+pub(crate) fn check(options: &HotOptions) -> Result<(), HotError> {
+    redis::check(options)
 }
 
 /// Windows that are read at a time, at most.
@@ -67,6 +76,15 @@ pub(crate) struct HotWindow {
     pub(crate) values: HashMap<(i32, Group), Box<[Number]>>,
     /// How many groups of a lane are not up to date.
     pub(crate) left_out: HashMap<i32, u64>,
+}
+
+/// The windows of a view under one definition. Values that it had under another one, before a
+/// restart, are none of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HotView<'a> {
+    pub(crate) name: &'a str,
+    /// What tells one definition from another, in letters and digits.
+    pub(crate) definition: &'a str,
 }
 
 /// Windows by their start.
@@ -108,12 +126,17 @@ pub(crate) trait HotStore: Debug + Send + Sync {
     async fn check(&self) -> Result<bool, HotError>;
 
     /// Puts values in place of older ones. `now` is in microseconds since the Unix epoch.
-    async fn write(&self, view: &str, windows: &HotWindows, now: i64) -> Result<(), HotError>;
+    async fn write(
+        &self,
+        view: HotView<'_>,
+        windows: &HotWindows,
+        now: i64,
+    ) -> Result<(), HotError>;
 
     /// The windows that start in `starts` (from, to), each `slide` microseconds from the next.
     async fn read(
         &self,
-        view: &str,
+        view: HotView<'_>,
         starts: (i64, i64),
         slide: i64,
     ) -> Result<ReadWindows, HotError>;
@@ -122,9 +145,9 @@ pub(crate) trait HotStore: Debug + Send + Sync {
     fn floor(&self, view: &str) -> Option<i64>;
 }
 
-/// When a window's values may be forgotten, in microseconds: `keep` after they were written, but a window of
-/// the future not before it has been kept that long after its start. So whatever starts within the last
-/// `keep` is there.
+/// When a window's values may be forgotten, in microseconds: `keep` after they were written, but a
+/// window of the future not before it has been kept that long after its start. So whatever starts
+/// within the last `keep` is there.
 pub(crate) fn expires_at(start: i64, now: i64, keep: i64) -> i64 {
     start.max(now).saturating_add(keep)
 }

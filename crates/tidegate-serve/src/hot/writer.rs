@@ -6,19 +6,24 @@ use std::time::Duration;
 
 use tidegate_core::clock::Clock;
 use tidegate_engine::{Live, Whole};
+use tidegate_storage::failpoint;
 use tokio::sync::broadcast;
 
 use super::{HotStore, HotWindows};
+use crate::aside::aside;
 use crate::view::View;
 
 /// Time between two looks at what has changed.
 const EVERY: Duration = Duration::from_millis(250);
-/// Values of one view that wait for a store that does not answer, at most; beyond, the oldest windows go.
+/// Values of one view that wait for a store that does not answer, at most; beyond, the oldest
+/// windows go.
 const WAITING_MAX: usize = 500_000;
 
 /// How the hot tier is doing.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HotHealth {
+    /// A writer has taken values before.
+    pub(crate) has_run: bool,
     /// Everything that was known at this time has been written: microseconds since the Unix epoch.
     pub(crate) as_of: Option<i64>,
     /// Why the last write failed, if it did.
@@ -27,7 +32,8 @@ pub(crate) struct HotHealth {
     pub(crate) whole: Option<Whole>,
     /// For each view, the start of the newest window that was written.
     pub(crate) newest: BTreeMap<String, i64>,
-    /// For each view, before which window start something was lost because the store was away for too long.
+    /// For each view, before which window start something was lost because the store was away for
+    /// too long.
     pub(crate) lost_before: BTreeMap<String, i64>,
 }
 
@@ -38,6 +44,7 @@ pub(crate) type SharedHealth = Arc<Mutex<HotHealth>>;
 pub(crate) type Changed = Arc<BTreeMap<usize, Vec<i64>>>;
 
 /// Takes what has changed and writes it, for ever.
+#[derive(Clone)]
 pub(crate) struct Writer {
     pub(crate) live: Live,
     pub(crate) views: Arc<Vec<View>>,
@@ -54,8 +61,14 @@ impl Writer {
         let mut waiting: Vec<HotWindows> = self.views.iter().map(|_| HotWindows::new()).collect();
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // What an earlier run took and did not write, because it panicked, is taken again.
+        if std::mem::replace(&mut lock(&self.health).has_run, true) {
+            self.live.again();
+            lock(&self.health).whole = None;
+        }
         loop {
             ticks.tick().await;
+            failpoint("serve.hot");
             let now = self.clock.now_micros();
             let whole = self.take(&mut waiting).await;
             self.bound(&mut waiting);
@@ -63,8 +76,8 @@ impl Writer {
         }
     }
 
-    /// Takes what has changed into what waits. Merged by key, since values are absolute. Says which windows are whole
-    /// once all that waits is written.
+    /// Takes what has changed into what waits. Merged by key, since values are absolute. Says which
+    /// windows are whole once all that waits is written.
     async fn take(&self, waiting: &mut [HotWindows]) -> Option<Whole> {
         let (live, views) = (self.live.clone(), Arc::clone(&self.views));
         // Making columns of many groups takes its time.
@@ -86,18 +99,21 @@ impl Writer {
             Ok(Err(error)) => return self.lost(&error),
             Err(error) => return self.lost(&error),
         };
-        for (view, size, parts, left_out) in changes {
-            let Some(windows) = waiting.get_mut(view) else {
-                continue;
-            };
-            for part in parts {
-                windows.entry(part.start).or_default().put_part(part);
+        aside(|| {
+            for (view, size, parts, left_out) in changes {
+                let Some(windows) = waiting.get_mut(view) else {
+                    continue;
+                };
+                for part in parts {
+                    windows.entry(part.start).or_default().put_part(part);
+                }
+                for left in left_out {
+                    let window = windows.entry(left.window_end - size).or_default();
+                    window.left_out.insert(left.lane, left.groups);
+                }
             }
-            for left in left_out {
-                let window = windows.entry(left.window_end - size).or_default();
-                window.left_out.insert(left.lane, left.groups);
-            }
-        }
+        })
+        .await;
         whole
     }
 
@@ -143,7 +159,7 @@ impl Writer {
             if windows.is_empty() {
                 continue;
             }
-            if let Err(error) = self.store.write(&view.name, windows, now).await {
+            if let Err(error) = self.store.write(view.hot(), windows, now).await {
                 failed = Some(error.to_string());
                 break;
             }

@@ -48,7 +48,8 @@ pub(crate) enum BodyError {
 }
 
 impl Records {
-    /// Finds the records in a body of this type. Whether each is what the job takes is not looked at.
+    /// Finds the records in a body of this type. Whether each is what the job takes is not looked
+    /// at.
     pub(crate) fn find(
         content_type: Option<&str>,
         data: Bytes,

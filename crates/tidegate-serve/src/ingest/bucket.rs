@@ -9,8 +9,8 @@ use crate::guard::Caller;
 
 /// A share of records for each sender, filled up evenly; it holds what comes in a second.
 ///
-/// A request that finds something left is taken whole, and what it has beyond is owed: so requests of any size pass, and
-/// the rate holds all the same. There are as many senders as tokens.
+/// A request that finds something left is taken whole, and what it has beyond is owed: so requests
+/// of any size pass, and the rate holds all the same. There are as many senders as tokens.
 #[derive(Debug)]
 pub(crate) struct Buckets {
     rate: f64,

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Int64Type};
 use arrow::record_batch::RecordBatch;
 use tidegate_core::chunk::{Chunk, Payload};
 use tidegate_core::lookup::LookupTable;
-use tidegate_core::plan::SYSTEM_COLUMNS;
+use tidegate_core::plan::SOURCE_OFFSET;
 use tidegate_core::prepare::Preparer;
 
 use super::IngestError;
@@ -84,7 +84,7 @@ pub(super) fn check(
 }
 
 fn indices(batch: &RecordBatch) -> Result<Vec<i64>, IngestError> {
-    let offsets = column(batch, SYSTEM_COLUMNS[2])?;
+    let offsets = column(batch, SOURCE_OFFSET)?;
     Ok(offsets.as_primitive::<Int64Type>().values().to_vec())
 }
 

@@ -1,8 +1,9 @@
 //! Takes events in over HTTP and puts them into the topic that the job reads.
 //!
-//! In the order in which a request passes: `bucket` (has its sender a share left), `body` (the records in it),
-//! `remember` (has it been answered already), `check` (would the pipeline take each of them), then Kafka, and only then
-//! the answer. Whether the pipeline runs does not matter: what Kafka has is read later.
+//! In the order in which a request passes: `bucket` (has its sender a share left), `body` (the
+//! records in it), `remember` (has it been answered already), `check` (would the pipeline take each
+//! of them), then Kafka, and only then the answer. Whether the pipeline runs does not matter: what
+//! Kafka has is read later.
 
 mod body;
 mod bucket;
@@ -16,13 +17,16 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tidegate_core::prepare::{PrepareError, Preparer};
+use tidegate_core::reject::Code;
+use tidegate_engine::Handle;
 use tidegate_sources::SourceError;
 use tidegate_sources::produce::{SendError, TopicOptions, TopicProducer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use utoipa::ToSchema;
 
-use crate::app::Job;
+use crate::guard::ErrorDetail;
 
 pub(crate) use body::{BodyError, Records};
 pub(crate) use bucket::Buckets;
@@ -58,7 +62,7 @@ pub(crate) struct Ingest {
     pub(crate) memory: Arc<Memory>,
     pub(crate) counts: Counts,
     producer: TopicProducer,
-    job: Job,
+    job: Handle,
     /// Preparers that nobody uses at the moment; at most one for each slot comes into being.
     preparers: Mutex<Vec<Preparer>>,
     slots: Arc<Semaphore>,
@@ -87,6 +91,73 @@ pub(crate) struct Answer {
     pub(crate) is_final: bool,
 }
 
+/// What became of the records of a request of which Kafka has some.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Taken)]
+pub(crate) struct TakenBody {
+    /// Kafka has them.
+    accepted: u64,
+    /// The pipeline would not take them.
+    rejected: u64,
+    /// Kafka has not acknowledged them.
+    failed: u64,
+    /// What became of each record, in their order.
+    results: Vec<RecordResult>,
+}
+
+/// Why nothing was taken, and what became of the records, where they were looked at.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Refused)]
+pub(crate) struct RefusedBody {
+    error: ErrorDetail,
+    // The other members are missing where the request is refused as a whole.
+    /// Kafka has them: 0.
+    #[schema(required = false)]
+    accepted: u64,
+    /// The pipeline would not take them.
+    #[schema(required = false)]
+    rejected: u64,
+    /// Kafka has not acknowledged them.
+    #[schema(required = false)]
+    failed: u64,
+    /// What became of each record, in their order.
+    #[schema(required = false)]
+    results: Vec<RecordResult>,
+}
+
+/// What became of a record.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "status", rename_all = "snake_case")]
+#[schema(as = Result)]
+pub(crate) enum RecordResult {
+    /// Kafka has it.
+    Accepted {
+        /// Its place in the request, from 0.
+        index: usize,
+        #[schema(minimum = 0)]
+        partition: i32,
+        #[schema(minimum = 0)]
+        offset: i64,
+    },
+    /// The pipeline would not take it.
+    Rejected {
+        /// Its place in the request, from 0.
+        index: usize,
+        /// The codes that it would have among the rejects.
+        #[schema(min_items = 1)]
+        reasons: Vec<String>,
+        /// What is wrong, for people.
+        detail: String,
+    },
+    /// Kafka has not acknowledged it.
+    Failed {
+        /// Its place in the request, from 0.
+        index: usize,
+        /// Why.
+        message: String,
+    },
+}
+
 /// Why records could not be looked at: a fault of the program.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IngestError {
@@ -96,6 +167,8 @@ pub(crate) enum IngestError {
     Arrow(#[from] arrow::error::ArrowError),
     #[error("cannot check the records: {0}")]
     Panicked(#[from] tokio::task::JoinError),
+    #[error("cannot write the answer: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 impl fmt::Debug for Ingest {
@@ -112,7 +185,7 @@ pub(crate) fn producer(options: &IngestOptions) -> Result<TopicProducer, SourceE
 }
 
 impl Ingest {
-    pub(crate) fn new(options: &IngestOptions, producer: TopicProducer, job: Job) -> Self {
+    pub(crate) fn new(options: &IngestOptions, producer: TopicProducer, job: Handle) -> Self {
         Ingest {
             buckets: Buckets::new(options.rate),
             memory: Arc::new(Memory::new(options.remember)),
@@ -146,26 +219,28 @@ impl Ingest {
             });
         let mut sent = self.producer.send(good).await.into_iter();
         let mut tally = Tally::default();
-        let results: Vec<Value> = verdicts
+        let results: Vec<RecordResult> = verdicts
             .iter()
             .enumerate()
             .map(|(index, verdict)| match verdict {
-                Verdict::Bad { reasons, detail } => tally.rejected(index, reasons, detail),
+                Verdict::Bad { reasons, detail } => {
+                    tally.rejected(index, reasons.clone(), detail.clone())
+                }
                 Verdict::Good { .. } => match sent.next() {
                     Some(Ok(position)) => {
                         tally.accepted += 1;
-                        json!({
-                            "index": index,
-                            "status": "accepted",
-                            "partition": position.partition,
-                            "offset": position.offset,
-                        })
+                        RecordResult::Accepted {
+                            index,
+                            partition: position.partition,
+                            offset: position.offset,
+                        }
                     }
                     Some(Err(error @ SendError::TooLarge)) => {
-                        tally.rejected(index, &["record.too_large".to_owned()], &error.to_string())
+                        let reasons = vec![Code::TooLarge.as_str().to_owned()];
+                        tally.rejected(index, reasons, error.to_string())
                     }
-                    Some(Err(error)) => tally.failed(index, &error.to_string()),
-                    None => tally.failed(index, "it was not sent"),
+                    Some(Err(error)) => tally.failed(index, error.to_string()),
+                    None => tally.failed(index, "it was not sent".to_owned()),
                 },
             })
             .collect();
@@ -178,10 +253,11 @@ impl Ingest {
         self.counts
             .failed
             .fetch_add(tally.failed, Ordering::Relaxed);
-        Ok(tally.answer(&results))
+        tally.answer(results)
     }
 
-    /// Waits until requests that were taken in are answered, and what Kafka does not have yet is there or given up.
+    /// Waits until requests that were taken in are answered, and what Kafka does not have yet is
+    /// there or given up.
     pub(crate) async fn finish(self: Arc<Self>) {
         let wait = self.options.topic.delivery_timeout + GRACE;
         let all = self.slots.acquire_many(REQUESTS_MAX as u32);
@@ -202,9 +278,9 @@ impl Ingest {
         // The seed is that of fingerprints, which nobody looks at here.
         let mut preparer = match idle {
             Some(preparer) => preparer,
-            None => Preparer::new(Arc::clone(&self.job.plan), 0)?,
+            None => Preparer::new(Arc::clone(self.job.plan()), 0)?,
         };
-        let (now, tables) = (self.job.clock.now_micros(), (self.job.lookups)());
+        let (now, tables) = (self.job.clock().now_micros(), self.job.lookups());
         let verdicts = check::check(&mut preparer, records, now, &tables, &self.options.key);
         lock(&self.preparers).push(preparer);
         verdicts
@@ -220,40 +296,72 @@ struct Tally {
 }
 
 impl Tally {
-    fn rejected(&mut self, index: usize, reasons: &[String], detail: &str) -> Value {
+    fn rejected(&mut self, index: usize, reasons: Vec<String>, detail: String) -> RecordResult {
         self.rejected += 1;
-        json!({ "index": index, "status": "rejected", "reasons": reasons, "detail": detail })
+        RecordResult::Rejected {
+            index,
+            reasons,
+            detail,
+        }
     }
 
-    fn failed(&mut self, index: usize, message: &str) -> Value {
+    fn failed(&mut self, index: usize, message: String) -> RecordResult {
         self.failed += 1;
-        json!({ "index": index, "status": "failed", "message": message })
+        RecordResult::Failed { index, message }
     }
 
-    /// A sender that looks at nothing but the status is not misled: 200 is all, 207 some, and an error none.
-    fn answer(&self, results: &[Value]) -> Answer {
+    /// A sender that looks at nothing but the status is not misled: 200 is all, 207 some, and an
+    /// error none.
+    fn answer(&self, results: Vec<RecordResult>) -> Result<Answer, IngestError> {
         let status = match (self.accepted, self.rejected, self.failed) {
             (_, 0, 0) => StatusCode::OK,
             (0, _, 0) => StatusCode::UNPROCESSABLE_ENTITY,
             (0, _, _) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::MULTI_STATUS,
         };
-        let mut body =
-            json!({ "accepted": self.accepted, "rejected": self.rejected, "failed": self.failed });
-        if status.is_client_error() {
-            let message = "no record was accepted: `results` says why for each; correct them and send them again";
-            body["error"] = json!({ "code": "rejected", "message": message });
-        } else if status.is_server_error() {
-            let message = "Kafka has not acknowledged any record; send them again, with the same Idempotency-Key";
-            body["error"] = json!({ "code": "kafka_unavailable", "message": message });
-        }
-        body["results"] = Value::Array(results.to_vec());
-        Answer {
+        let (accepted, rejected, failed) = (self.accepted, self.rejected, self.failed);
+        let body = match why_none(status) {
+            None => serde_json::to_vec(&TakenBody {
+                accepted,
+                rejected,
+                failed,
+                results,
+            })?,
+            Some(error) => serde_json::to_vec(&RefusedBody {
+                error,
+                accepted,
+                rejected,
+                failed,
+                results,
+            })?,
+        };
+        Ok(Answer {
             status,
-            body: body.to_string().into(),
-            is_final: self.failed == 0,
-        }
+            body: body.into(),
+            is_final: failed == 0,
+        })
     }
+}
+
+/// Why no record was taken, where the status says that none was.
+fn why_none(status: StatusCode) -> Option<ErrorDetail> {
+    let (code, message) = if status.is_client_error() {
+        (
+            "rejected",
+            "no record was accepted: `results` says why for each; correct them and send them again",
+        )
+    } else if status.is_server_error() {
+        (
+            "kafka_unavailable",
+            "Kafka has not acknowledged any record; send them again, with the same Idempotency-Key",
+        )
+    } else {
+        return None;
+    };
+    Some(ErrorDetail {
+        code,
+        message: message.to_owned(),
+    })
 }
 
 /// A panic of one request must not end the others.

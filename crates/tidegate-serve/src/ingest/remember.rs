@@ -1,6 +1,7 @@
 //! Answers by their idempotency keys, so that a sender that did not hear one can ask again.
 //!
-//! In this process, for a while, and as far as memory goes: what else is sent twice, the pipeline's deduplication drops.
+//! In this process, for a while, and as far as memory goes: what else is sent twice, the pipeline's
+//! deduplication drops.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};

@@ -9,9 +9,11 @@ mod process;
 
 use std::time::Duration;
 
-pub(crate) use collect::collect;
+pub(crate) use collect::{collect, collect_loads};
 pub use names::{Definition, Kind, Metric};
 pub(crate) use process::resident_bytes;
+
+use crate::options::Thresholds;
 
 /// What never changes while the process runs.
 #[derive(Debug)]
@@ -22,8 +24,16 @@ pub(crate) struct Fixed {
     pub(crate) version: String,
     /// Time between commits.
     pub(crate) batch_interval: Duration,
-    /// Time between loads; none without a warehouse.
+    /// Time between loads; none where this process does not load.
     pub(crate) load_interval: Option<Duration>,
+    /// Whether another process is to load.
+    pub(crate) is_load_separate: bool,
+    /// What is promised.
+    pub(crate) contract: Duration,
+    /// What may be wrong with the data.
+    pub(crate) quality: Thresholds,
+    /// Every reason to reject a record that there is.
+    pub(crate) reasons: Vec<String>,
     /// When the process started, in microseconds since the Unix epoch.
     pub(crate) started_at: i64,
 }

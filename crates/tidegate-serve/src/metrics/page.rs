@@ -31,22 +31,23 @@ impl Page {
         self.sample(metric, Some(label), value.into());
     }
 
-    /// Adds a histogram: for each bucket its upper bound and how many are not above it, how many there are, and their sum.
+    /// Adds a histogram: for each bucket its upper bound and how many are not above it, how many
+    /// there are, and their sum.
     pub(super) fn add_histogram(
         &mut self,
         metric: Metric,
-        label: &str,
+        label: Option<&str>,
         buckets: impl Iterator<Item = (f64, u64)>,
         count: u64,
         sum: f64,
     ) {
         for (bound, within) in buckets {
             let more = format!(",le=\"{bound}\"");
-            self.line(metric, "_bucket", Some(label), &more, within.into());
+            self.line(metric, "_bucket", label, &more, within.into());
         }
-        self.line(metric, "_bucket", Some(label), ",le=\"+Inf\"", count.into());
-        self.line(metric, "_sum", Some(label), "", sum.into());
-        self.line(metric, "_count", Some(label), "", count.into());
+        self.line(metric, "_bucket", label, ",le=\"+Inf\"", count.into());
+        self.line(metric, "_sum", label, "", sum.into());
+        self.line(metric, "_count", label, "", count.into());
     }
 
     fn sample(&mut self, metric: Metric, label: Option<&str>, value: Value) {

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::plan::Span;
 use super::sql::Filter;
 use super::{Piece, Question};
+use crate::aside::aside;
 use crate::hot::writer::SharedHealth;
-use crate::hot::{HotError, HotStore, HotWindow};
+use crate::hot::{HotError, HotStore, HotWindow, ReadWindows};
 use crate::number::Number;
 use crate::view::{Row, Shown, View};
 
@@ -93,7 +94,7 @@ impl Hot {
                 .all(|filter| matches(filter, &shown.row))
         });
         Ok(Piece {
-            rows: rows.cloned().collect(),
+            rows: aside(|| rows.cloned().collect()).await,
             as_of,
         })
     }
@@ -104,8 +105,13 @@ impl Hot {
         view: &View,
         starts: (i64, i64),
     ) -> Result<(Vec<Arc<[Arc<Shown>]>>, u64), HotError> {
-        let windows = self.store.read(&view.name, starts, view.slide).await?;
+        let windows = self.store.read(view.hot(), starts, view.slide).await?;
         let left_out = windows.values().map(|window| window.left_out()).sum();
+        let rows = aside(|| self.shown(view, windows)).await;
+        Ok((rows, left_out))
+    }
+
+    fn shown(&self, view: &View, windows: ReadWindows) -> Vec<Arc<[Arc<Shown>]>> {
         let mut rows = Vec::with_capacity(windows.len());
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.len() > CACHED_MAX {
@@ -124,7 +130,7 @@ impl Hot {
                 }
             }
         }
-        Ok((rows, left_out))
+        rows
     }
 }
 

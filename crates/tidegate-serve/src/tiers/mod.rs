@@ -6,18 +6,20 @@ pub(crate) mod plan;
 pub(crate) mod sql;
 pub(crate) mod warm;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use serde::Serialize;
 use tidegate_core::clock::Clock;
+use utoipa::ToSchema;
 
 use self::cold::Cold;
 use self::hot::Hot;
 use self::plan::{Coverage, Span, Tier, plan};
 use self::sql::Filter;
 use self::warm::Warm;
+use crate::aside::aside;
 use crate::index::SharedIndex;
-use crate::time;
+use crate::time::Time;
 use crate::view::{Row, Shown, View};
 
 /// All tiers of a job.
@@ -54,20 +56,25 @@ pub(crate) struct Answer {
 }
 
 /// What a tier has served.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Served {
     pub(crate) tier: Tier,
-    pub(crate) from: String,
-    pub(crate) to: String,
-    /// When what it holds was true.
-    pub(crate) as_of: Option<String>,
+    /// The first start of a window.
+    pub(crate) from: Time,
+    /// The end of the starts of its windows.
+    pub(crate) to: Time,
+    /// When what it holds was true; null where the tier does not say so.
+    #[schema(required)]
+    pub(crate) as_of: Option<Time>,
+    /// How many rows it gave.
     pub(crate) rows: usize,
 }
 
 /// Why a tier was passed over.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Fallback {
     pub(crate) tier: Tier,
+    /// What it lacks, or what failed.
     pub(crate) reason: String,
 }
 
@@ -80,10 +87,7 @@ pub(crate) struct Piece {
 impl Tiers {
     /// Windows that end at or before this are final.
     pub(crate) fn final_to(&self) -> Option<i64> {
-        self.index
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .final_to()
+        self.index.read().final_to()
     }
 
     /// Answers: plans, asks, and where a tier fails, plans its part again without it.
@@ -92,7 +96,8 @@ impl Tiers {
         let mut coverages = Vec::new();
         if question.wants(Tier::Hot) {
             let now = self.clock.now_micros();
-            let span = self.hot().and_then(|hot| hot.span(question.view, now));
+            // A writer may have the store's lock for a while.
+            let span = aside(|| self.hot_span(question.view, now)).await;
             answer.cover(Tier::Hot, span, &mut coverages);
         }
         let (mut pieces, left) = plan(question.span, &coverages);
@@ -119,8 +124,9 @@ impl Tiers {
                 }
             }
         }
-        answer.rows.sort_by(|(a, _), (b, _)| a.row.order(&b.row));
-        answer.served_by.sort_by(|a, b| a.from.cmp(&b.from));
+        let rows = &mut answer.rows;
+        aside(|| rows.sort_by(|(a, _), (b, _)| a.row.order(&b.row))).await;
+        answer.served_by.sort_by_key(|served| served.from);
         if answer.rows.len() > question.limit {
             answer.rows.truncate(question.limit);
             answer.truncated = true;
@@ -128,19 +134,31 @@ impl Tiers {
         answer
     }
 
-    /// What the tiers behind the hot one have.
+    /// What the tiers after the hot one have.
     async fn cover_others(
         &self,
         question: &Question<'_>,
         answer: &mut Answer,
         coverages: &mut Vec<Coverage>,
     ) {
+        self.index.caught_up().await;
         if question.wants(Tier::Warm) {
             answer.cover(Tier::Warm, self.warm.span(question.view).await, coverages);
         }
         if question.wants(Tier::Cold) {
             answer.cover(Tier::Cold, self.cold.span(question.view), coverages);
         }
+    }
+
+    fn hot_span(&self, view: &View, now: i64) -> Result<Span, String> {
+        if !view.is_computed {
+            return Err(format!(
+                "the view `{}` was taken out of the configuration, and has no live values: what was committed of it is \
+                 in the tiers warm and cold",
+                view.name
+            ));
+        }
+        self.hot()?.span(view, now)
     }
 
     fn hot(&self) -> Result<&Hot, String> {
@@ -183,9 +201,9 @@ impl Answer {
     fn take(&mut self, piece: Coverage, served: Piece, view: &View, final_to: Option<i64>) {
         self.served_by.push(Served {
             tier: piece.tier,
-            from: time::show(piece.span.from),
-            to: time::show(piece.span.to),
-            as_of: served.as_of.map(time::show),
+            from: Time(piece.span.from),
+            to: Time(piece.span.to),
+            as_of: served.as_of.map(Time),
             rows: served.rows.len(),
         });
         // The warehouse and the files only have what is final.

@@ -1,9 +1,10 @@
 //! Which tier serves which part of a range: a pure function of what each tier has.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Where an answer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tier {
     /// Live values of the last hours.
@@ -56,11 +57,11 @@ impl Span {
             from: self.from,
             to: self.to.min(other.from),
         };
-        let behind = Span {
+        let after = Span {
             from: self.from.max(other.to),
             to: self.to,
         };
-        [before, behind].into_iter().filter(|span| !span.is_empty())
+        [before, after].into_iter().filter(|span| !span.is_empty())
     }
 }
 
@@ -71,7 +72,8 @@ pub(crate) struct Coverage {
     pub(crate) span: Span,
 }
 
-/// Splits a range among tiers. Those named first are asked first; what none of them has is the second result.
+/// Splits a range among tiers. Those named first are asked first; what none of them has is the
+/// second result.
 pub(crate) fn plan(range: Span, tiers: &[Coverage]) -> (Vec<Coverage>, Vec<Span>) {
     let mut pieces = Vec::new();
     let mut left: Vec<Span> = [range]

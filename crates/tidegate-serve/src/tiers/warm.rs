@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::plan::Span;
 use super::{Piece, Question, sql};
+use crate::aside::aside;
 use crate::error::ApiError;
 use crate::view::View;
 
@@ -103,7 +104,7 @@ impl Warm {
         let loaded = "SELECT max(loaded_at) FROM tidegate_ledger".to_owned();
         let as_of = instant(&self.query(loaded, limits(1)).await?);
         Ok(Piece {
-            rows: sql::rows(question.view, &answer),
+            rows: aside(|| sql::rows(question.view, &answer)).await,
             as_of,
         })
     }
@@ -133,8 +134,12 @@ fn instant(answer: &QueryResult) -> Option<i64> {
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::Refused(_) | QueryError::Sql(_) => ApiError::BadRequest(error.to_string()),
+            QueryError::Refused(_)
+            | QueryError::Sql(_)
+            | QueryError::OutOfMemory(_)
+            | QueryError::Memory { .. } => ApiError::BadRequest(error.to_string()),
             QueryError::Timeout(_) => ApiError::Timeout(error.to_string()),
+            QueryError::GaveWay => ApiError::GaveWay(error.to_string()),
             error => ApiError::Internal(error.to_string()),
         }
     }

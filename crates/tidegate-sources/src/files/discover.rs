@@ -5,8 +5,9 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::identity::Inode;
 use crate::SourceError;
 
 /// Where files are looked for.
@@ -26,18 +27,33 @@ pub(super) enum Place {
 pub(super) struct Facts {
     pub(super) bytes: u64,
     pub(super) modified: Option<SystemTime>,
-    /// Device and inode: another one under the same name is another file.
-    pub(super) identity: (u64, u64),
+    pub(super) inode: Inode,
 }
 
 impl Facts {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        let born = metadata.created().ok();
+        let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         Facts {
             bytes: metadata.len(),
             modified: metadata.modified().ok(),
-            identity: (metadata.dev(), metadata.ino()),
+            inode: Inode {
+                device: metadata.dev(),
+                number: metadata.ino(),
+                born: born.map_or(0, |born| u64::try_from(born.as_nanos()).unwrap_or(0)),
+            },
         }
     }
+}
+
+/// Refuses a pattern that cannot match anything.
+pub(super) fn check_pattern(pattern: &str) -> Result<(), SourceError> {
+    glob::Pattern::new(pattern).map(drop).map_err(|error| {
+        SourceError::option(
+            "source.path",
+            format!("`{pattern}` is not a pattern: {error}"),
+        )
+    })
 }
 
 impl Place {
@@ -59,9 +75,7 @@ impl Place {
                 })
             }
             Err(_) if path.contains(['*', '?', '[']) => {
-                glob::Pattern::new(path).map_err(|e| {
-                    SourceError::option("source.path", format!("`{path}` is not a pattern: {e}"))
-                })?;
+                check_pattern(path)?;
                 let wild = path.find(['*', '?', '[']).unwrap_or(path.len());
                 let base = path[..wild].rfind('/').map_or("", |i| &path[..=i]);
                 Ok(Place::Glob {

@@ -4,9 +4,14 @@ use std::io::{self, Read};
 
 use tidegate_core::chunk::{Chunk, LineLimits, Payload};
 
+use super::trail::{Mark, Trail};
+
 /// Bytes that are read at once: large enough that system calls do not count, small enough to stay
 /// in the processor's cache until its lines are copied into a chunk.
 const BLOCK_BYTES: usize = 256 << 10;
+
+/// A mark that some programs put before the first byte of a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Cuts a stream of bytes into lines. Holds no more than one block, or one line up to the limit
 /// for a record: what is beyond the limit is thrown away as it comes.
@@ -15,17 +20,30 @@ pub(super) struct LineReader<R> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// Lines that are still to be passed over before the first one that is wanted.
-    skip: u64,
+    /// What is to be passed over before the first line that is wanted.
+    skip: Skip,
     /// Whether the beginning of a line that is not wanted was passed over.
     within_skipped: bool,
+    /// Whether the line that was passed over or taken last had no end, which may come.
+    open: bool,
+    /// Whether what was passed over is not what was to be.
+    differs: bool,
     /// A line that is too long, whose rest is being passed over.
     long: Option<Long>,
-    /// Bytes of whole lines, and of what counted as one, that were consumed.
-    consumed: u64,
+    /// What is finished with, from the file's first byte on.
+    trail: Trail,
     ended: bool,
     /// A fault that came after bytes that are still to be used.
     fault: Option<io::Error>,
+}
+
+/// What is to be passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Skip {
+    /// So many lines more.
+    Lines(u64),
+    /// What this mark was taken of.
+    Read(Mark),
 }
 
 /// A line that is too long.
@@ -34,6 +52,8 @@ struct Long {
     head: Vec<u8>,
     /// Whether there has been nothing but white space in it, so that it is no record.
     is_blank: bool,
+    /// What was before it.
+    before: Trail,
 }
 
 impl Long {
@@ -57,9 +77,19 @@ pub(super) enum Filled {
     End,
 }
 
+/// What comes after the last line that has an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing but white space, or what stays as it is whatever comes: a whole JSON object, or what
+    /// is no beginning of one.
+    Line,
+    /// What may be the beginning of an object.
+    Part,
+}
+
 impl<R: Read> LineReader<R> {
-    /// Reads `input`, whose first `skip` lines are not wanted.
-    pub(super) fn new(input: R, skip: u64) -> Self {
+    /// Reads `input` from after `trail` on; `open` if the line before that had no end.
+    pub(super) fn new(input: R, trail: Trail, skip: Skip, open: bool) -> Self {
         LineReader {
             input,
             buffer: Vec::new(),
@@ -67,8 +97,10 @@ impl<R: Read> LineReader<R> {
             end: 0,
             skip,
             within_skipped: false,
+            open,
+            differs: false,
             long: None,
-            consumed: 0,
+            trail,
             ended: false,
             fault: None,
         }
@@ -78,19 +110,35 @@ impl<R: Read> LineReader<R> {
         &self.input
     }
 
-    /// Bytes of input, decompressed, that are finished with: always ends at a line's end.
-    pub(super) fn consumed(&self) -> u64 {
-        self.consumed
+    /// What is finished with: always ends at a line's end, or where one is open.
+    pub(super) fn trail(&self) -> &Trail {
+        self.long.as_ref().map_or(&self.trail, |long| &long.before)
+    }
+
+    /// Whether the last line that was finished with had no end so far.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Whether something is still to be passed over.
+    pub(super) fn skips(&self) -> bool {
+        match self.skip {
+            Skip::Lines(lines) => lines > 0,
+            Skip::Read(mark) => self.trail.at() < mark.at,
+        }
     }
 
     /// Lines that are still to be passed over.
-    pub(super) fn to_skip(&self) -> u64 {
-        self.skip
+    pub(super) fn lines_to_skip(&self) -> u64 {
+        match self.skip {
+            Skip::Lines(lines) => lines,
+            Skip::Read(_) => 0,
+        }
     }
 
-    /// Whether the last byte that was passed over is within a line.
-    pub(super) fn within_skipped(&self) -> bool {
-        self.within_skipped
+    /// Whether what was passed over is something else than what was read before.
+    pub(super) fn differs(&self) -> bool {
+        self.differs
     }
 
     /// Appends whole lines to `chunk` from what is there, or reads one block more. The caller
@@ -104,10 +152,10 @@ impl<R: Read> LineReader<R> {
         }
         self.pass_over();
         self.finish_long(chunk);
-        if self.skip == 0 && self.long.is_none() {
+        if !self.skips() && self.long.is_none() {
+            self.finish_open();
             let taken = chunk.push_lines(&self.buffer[self.start..self.end], limits);
-            self.start += taken;
-            self.consumed += taken as u64;
+            self.pass(taken);
             if chunk.len() >= limits.records || chunk.bytes() >= limits.bytes {
                 return Ok(Filled::Full);
             }
@@ -117,9 +165,9 @@ impl<R: Read> LineReader<R> {
                 self.long = Some(Long {
                     head: line[..limits.truncated_bytes].to_vec(),
                     is_blank: line.trim_ascii().is_empty(),
+                    before: self.trail.clone(),
                 });
-                self.consumed += (self.end - self.start) as u64;
-                self.start = self.end;
+                self.pass(self.end - self.start);
             }
         }
         if self.ended {
@@ -129,15 +177,36 @@ impl<R: Read> LineReader<R> {
         Ok(Filled::More)
     }
 
-    /// Takes what is left when the input has ended without a newline as the last line. If that
-    /// line was to be passed over, it is.
-    pub(super) fn take_last(&mut self, chunk: &mut Chunk, limits: &LineLimits) {
+    /// Whether there is nothing after what was handed over. Reads a block more where that cannot be
+    /// known without; a fault then comes with the next call of `fill`.
+    pub(super) fn is_spent(&mut self) -> bool {
+        if self.start == self.end && !self.ended && self.fault.is_none() {
+            self.fault = self.read_block().err();
+        }
+        self.start == self.end && self.ended && self.fault.is_none() && self.long.is_none()
+    }
+
+    /// What is left when there are no more whole lines.
+    pub(super) fn rest(&self) -> Rest {
+        let line = match &self.long {
+            Some(long) => &long.head[..],
+            None => &self.buffer[self.start..self.end],
+        };
+        if self.long.is_none() && is_whole_object(line.trim_ascii()) {
+            return Rest::Line;
+        }
+        match line.trim_ascii_start().first() {
+            Some(b'{') => Rest::Part,
+            _ => Rest::Line,
+        }
+    }
+
+    /// Takes what is left when there are no more whole lines as the last line.
+    pub(super) fn take_rest(&mut self, chunk: &mut Chunk, limits: &LineLimits) {
         let rest = self.end - self.start;
-        if self.skip > 0 {
-            self.skip -= u64::from(self.within_skipped);
-            self.within_skipped = false;
-        } else if let Some(long) = self.long.take() {
+        if let Some(long) = self.long.take() {
             long.end(chunk);
+            self.open = true;
         } else if rest > 0 {
             let mut line = &self.buffer[self.start..self.end];
             if let [head @ .., b'\r'] = line {
@@ -155,37 +224,81 @@ impl<R: Read> LineReader<R> {
             } else {
                 chunk.push(chunk.to, None, Payload::Bytes, line);
             }
+            self.open = true;
         }
-        self.long = None;
-        self.consumed += rest as u64;
-        self.start = self.end;
+        self.pass(rest);
     }
 
-    /// Passes over the lines that are not wanted.
+    /// At the end of the input: a line without an end that was to be passed over is.
+    pub(super) fn pass_over_last(&mut self) {
+        if let Skip::Lines(lines @ 1..) = self.skip
+            && self.within_skipped
+        {
+            self.skip = Skip::Lines(lines - 1);
+            self.within_skipped = false;
+            self.open = true;
+        }
+    }
+
+    /// Is done with the next `n` bytes of the buffer.
+    fn pass(&mut self, n: usize) {
+        self.trail.pass(&self.buffer[self.start..self.start + n]);
+        self.start += n;
+    }
+
+    /// Passes over what is not wanted, and over a byte order mark.
     fn pass_over(&mut self) {
-        if self.skip == 0 {
+        let block = &self.buffer[self.start..self.end];
+        let passed = match self.skip {
+            Skip::Lines(0) => 0,
+            Skip::Read(mark) => {
+                let left = mark.at.saturating_sub(self.trail.at());
+                usize::try_from(left).map_or(block.len(), |left| left.min(block.len()))
+            }
+            Skip::Lines(wanted) => {
+                let lines = memchr::memchr_iter(b'\n', block).count() as u64;
+                if lines < wanted {
+                    self.skip = Skip::Lines(wanted - lines);
+                    self.within_skipped = block.last().map_or(self.within_skipped, |b| *b != b'\n');
+                    block.len()
+                } else {
+                    let last = usize::try_from(wanted - 1).unwrap_or(usize::MAX);
+                    self.skip = Skip::Lines(0);
+                    self.within_skipped = false;
+                    memchr::memchr_iter(b'\n', block)
+                        .nth(last)
+                        .map_or(block.len(), |i| i + 1)
+                }
+            }
+        };
+        self.pass(passed);
+        if let Skip::Read(mark) = self.skip
+            && mark.at == self.trail.at()
+        {
+            self.differs = self.trail.mark() != mark;
+            self.skip = Skip::Lines(0);
+        }
+        if self.trail.at() == 0 && self.buffer[self.start..self.end].starts_with(BYTE_ORDER_MARK) {
+            self.pass(BYTE_ORDER_MARK.len());
+        }
+    }
+
+    /// Passes over the end of a line that was taken before its end came. What else is there is a
+    /// record of its own.
+    fn finish_open(&mut self) {
+        if !self.open {
             return;
         }
         let block = &self.buffer[self.start..self.end];
-        let lines = memchr::memchr_iter(b'\n', block).count() as u64;
-        let passed = if lines <= self.skip {
-            self.skip -= lines;
-            if self.skip == 0 {
-                self.within_skipped = false;
-                memchr::memrchr(b'\n', block).map_or(0, |i| i + 1)
-            } else {
-                self.within_skipped = block.last().map_or(self.within_skipped, |b| *b != b'\n');
-                block.len()
+        let other = |b: &u8| *b == b'\n' || !b.is_ascii_whitespace();
+        let passed = match block.iter().position(other) {
+            Some(i) => {
+                self.open = false;
+                i + usize::from(block[i] == b'\n')
             }
-        } else {
-            let last = usize::try_from(self.skip - 1).unwrap_or(usize::MAX);
-            self.skip = 0;
-            memchr::memchr_iter(b'\n', block)
-                .nth(last)
-                .map_or(block.len(), |i| i + 1)
+            None => block.len(),
         };
-        self.start += passed;
-        self.consumed += passed as u64;
+        self.pass(passed);
     }
 
     /// Ends a line that is too long, if its newline has come.
@@ -198,19 +311,17 @@ impl<R: Read> LineReader<R> {
             Some(i) => {
                 long.is_blank &= block[..i].trim_ascii().is_empty();
                 long.end(chunk);
-                self.start += i + 1;
-                self.consumed += i as u64 + 1;
+                self.pass(i + 1);
             }
             None => {
                 long.is_blank &= block.trim_ascii().is_empty();
                 self.long = Some(long);
-                self.consumed += block.len() as u64;
-                self.start = self.end;
+                self.pass(self.end - self.start);
             }
         }
     }
 
-    /// Reads more behind what is left over.
+    /// Reads more after what is left over.
     fn read_block(&mut self) -> io::Result<()> {
         let rest = self.end - self.start;
         self.buffer.copy_within(self.start..self.end, 0);
@@ -246,6 +357,31 @@ impl<R: Read> LineReader<R> {
     }
 }
 
+/// Whether `line` opens a brace with its first byte and closes it with its last. No part of a JSON
+/// object does that, from its beginning on, but the whole.
+fn is_whole_object(line: &[u8]) -> bool {
+    if line.first() != Some(&b'{') {
+        return false;
+    }
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for (i, byte) in line.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => {
+                depth -= 1;
+                if depth == 0 {
+                    return i + 1 == line.len();
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +402,7 @@ mod tests {
     type Line = (i64, bool, Vec<u8>);
 
     fn model(text: &[u8], skip: u64, limits: &LineLimits) -> Vec<Line> {
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let mut lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
         if lines.last().is_some_and(|l| l.is_empty()) {
             lines.pop();
@@ -282,7 +419,8 @@ mod tests {
     }
 
     fn read(text: &[u8], drip: usize, skip: u64, limits: &LineLimits) -> Vec<Line> {
-        let mut reader = LineReader::new(Drip(text, drip), skip);
+        let start = Trail::default();
+        let mut reader = LineReader::new(Drip(text, drip), start, Skip::Lines(skip), false);
         let mut lines = Vec::new();
         let mut from = skip as i64;
         loop {
@@ -294,7 +432,10 @@ mod tests {
                 }
             };
             if filled == Filled::End {
-                reader.take_last(&mut chunk, limits);
+                reader.pass_over_last();
+                if !reader.is_open() {
+                    reader.take_rest(&mut chunk, limits);
+                }
             }
             for i in 0..chunk.len() {
                 let long = chunk.kind(i) == Payload::Truncated;
@@ -302,7 +443,7 @@ mod tests {
             }
             from = chunk.to;
             if filled == Filled::End {
-                assert_eq!(reader.consumed(), text.len() as u64);
+                assert_eq!(reader.trail().at(), text.len() as u64);
                 return lines;
             }
         }
@@ -311,6 +452,7 @@ mod tests {
     proptest! {
         #[test]
         fn lines_are_those_of_a_simple_model(
+            marked in any::<bool>(),
             text in proptest::collection::vec(prop_oneof![
                 4 => Just(b'x'), 1 => Just(b'\n'), 1 => Just(b'\r'), 1 => Just(b' '),
             ], 0..200),
@@ -319,11 +461,21 @@ mod tests {
             record_bytes in 1usize..20,
             skip in 0u64..30,
         ) {
+            let text = [if marked { BYTE_ORDER_MARK } else { b"" }, &text].concat();
             let ended = text.last().is_none_or(|b| *b == b'\n');
             let lines = text.iter().filter(|b| **b == b'\n').count() + usize::from(!ended);
             let skip = skip.min(lines as u64);
             let limits = LineLimits { records, bytes: 64, record_bytes, truncated_bytes: record_bytes.min(3) };
             prop_assert_eq!(read(&text, drip, skip, &limits), model(&text, skip, &limits));
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_an_object_is_told_from_a_whole_one() {
+        let object = br#"{"a":"}{\"]","b":[{"c":{}}],"d":1}"#;
+        assert!(is_whole_object(object));
+        for cut in 0..object.len() {
+            assert!(!is_whole_object(&object[..cut]), "{cut}");
         }
     }
 
@@ -350,7 +502,7 @@ mod tests {
             record_bytes: 1000,
             truncated_bytes: 10,
         };
-        let mut reader = LineReader::new(&text[..], 0);
+        let mut reader = LineReader::new(&text[..], Trail::default(), Skip::Lines(0), false);
         let mut chunk = Chunk::new(0, 0, 0);
         while reader.fill(&mut chunk, &limits).unwrap() == Filled::More {
             assert!(reader.buffer.capacity() <= 2 * BLOCK_BYTES);

@@ -54,9 +54,10 @@ pub struct GeneratorOptions {
     pub malformed: f64,
     /// Share of events that decode and break a rule: amounts, currencies, status, times.
     pub rule_breaking: f64,
-    /// Share of new events that one customer makes, `CUST_000000`, beside what is theirs by chance; 0 for no
-    /// such customer. Offsets of partitions are equal, so those events are in every partition of the
-    /// generator as a source; `produce` sends them where their key belongs, which makes a hot partition.
+    /// Share of new events that one customer makes, `CUST_000000`, beside what is theirs by chance;
+    /// 0 for no such customer. Offsets of partitions are equal, so those events are in every
+    /// partition of the generator as a source; `produce` sends them where their key belongs, which
+    /// makes a hot partition.
     pub hot_key_share: f64,
     /// Bytes that events are filled up to, by text in `metadata`; 0 leaves them as they are, at
     /// about 300. Those that are longer, and those that are cut off, have their own size.

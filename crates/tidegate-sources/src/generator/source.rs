@@ -26,7 +26,7 @@ pub struct GeneratorSource {
     count: Option<u64>,
     /// Offset of the next record, by partition.
     offsets: Vec<i64>,
-    /// Whether the partition's end was said since its last chunk.
+    /// Whether the partition's end was said in this round, since its last chunk.
     at_end: Vec<bool>,
     /// Where each partition ends for this round: it hands out what is below, then waits.
     due: Vec<i64>,
@@ -89,6 +89,13 @@ impl GeneratorSource {
             source
                 .ready
                 .push_back(SourceEvent::Partition { id, lane: id, name });
+            if !resume.partitions.contains_key(&id) {
+                // Covers nothing, so that the log knows each partition from its first record on:
+                // one that it does not know is taken for new, and begins where the others have got
+                // to.
+                let empty = Chunk::new(id, id, source.offsets[id as usize]);
+                source.ready.push_back(SourceEvent::Chunk(empty));
+            }
         }
         Ok(source)
     }
@@ -194,7 +201,8 @@ impl Source for GeneratorSource {
             if !self.ready.is_empty() {
                 continue;
             }
-            // A round begins when what has become due was given time to become a chunk of some size.
+            // A round begins when what has become due was given time to become a chunk of some
+            // size.
             let now = Instant::now();
             let next_round = self
                 .round_began
@@ -202,6 +210,7 @@ impl Source for GeneratorSource {
             if self.paced && !self.ended && now >= next_round {
                 self.round_began = Some(now);
                 self.due = self.holds();
+                self.at_end.fill(false);
                 if self.offsets.iter().zip(&self.due).any(|(at, due)| at < due) {
                     continue;
                 }

@@ -1,11 +1,14 @@
 //! From single records to chunks, and from ends of partitions to events. No IO.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_core::chunk::{Chunk, Payload};
 
-use super::positions::Position;
+use super::fetch::Ends;
+use super::identity::Identity;
+use super::positions::{Known, Position};
 use crate::{ChunkLimits, SourceEvent};
 
 /// Bytes of partial chunks that are kept over all partitions, in chunks.
@@ -26,16 +29,71 @@ pub(super) struct Assembly {
 
 struct Part {
     chunk: Chunk,
+    /// What the partition is recognised by where `chunk` ends. Offsets of the broker are shifted by
+    /// it.
+    identity: Identity,
+    /// The same as text, once it is needed.
+    text: Option<Arc<str>>,
     /// When the first record of `chunk` came.
     since: Option<Instant>,
-    /// Offset up to which there were records when the source was opened.
+    /// Offset up to which there were records when the source was opened, shifted.
     target: i64,
+    /// Where the partition begins, if its leader is asked whether it has what was read before that:
+    /// it has answered once something comes.
+    asked_at: Option<i64>,
     behind: bool,
     /// The broker had no more when it was last asked.
     at_end: bool,
     said_at_end: bool,
     /// Records and bytes of the last chunk: the next one is probably as large.
     last: (usize, usize),
+}
+
+/// A record as it comes from a broker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record<'a> {
+    /// At the broker.
+    pub(super) offset: i64,
+    /// Of the leader that took it; -1 if that is not known.
+    pub(super) epoch: i32,
+    /// Microseconds since 1970.
+    pub(super) timestamp: Option<i64>,
+    /// None of a tombstone.
+    pub(super) payload: Option<&'a [u8]>,
+    /// Bytes of the payload, of which `payload` may be only the beginning.
+    pub(super) bytes: usize,
+}
+
+impl Part {
+    /// What comes next was taken by the leader of this epoch; -1 if it has none, as before Kafka
+    /// 0.11: then no leader can be asked for it.
+    #[inline]
+    fn reach_epoch(&mut self, epoch: i32) {
+        if epoch != self.identity.epoch || self.identity.beyond != 0 {
+            self.identity.epoch = epoch;
+            self.identity.beyond = 0;
+            self.text = None;
+        }
+    }
+
+    /// So many offsets come next of which no epoch is known.
+    fn go_beyond(&mut self, offsets: i64) {
+        if self.identity.epoch >= 0 {
+            self.identity.beyond = self.identity.beyond.saturating_add(offsets);
+            self.text = None;
+        }
+    }
+
+    /// Where the partition ends, shifted, as far as known.
+    fn high(&self, ends: Option<&Ends>) -> i64 {
+        let shift = self.identity.shift;
+        let end = match ends {
+            Some(ends) => ends.high.saturating_add(shift),
+            None if self.at_end => self.chunk.to,
+            None => self.target,
+        };
+        end.max(self.chunk.to)
+    }
 }
 
 impl Assembly {
@@ -53,18 +111,35 @@ impl Assembly {
 
     /// Takes a partition in, or sets a known one to a new position; `target` is where it ends now.
     pub(super) fn place(&mut self, id: i32, name: String, position: Position, target: i64) {
-        let Position { from, at } = position;
+        let Position {
+            from, at, identity, ..
+        } = position;
+        let target = target.saturating_add(identity.shift);
         if let Some(part) = self.parts.get_mut(&id) {
             debug_assert_eq!(from, part.chunk.to, "a partition goes on where it was");
             part.at_end = false;
+            if part.identity != identity {
+                // What is in the chunk so far was read of what it was before.
+                self.flush(id);
+            }
+            if let Some(part) = self.parts.get_mut(&id) {
+                part.identity = identity;
+                part.text = None;
+            }
         } else {
-            let behind = !self.caught_up && at < target;
+            let asked_at = (identity.epoch >= 0).then_some(at);
+            let behind = !self.caught_up && (at < target || asked_at.is_some());
             self.behind += usize::from(behind);
-            let chunk = Chunk::new(id, id, from);
+            let text = identity.text();
+            let mut empty = Chunk::new(id, id, from);
+            empty.identity.clone_from(&text);
             let part = Part {
-                chunk,
+                chunk: Chunk::new(id, id, from),
+                identity,
+                text,
                 since: None,
                 target,
+                asked_at,
                 behind,
                 at_end: false,
                 said_at_end: false,
@@ -75,8 +150,7 @@ impl Assembly {
                 .push_back(SourceEvent::Partition { id, lane: id, name });
             // Covers nothing, and says where the partition begins: without it, one that stays
             // empty would be unknown to the commit log, and begin elsewhere next time.
-            self.ready
-                .push_back(SourceEvent::Chunk(Chunk::new(id, id, from)));
+            self.ready.push_back(SourceEvent::Chunk(empty));
         }
         if at > from {
             self.flush(id);
@@ -89,33 +163,28 @@ impl Assembly {
     }
 
     /// Takes a record.
-    pub(super) fn record(
-        &mut self,
-        partition: i32,
-        offset: i64,
-        timestamp: Option<i64>,
-        payload: Option<&[u8]>,
-        now: Instant,
-    ) {
+    pub(super) fn record(&mut self, partition: i32, record: &Record<'_>, now: Instant) {
         let Some(part) = self.parts.get_mut(&partition) else {
             return;
         };
+        let offset = record.offset.saturating_add(part.identity.shift);
         // Fetched twice, around an assignment that was made anew.
         if offset < part.chunk.to {
             return;
         }
-        let (kind, payload) = match payload {
+        let (kind, payload) = match record.payload {
             None => (Payload::Tombstone, &[][..]),
-            Some(payload) if payload.len() > self.limits.record_bytes_max => (
+            Some(payload) if record.bytes > self.limits.record_bytes_max => (
                 Payload::Truncated,
-                &payload[..self.limits.truncated_bytes()],
+                &payload[..payload.len().min(self.limits.truncated_bytes())],
             ),
             Some(payload) => (Payload::Bytes, payload),
         };
+        part.reach_epoch(record.epoch);
         if part.chunk.is_empty() {
             part.chunk.reserve(part.last.0, part.last.1);
         }
-        part.chunk.push(offset, timestamp, kind, payload);
+        part.chunk.push(offset, record.timestamp, kind, payload);
         part.at_end = false;
         self.pending_bytes += payload.len();
         if part.since.is_none() {
@@ -130,7 +199,7 @@ impl Assembly {
         }
     }
 
-    /// The partition has no more now.
+    /// The partition has no more now. Each time that it was asked for more.
     pub(super) fn end(&mut self, partition: i32) {
         let Some(part) = self.parts.get_mut(&partition) else {
             return;
@@ -138,19 +207,52 @@ impl Assembly {
         part.at_end = true;
         // A partial chunk may still grow until it is due; then the end is said.
         if part.since.is_none() {
+            part.said_at_end = false;
             self.flush(partition);
         }
         self.reach(partition);
     }
 
-    /// There are no records before `position`, where a transaction may have left its marker.
-    pub(super) fn cover(&mut self, partition: i32, position: i64) {
+    /// The partition was asked for more, and ends at `end`. Only says again what is known: that
+    /// there is more, or that there are markers to pass over, is for the records and
+    /// [`Assembly::end`] to tell.
+    pub(super) fn asked(&mut self, partition: i32, end: i64) {
         let Some(part) = self.parts.get_mut(&partition) else {
             return;
         };
-        part.chunk.to = part.chunk.to.max(position);
+        let end = end.saturating_add(part.identity.shift);
+        if part.said_at_end && part.at_end && end <= part.chunk.to {
+            self.ready.push_back(SourceEvent::AtEnd { lane: partition });
+        }
+    }
+
+    /// There are no further records before `position`, where a transaction may have left its
+    /// marker; `epoch` is that of the batch before it, if it is known.
+    pub(super) fn cover(&mut self, partition: i32, position: i64, epoch: i32) {
+        let Some(part) = self.parts.get_mut(&partition) else {
+            return;
+        };
+        let position = position.saturating_add(part.identity.shift);
+        if position > part.chunk.to {
+            if epoch >= 0 {
+                part.reach_epoch(epoch);
+            } else {
+                part.go_beyond(position - part.chunk.to);
+            }
+            part.chunk.to = position;
+        }
         if part.since.is_none() {
             self.flush(partition);
+        }
+    }
+
+    /// There are no further records before `position`, and there may be some after it.
+    pub(super) fn pass(&mut self, partition: i32, position: i64, epoch: i32) {
+        if let Some(part) = self.parts.get_mut(&partition)
+            && position.saturating_add(part.identity.shift) > part.chunk.to
+        {
+            part.at_end = false;
+            self.cover(partition, position, epoch);
         }
     }
 
@@ -201,9 +303,12 @@ impl Assembly {
         self.due.map(|due| due.saturating_duration_since(now))
     }
 
-    /// Offset of the next record that is wanted, if the partition is known.
-    pub(super) fn position(&self, partition: i32) -> Option<i64> {
-        self.parts.get(&partition).map(|part| part.chunk.to)
+    /// How far a partition was read, if it is known.
+    pub(super) fn known(&self, partition: i32) -> Option<Known> {
+        self.parts.get(&partition).map(|part| Known {
+            to: part.chunk.to,
+            identity: part.identity.clone(),
+        })
     }
 
     /// Numbers of the partitions.
@@ -211,21 +316,28 @@ impl Assembly {
         self.parts.keys().copied()
     }
 
-    /// Records beyond what was handed over, where `ends` says how far the partitions go.
-    pub(super) fn lag(&self, ends: &BTreeMap<i32, i64>) -> BTreeMap<i32, u64> {
-        let lag = |id: &i32, part: &Part| {
-            let end = ends.get(id).copied().unwrap_or(part.target);
-            let end = if part.at_end {
-                part.chunk.to
-            } else {
-                end.max(part.chunk.to)
-            };
-            end.abs_diff(part.chunk.from)
-        };
+    /// Records beyond what was handed over, where `ends` says how far the partitions go: up to the
+    /// last one that was written, whether or not it may be read yet.
+    pub(super) fn lag(&self, ends: &BTreeMap<i32, Ends>) -> BTreeMap<i32, u64> {
+        let lag = |id: &i32, part: &Part| part.high(ends.get(id)).abs_diff(part.chunk.from);
         self.parts
             .iter()
             .map(|(id, part)| (*id, lag(id, part)))
             .collect()
+    }
+
+    /// Of those, the records that may not be read before a transaction ends.
+    pub(super) fn held(&self, ends: &BTreeMap<i32, Ends>) -> u64 {
+        let held = |id: &i32, part: &Part| {
+            let readable = match ends.get(id) {
+                Some(ends) if !part.at_end => ends.stable.saturating_add(part.identity.shift),
+                _ => part.chunk.to,
+            };
+            let high = part.high(ends.get(id));
+            high.abs_diff(readable.clamp(part.chunk.to, high))
+        };
+        let known = self.parts.iter().filter(|(id, _)| ends.contains_key(id));
+        known.map(|(id, part)| held(id, part)).sum()
     }
 
     fn flush_all(&mut self) {
@@ -243,7 +355,11 @@ impl Assembly {
         };
         if part.chunk.to > part.chunk.from {
             let next = Chunk::new(partition, partition, part.chunk.to);
-            let chunk = std::mem::replace(&mut part.chunk, next);
+            let mut chunk = std::mem::replace(&mut part.chunk, next);
+            if part.identity.note_last(&chunk) || part.text.is_none() {
+                part.text = part.identity.text();
+            }
+            chunk.identity.clone_from(&part.text);
             self.pending_bytes = self.pending_bytes.saturating_sub(chunk.bytes());
             part.last = (chunk.len(), chunk.bytes());
             self.ready.push_back(SourceEvent::Chunk(chunk));
@@ -262,7 +378,8 @@ impl Assembly {
         let Some(part) = self.parts.get_mut(&partition) else {
             return;
         };
-        if part.behind && (part.at_end || part.chunk.to >= part.target) {
+        let has_answered = part.asked_at.is_none_or(|at| part.chunk.to > at);
+        if part.behind && (part.at_end || has_answered && part.chunk.to >= part.target) {
             part.behind = false;
             self.behind -= 1;
         }
@@ -270,161 +387,4 @@ impl Assembly {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: ChunkLimits = ChunkLimits {
-        records: 3,
-        bytes: 100,
-        linger: Duration::from_millis(50),
-        record_bytes_max: 10,
-    };
-
-    fn assembly(parts: &[(i32, i64, i64)]) -> Assembly {
-        let mut assembly = Assembly::new(LIMITS);
-        for (id, at, target) in parts {
-            let position = Position { from: *at, at: *at };
-            assembly.place(*id, format!("t/{id}"), position, *target);
-        }
-        while assembly.next().is_some() {}
-        assembly
-    }
-
-    fn events(assembly: &mut Assembly) -> Vec<String> {
-        let mut events = Vec::new();
-        while let Some(event) = assembly.next() {
-            events.push(match event {
-                SourceEvent::Chunk(c) => {
-                    format!(
-                        "chunk {} {}..{} {:?} gone {}",
-                        c.partition,
-                        c.from,
-                        c.to,
-                        c.offsets(),
-                        c.gone
-                    )
-                }
-                SourceEvent::Partition { id, name, .. } => format!("partition {id} {name}"),
-                other => format!("{other:?}"),
-            });
-        }
-        events
-    }
-
-    #[test]
-    fn a_partition_is_announced_with_where_it_begins() {
-        let mut assembly = Assembly::new(LIMITS);
-        assembly.place(2, "t/2".to_owned(), Position { from: 5, at: 9 }, 9);
-        assert_eq!(
-            events(&mut assembly),
-            [
-                "partition 2 t/2",
-                "chunk 2 5..5 [] gone 0",
-                "chunk 2 5..9 [] gone 4"
-            ]
-        );
-    }
-
-    #[test]
-    fn full_chunks_go_at_once_and_partial_ones_when_due() {
-        let now = Instant::now();
-        let mut assembly = assembly(&[(0, 0, 100), (1, 7, 100)]);
-        for offset in [0, 1, 4, 5] {
-            assembly.record(0, offset, None, Some(b"x"), now);
-        }
-        assembly.record(1, 7, None, None, now + LIMITS.linger);
-        assert_eq!(events(&mut assembly), ["chunk 0 0..5 [0, 1, 4] gone 0"]);
-        assembly.flush_due(now + LIMITS.linger);
-        assert_eq!(events(&mut assembly), ["chunk 0 5..6 [5] gone 0"]);
-        assert_eq!(assembly.due_in(now), Some(2 * LIMITS.linger));
-        assembly.flush_due(now + 2 * LIMITS.linger);
-        assert_eq!(events(&mut assembly), ["chunk 1 7..8 [7] gone 0"]);
-        assert_eq!(assembly.due_in(now), None);
-    }
-
-    #[test]
-    fn an_end_is_said_once_behind_the_last_chunk_and_covers_markers() {
-        let now = Instant::now();
-        let mut assembly = assembly(&[(0, 0, 3)]);
-        assembly.record(0, 0, None, Some(b"x"), now);
-        assembly.end(0);
-        assembly.cover(0, 2);
-        assembly.end(0);
-        assert!(events(&mut assembly).is_empty());
-        assembly.flush_due(now + LIMITS.linger);
-        assert_eq!(
-            events(&mut assembly),
-            ["chunk 0 0..2 [0] gone 0", "AtEnd { lane: 0 }"]
-        );
-        assembly.end(0);
-        assembly.cover(0, 2);
-        assert!(events(&mut assembly).is_empty());
-        assembly.cover(0, 3);
-        assert_eq!(
-            events(&mut assembly),
-            ["chunk 0 2..3 [] gone 0", "AtEnd { lane: 0 }"]
-        );
-    }
-
-    #[test]
-    fn caught_up_comes_once_behind_everything_that_was_there() {
-        let now = Instant::now();
-        let mut assembly = assembly(&[(0, 0, 1), (1, 5, 5), (2, 0, 2)]);
-        assembly.say_caught_up();
-        assembly.record(0, 0, None, Some(b"x"), now);
-        assembly.record(2, 0, None, Some(b"x"), now);
-        assembly.end(2);
-        assembly.say_caught_up();
-        assert!(
-            events(&mut assembly).is_empty(),
-            "partition 0 has a partial chunk"
-        );
-        assembly.flush_due(now + LIMITS.linger);
-        assembly.say_caught_up();
-        assembly.say_caught_up();
-        assert_eq!(
-            events(&mut assembly),
-            [
-                "chunk 0 0..1 [0] gone 0",
-                "chunk 2 0..1 [0] gone 0",
-                "AtEnd { lane: 2 }",
-                "CaughtUp"
-            ]
-        );
-    }
-
-    #[test]
-    fn large_records_are_cut_and_repeats_of_a_fetch_dropped() {
-        let now = Instant::now();
-        let mut assembly = assembly(&[(0, 0, 0)]);
-        assembly.record(0, 0, Some(5), Some(&[b'x'; 11]), now);
-        assembly.record(0, 0, Some(5), Some(b"again"), now);
-        assembly.record(0, 1, None, Some(b""), now);
-        assembly.record(0, 2, None, None, now);
-        let Some(SourceEvent::Chunk(chunk)) = assembly.next() else {
-            panic!("a full chunk")
-        };
-        let kinds: Vec<_> = (0..3)
-            .map(|i| (chunk.kind(i), chunk.payload(i).len()))
-            .collect();
-        assert_eq!(
-            kinds,
-            [
-                (Payload::Truncated, 10),
-                (Payload::Bytes, 0),
-                (Payload::Tombstone, 0)
-            ]
-        );
-        assert_eq!((chunk.timestamp(0), chunk.timestamp(1)), (Some(5), None));
-    }
-
-    #[test]
-    fn lag_counts_from_what_was_handed_over() {
-        let now = Instant::now();
-        let mut assembly = assembly(&[(0, 0, 10), (1, 4, 10)]);
-        assembly.record(0, 0, None, Some(b"x"), now);
-        assembly.end(1);
-        assembly.cover(1, 9);
-        assert_eq!(assembly.lag(&[(0, 12)].into()), [(0, 12), (1, 0)].into());
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -10,10 +10,17 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
+use tidegate_core::clock::Clock;
 
-/// How long no broker is reachable before that is said: what passes sooner is nothing to look at, and
-/// by then the client has told why.
+use super::fetch::Ends;
+use super::trouble::Trouble;
+
+/// How long no broker is reachable before that is said: what passes sooner is nothing to look at,
+/// and by then the client has told why.
 pub(super) const SAY_AFTER: Duration = Duration::from_secs(2);
+
+/// A broker that has not answered for longer than this has not been asked for more in time.
+const ANSWERS_WITHIN_MICROS: i64 = 2_000_000;
 
 /// Receives the client's callbacks, which come while it is polled.
 pub(super) struct Context {
@@ -23,33 +30,27 @@ pub(super) struct Context {
 }
 
 /// What is known about the cluster.
-#[derive(Default)]
 pub(super) struct Shared {
+    clock: Clock,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
     /// Where each partition ends.
-    ends: BTreeMap<i32, i64>,
-    lost: Option<Lost>,
+    ends: BTreeMap<i32, Ends>,
+    /// Where partitions ended that the client has asked for more since this was last taken.
+    asked: BTreeMap<i32, i64>,
+    /// No broker is reachable.
+    lost: Option<Trouble>,
     /// The last thing that went wrong with a broker.
     reason: String,
     commit_failed: bool,
 }
 
-/// No broker is reachable.
-struct Lost {
-    since: Instant,
-    /// How that was noticed.
-    why: String,
-    /// Whether it has been logged.
-    said: bool,
-}
-
 impl Known {
     /// Since when no broker is reachable, and why as far as known.
-    fn lost(&self) -> Option<(&Lost, &str)> {
+    fn lost(&self) -> Option<(&Trouble, &str)> {
         let lost = self.lost.as_ref()?;
         let reason = match self.reason.as_str() {
             "" => &lost.why,
@@ -60,29 +61,56 @@ impl Known {
 }
 
 impl Shared {
+    pub(super) fn new(clock: Clock) -> Self {
+        Shared {
+            clock,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Nothing is known, by the same clock.
+    pub(super) fn alike(&self) -> Self {
+        Shared::new(self.clock.clone())
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub(super) fn now(&self) -> i64 {
+        self.clock.now_micros()
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where each partition ends, as far as known.
-    pub(super) fn ends(&self) -> BTreeMap<i32, i64> {
+    pub(super) fn ends(&self) -> BTreeMap<i32, Ends> {
         self.known().ends.clone()
+    }
+
+    /// Takes the partitions that the client has asked for more, and where they ended.
+    pub(super) fn take_asked(&self) -> BTreeMap<i32, i64> {
+        std::mem::take(&mut self.known().asked)
     }
 
     /// For how long no broker has been reachable, and why.
     pub(super) fn lost_for(&self) -> Option<(Duration, String)> {
         let known = self.known();
         let (lost, reason) = known.lost()?;
-        Some((lost.since.elapsed(), reason.to_owned()))
+        Some((lost.elapsed(), reason.to_owned()))
+    }
+
+    /// Since when no broker has been reachable, in microseconds since the Unix epoch, and why.
+    pub(super) fn lost_since(&self) -> Option<(i64, String)> {
+        let known = self.known();
+        let (lost, reason) = known.lost()?;
+        Some((lost.since, reason.to_owned()))
     }
 
     /// No broker is reachable.
     pub(super) fn lose(&self, why: &str) {
-        self.known().lost.get_or_insert_with(|| Lost {
-            since: Instant::now(),
-            why: why.to_owned(),
-            said: false,
-        });
+        let now = self.now();
+        let mut known = self.known();
+        known.lost.get_or_insert_with(|| Trouble::new(why, now));
     }
 
     /// Says that no broker is reachable, once for each time that happens.
@@ -91,7 +119,7 @@ impl Shared {
         let Some((lost, reason)) = known.lost() else {
             return;
         };
-        if lost.said || lost.since.elapsed() < SAY_AFTER {
+        if lost.said || lost.elapsed() < SAY_AFTER {
             return;
         }
         tracing::warn!(
@@ -108,7 +136,7 @@ impl Shared {
         let mut known = self.known();
         known.reason.clear();
         if let Some(lost) = known.lost.take().filter(|lost| lost.said) {
-            let seconds = lost.since.elapsed().as_secs_f64();
+            let seconds = lost.elapsed().as_secs_f64();
             tracing::info!(seconds, "a Kafka broker is reachable again");
         }
     }
@@ -137,15 +165,24 @@ impl ClientContext for Context {
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
+        // The client asks all the time, and says that a partition is at its end only once.
+        let answers = |id: i32| {
+            let broker = statistics.brokers.values().find(|b| b.nodeid == id);
+            broker.is_some_and(|b| b.state == "UP" && b.rxidle < ANSWERS_WITHIN_MICROS)
+        };
         let mut known = self.shared.known();
         for (id, partition) in &topic.partitions {
-            let end = if self.reads_uncommitted {
+            let stable = if self.reads_uncommitted {
                 partition.hi_offset
             } else {
                 partition.ls_offset
             };
-            if *id >= 0 && end >= 0 {
-                known.ends.insert(*id, end);
+            if *id >= 0 && stable >= 0 {
+                let high = partition.hi_offset.max(stable);
+                known.ends.insert(*id, Ends { stable, high });
+                if partition.fetch_state == "active" && answers(partition.broker) {
+                    known.asked.insert(*id, stable);
+                }
             }
         }
     }

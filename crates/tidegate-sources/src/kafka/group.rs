@@ -62,7 +62,8 @@ impl Closing {
     }
 }
 
-/// Closes the client. Its own end does that too, but looks only every tenth of a second whether it is done.
+/// Closes the client. Its own end does that too, but looks only every tenth of a second whether it
+/// is done.
 fn close(consumer: &BaseConsumer<Context>) {
     if consumer.close_queue().is_ok() {
         while !consumer.closed() {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::KafkaError;
 
 use crate::{ChunkLimits, SourceError};
 
@@ -56,8 +59,8 @@ impl Default for KafkaOptions {
 /// What fetches records. All else is librdkafka's in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KafkaClient {
-    /// Tidegate, for a sixth less CPU time in all, where `properties` and brokers ask for nothing that only librdkafka has: TLS, SASL,
-    /// a rack, brokers from before Kafka 2.3.
+    /// Tidegate, for a sixth less CPU time in all, where `properties` and brokers ask for nothing
+    /// that only librdkafka has: TLS, SASL, a rack, brokers from before Kafka 2.3.
     #[default]
     Auto,
     /// librdkafka.
@@ -90,8 +93,9 @@ pub enum MissingOffsets {
 /// What brokers know a source as, unless `client.id` says otherwise.
 pub(super) const CLIENT_ID: &str = "tidegate";
 
-/// How long a broker may wait for records, in milliseconds, unless `fetch.wait.max.ms` says otherwise: whole batches in few requests,
-/// at the price of a little latency when there is next to nothing to read.
+/// How long a broker may wait for records, in milliseconds, unless `fetch.wait.max.ms` says
+/// otherwise: whole batches in few requests, at the price of a little latency when there is next to
+/// nothing to read.
 pub(super) const FETCH_WAIT_MS: u64 = 100;
 
 /// Settings that are not the user's to make, and why or where else.
@@ -222,7 +226,28 @@ impl KafkaOptions {
                 "read_committed (the default) or read_uncommitted",
             ));
         }
-        Ok(())
+        let config = self.client_config(&ChunkLimits::default());
+        match config.create_native_config() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// Checks what librdkafka makes of the properties together, by making a client that has nowhere
+    /// to connect to.
+    ///
+    /// # Errors
+    /// What it says: a combination that it refuses, or a file (a certificate, a key tab) that it
+    /// cannot read.
+    pub fn check_client(&self) -> Result<(), SourceError> {
+        let mut config = self.client_config(&ChunkLimits::default());
+        config
+            .remove("bootstrap.servers")
+            .set_log_level(RDKafkaLogLevel::Emerg);
+        match config.create_with_context::<_, BaseConsumer<Unheard>>(Unheard) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(refused(error)),
+        }
     }
 
     /// Whether records of open and aborted transactions are read.
@@ -232,8 +257,8 @@ impl KafkaOptions {
             .is_some_and(|level| level == "read_uncommitted")
     }
 
-    /// Bytes that are received in one piece, at most: a record that is too large is handed over truncated, so it has to be received
-    /// first.
+    /// Bytes that are received in one piece, at most: a record that is too large is handed over
+    /// truncated, so it has to be received first.
     pub(super) fn receive_bytes_max(&self, limits: &ChunkLimits) -> usize {
         (limits.record_bytes_max + (64 << 20)).max(100_000_000)
     }
@@ -248,8 +273,8 @@ impl KafkaOptions {
             .set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string())
             .set("fetch.max.bytes", "67108864")
             .set("queued.min.messages", "1000000")
-            // A full read-ahead is looked at again soon: with the client's own second, half of the time
-            // of a backlog is spent waiting.
+            // A full read-ahead is looked at again soon: with the client's own second, half of the
+            // time of a backlog is spent waiting.
             .set("fetch.queue.backoff.ms", "10")
             .set("socket.keepalive.enable", "true")
             .set("reconnect.backoff.max.ms", "5000")
@@ -275,6 +300,39 @@ impl KafkaOptions {
             )
             .set_log_level(RDKafkaLogLevel::Warning);
         config
+    }
+}
+
+/// A client that has nothing to say.
+struct Unheard;
+
+impl ClientContext for Unheard {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, _: KafkaError, _: &str) {}
+}
+
+impl ConsumerContext for Unheard {}
+
+/// Why librdkafka refuses its settings.
+pub(super) fn refused(error: KafkaError) -> SourceError {
+    match error {
+        KafkaError::ClientConfig(_, reason, key, value) => {
+            // Its texts end as its logs do.
+            let reason = reason.trim_end_matches(['.', '\n']);
+            let message = if reason.starts_with("No such configuration property") {
+                "librdkafka has no such property; its names are in https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md"
+                    .to_owned()
+            } else {
+                format!("librdkafka refuses `{value}`: {reason}")
+            };
+            SourceError::option(format!("source.properties.{key}"), message)
+        }
+        KafkaError::ClientCreation(reason) => SourceError::option(
+            "source.properties",
+            format!("librdkafka refuses them: {reason}"),
+        ),
+        other => SourceError::option("source.properties", other.to_string()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Events, many in one piece of memory, made ahead by a thread of their own.
 //!
-//! Within a group of events that are sent at about the same time, those of a partition stand together: the client reads them one
-//! partition at a time, and memory that it reads in sequence is there before it asks. The order of a key is the stream's.
+//! Within a group of events that are sent at about the same time, those of a partition stand
+//! together: the client reads them one partition at a time, and memory that it reads in sequence is
+//! there before it asks. The order of a key is the stream's.
 
 use std::num::NonZeroU32;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -108,7 +109,8 @@ impl<'a> Maker<'a> {
     /// Makes the events of a producer.
     pub(super) fn new(options: &ProduceOptions, generator: &'a Generator) -> Self {
         let group = match (&options.transactions, options.generator.rate) {
-            // A transaction has the events that follow each other; a hot key has events of all partitions.
+            // A transaction has the events that follow each other; a hot key has events of all
+            // partitions.
             (Some(_), _) => 1,
             _ if generator.has_hot_key() => 1,
             (None, 0) => u64::MAX,
@@ -173,8 +175,8 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The batches that a maker makes on a thread of its own, some ahead. Their number is fixed: a batch that was given back is filled
-/// again.
+/// The batches that a maker makes on a thread of its own, some ahead. Their number is fixed: a
+/// batch that was given back is filled again.
 pub(super) struct Batches {
     ready: Receiver<Batch>,
     empty: Sender<Batch>,
@@ -255,6 +257,10 @@ mod tests {
     const PARTITIONS: i32 = 3;
 
     /// The payloads in the order in which they are sent, and how many batches they are in.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "both channels of the maker end with `batches`, inside of the scope"
+    )]
     fn made(rate: u64, count: u64, event_bytes: usize) -> (Vec<(i32, Vec<u8>)>, usize) {
         let options = ProduceOptions {
             generator: GeneratorOptions {

@@ -1,14 +1,17 @@
 //! Records to the client and reports from it, many at a time.
 //!
-//! `rdkafka` hands over one record after the other, each with two allocations, a copy and a look for its topic, and gives each report
-//! by itself. librdkafka's own batches take one allocation. A payload is not copied, either: the client has the batch that it is in
-//! until the last of its records is done with.
+//! `rdkafka` hands over one record after the other, each with two allocations, a copy and a look
+//! for its topic, and gives each report by itself. librdkafka's own batches take one allocation. A
+//! payload is not copied, either: the client has the batch that it is in until the last of its
+//! records is done with.
 //!
-//! So a batch is as long in memory as its slowest record. Their number is bounded: where one partition cannot be delivered, all of them
-//! wait for it in the end, as they do for room in a full buffer.
+//! So a batch is as long in memory as its slowest record. Their number is bounded: where one
+//! partition cannot be delivered, all of them wait for it in the end, as they do for room in a full
+//! buffer.
 //!
-//! With `kafka::messages` this is the only module of the crate with `unsafe` in it. `cargo test --test kafka produce` runs it against
-//! real brokers, and valgrind's memcheck finds no fault in it (docs/performance.md).
+//! With `kafka::messages` this is the only module of the crate with `unsafe` in it. `cargo test
+//! --test kafka produce` runs it against real brokers, and valgrind's memcheck finds no fault in it
+//! (docs/performance.md).
 #![expect(
     unsafe_code,
     reason = "librdkafka's batches have no safe interface in rdkafka"
@@ -36,8 +39,8 @@ use crate::generator::partition_hash;
 
 /// A client, with the batches that it reads from.
 ///
-/// The order of the fields is that in which they end: librdkafka wants its topics and queues back before the client ends, and the client
-/// may read from the batches until then.
+/// The order of the fields is that in which they end: librdkafka wants its topics and queues back
+/// before the client ends, and the client may read from the batches until then.
 pub(super) struct Client<C: ProducerContext> {
     topics: Vec<Topic>,
     queue: Queue,
@@ -62,7 +65,8 @@ struct Lent {
     is_open: bool,
 }
 
-/// A batch that the client has, to send from it. Not to be cloned, so that nothing is sent of a batch that is closed.
+/// A batch that the client has, to send from it. Not to be cloned, so that nothing is sent of a
+/// batch that is closed.
 pub(super) struct OpenBatch {
     place: u16,
 }
@@ -78,7 +82,8 @@ pub(super) struct Report {
     pub(super) error: Option<KafkaError>,
 }
 
-/// Bits of a record's opaque value that say where in `lent` its batch is. The others are when it was sent.
+/// Bits of a record's opaque value that say where in `lent` its batch is. The others are when it
+/// was sent.
 const PLACE_BITS: u32 = u16::BITS;
 /// Batches that the client can have.
 pub(super) const LENT_MAX: usize = 1 << PLACE_BITS;
@@ -99,8 +104,9 @@ impl<C: ProducerContext> Client<C> {
         }
     }
 
-    /// The producer, for all but records: its own `send`, `poll` and `flush` are not to be used. Reports say which batch is done with:
-    /// those that they take are lost, and the report of a record of theirs would let go of a batch that is being read.
+    /// The producer, for all but records: its own `send`, `poll` and `flush` are not to be used.
+    /// Reports say which batch is done with: those that they take are lost, and the report of a
+    /// record of theirs would let go of a batch that is being read.
     pub(super) fn producer(&self) -> &BaseProducer<C> {
         &self.producer
     }
@@ -145,11 +151,12 @@ impl<C: ProducerContext> Client<C> {
         self.lent[usize::from(open.place)].batch.len()
     }
 
-    /// Sends up to `count` events of a batch, from its event `from` on, to a topic. Gives how many the client took, and why not all.
-    /// `now` comes back in their reports.
+    /// Sends up to `count` events of a batch, from its event `from` on, to a topic. Gives how many
+    /// the client took, and why not all. `now` comes back in their reports.
     ///
-    /// Where the buffer is full, the state of a transaction forbids it or the client has failed for good, the first ones are taken.
-    /// After any other error the client has to be given up: others may be taken, and its number in flight no longer reaches 0.
+    /// Where the buffer is full, the state of a transaction forbids it or the client has failed for
+    /// good, the first ones are taken. After any other error the client has to be given up: others
+    /// may be taken, and its number in flight no longer reaches 0.
     pub(super) fn send(
         &mut self,
         topic: usize,
@@ -178,8 +185,9 @@ impl<C: ProducerContext> Client<C> {
             offset: 0,
             _private: ptr::without_provenance_mut(opaque),
         }));
-        // SAFETY: the topic is this client's. Keys are copied. Payloads are only read, and until the record's report at the latest;
-        // `records` counts those that are not reported, and keeps the batch as it is.
+        // SAFETY: the topic is this client's. Keys are copied. Payloads are only read, and until
+        // the record's report at the latest; `records` counts those that are not reported, and
+        // keeps the batch as it is.
         let taken = unsafe {
             rd_kafka_produce_batch(
                 topic.as_ptr(),
@@ -284,7 +292,8 @@ impl<C: ProducerContext> Client<C> {
     /// Asks the client to send what it has without waiting for more, and leaves it `time` to begin.
     pub(super) fn begin_flush(&self, time: Duration) {
         let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the client lives. What it answers is whether all was delivered, which is seen by the reports.
+        // SAFETY: the client lives. What it answers is whether all was delivered, which is seen by
+        // the reports.
         unsafe { rd_kafka_flush(self.producer.client().native_ptr(), millis) };
     }
 }
@@ -352,7 +361,8 @@ impl ClientEvent {
 
     fn log(&self) {
         let (mut facility, mut message, mut level) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the event is valid, and so are the places for what it says, which is as long as it is.
+        // SAFETY: the event is valid, and so are the places for what it says, which is as long as
+        // it is.
         let (facility, message) = unsafe {
             rd_kafka_event_log(
                 self.0.as_ptr(),

@@ -120,7 +120,8 @@ impl ClientContext for Context {
 impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
-    /// Only of records that are thrown away when the client ends: the others' reports are taken many at a time.
+    /// Only of records that are thrown away when the client ends: the others' reports are taken
+    /// many at a time.
     fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
 }
 

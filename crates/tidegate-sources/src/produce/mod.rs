@@ -1,8 +1,10 @@
 //! The generator into Kafka topics, and single records ([`TopicProducer`]).
 //!
-//! One thread makes batches of events, some ahead. Another hands them over, as many as are due, and takes what became of the records.
-//! The client's own threads compress and send; they read the events where they were made, and a batch is filled again when the last
-//! of its records is acknowledged or has failed. So the batches are the buffer: when all are in use, nothing is generated.
+//! One thread makes batches of events, some ahead. Another hands them over, as many as are due, and
+//! takes what became of the records. The client's own threads compress and send; they read the
+//! events where they were made, and a batch is filled again when the last of its records is
+//! acknowledged or has failed. So the batches are the buffer: when all are in use, nothing is
+//! generated.
 
 mod batch;
 mod client;
@@ -29,7 +31,7 @@ pub use histogram::Latencies;
 pub use options::{Compression, ProduceOptions, TransactionEvery, TransactionOptions};
 pub use report::{DeliveryFailure, ProduceReport, TransactionReport};
 pub use statistics::ClientReport;
-pub use topic::{Position, SendError, TopicOptions, TopicProducer};
+pub use topic::{Partitioner, Position, SendError, TopicOptions, TopicProducer};
 
 use batch::{Batches, Maker};
 use options::STATISTICS_EVERY;
@@ -39,9 +41,9 @@ use transactions::{Transactions, requires_abort};
 /// How often a producer with a rate looks whether something is due.
 const PACE: Duration = Duration::from_millis(2);
 
-/// Sends generated events, keyed by customer, to every topic until their `count` is reached or `stop`
-/// is set; then waits until all are delivered or have failed, and commits the last transaction. Calls
-/// `progress` from time to time.
+/// Sends generated events, keyed by customer, to every topic until their `count` is reached or
+/// `stop` is set; then waits until all are delivered or have failed, and commits the last
+/// transaction. Calls `progress` from time to time.
 ///
 /// Idempotent, with `acks=all`: nothing is doubled or reordered by retries.
 ///
@@ -100,6 +102,10 @@ struct Run<'a, F> {
 }
 
 impl<F: FnMut(&ProduceReport)> Run<'_, F> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "both channels of the maker end with `batches`, inside of the scope"
+    )]
     fn send_all(&mut self, clock: &Clock, stop: &AtomicBool) -> Result<(), SourceError> {
         let generator = self.generator;
         let count = self.options.generator.count.unwrap_or(u64::MAX);
@@ -178,7 +184,8 @@ impl<F: FnMut(&ProduceReport)> Run<'_, F> {
         self.sender
             .flush(|sender| reporter.report_now_and_then(sender));
         let seconds = reporter.began.elapsed().as_secs_f64();
-        // The client's statistics come at intervals: those that know of the last batch are yet to come.
+        // The client's statistics come at intervals: those that know of the last batch are yet to
+        // come.
         let asked = Instant::now();
         while asked.elapsed() < 2 * STATISTICS_EVERY
             && self.sender.client_report().batch_records < self.sender.sent()

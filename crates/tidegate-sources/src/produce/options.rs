@@ -28,8 +28,8 @@ pub struct ProduceOptions {
     pub linger: Duration,
     /// Bytes of a batch before compression, at most.
     pub batch_bytes: usize,
-    /// Memory for records that are not acknowledged yet, in bytes; at least 1 MiB. While it is full,
-    /// nothing is generated.
+    /// Memory for records that are not acknowledged yet, in bytes; at least 1 MiB. While it is
+    /// full, nothing is generated.
     pub buffer_bytes: usize,
     /// How long to try to deliver a record; this is what bounds retries. In a transaction it is at
     /// most the transaction's timeout.
@@ -40,7 +40,8 @@ pub struct ProduceOptions {
     pub salt_hot_keys: Option<NonZeroU32>,
     /// Time between two reports of progress.
     pub report_every: Duration,
-    /// Further settings of librdkafka. Those that would break the order or lose records are refused.
+    /// Further settings of librdkafka. Those that would break the order or lose records are
+    /// refused.
     pub properties: BTreeMap<String, String>,
 }
 

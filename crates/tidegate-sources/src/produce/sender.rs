@@ -26,7 +26,8 @@ const FLUSH_BEGINS: Duration = Duration::from_millis(1);
 
 /// A client that sends to some topics, and counts what becomes of it.
 ///
-/// Reports are taken by the calling thread, while it waits and between what it sends: no thread wakes another.
+/// Reports are taken by the calling thread, while it waits and between what it sends: no thread
+/// wakes another.
 pub(super) struct Sender {
     client: Client<Context>,
     deliveries: Deliveries,
@@ -94,8 +95,8 @@ impl Sender {
         }
     }
 
-    /// Sends up to `count` of the next events to every topic. Gives how many were sent; none if there is no room, which this waits
-    /// for, but not for long.
+    /// Sends up to `count` of the next events to every topic. Gives how many were sent; none if
+    /// there is no room, which this waits for, but not for long.
     pub(super) fn send(
         &mut self,
         batches: &mut Batches,
@@ -159,8 +160,8 @@ impl Sender {
                 self.serve(LOOK_AGAIN);
                 None
             }
-            // What is left to send is known by number, so that there is always more: unless its maker panicked, which must not be
-            // waited out.
+            // What is left to send is known by number, so that there is always more: unless its
+            // maker panicked, which must not be waited out.
             Taken::End => panic!("the thread that makes the events has ended before the last"),
         }
     }
@@ -189,9 +190,10 @@ impl Sender {
         }
     }
 
-    /// Asks for metadata once more, which makes the client ready to send. It gives up the connections that it began with when it learns
-    /// what the brokers' addresses are, and asks for the id of an idempotent producer only when metadata come: if those come while it
-    /// has no connection, half a second later.
+    /// Asks for metadata once more, which makes the client ready to send. It gives up the
+    /// connections that it began with when it learns what the brokers' addresses are, and asks for
+    /// the id of an idempotent producer only when metadata come: if those come while it has no
+    /// connection, half a second later.
     pub(super) fn make_ready(&self, topic: &str) {
         let client = self.producer().client();
         if let Err(error) = client.fetch_metadata(Some(topic), METADATA_WAIT) {

@@ -17,7 +17,8 @@ pub struct ClientReport {
     pub retries: u64,
     /// Requests that failed or timed out on their way.
     pub request_errors: u64,
-    /// Bytes of the buffer that are in use: the memory of the batches that the client has, as of now.
+    /// Bytes of the buffer that are in use: the memory of the batches that the client has, as of
+    /// now.
     pub buffered_bytes: u64,
     /// Bytes of the buffer.
     pub buffer_bytes: u64,
@@ -44,8 +45,8 @@ impl ClientReport {
         self.buffer_bytes.saturating_sub(self.buffered_bytes)
     }
 
-    /// Takes in the next statistics. The windows of batch sizes are of the time since the last ones,
-    /// everything else is since the beginning.
+    /// Takes in the next statistics. The windows of batch sizes are of the time since the last
+    /// ones, everything else is since the beginning.
     pub(super) fn update(&mut self, statistics: &Statistics) {
         let count = |n: i64| u64::try_from(n).unwrap_or(0);
         for topic in statistics.topics.values() {

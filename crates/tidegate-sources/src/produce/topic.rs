@@ -1,4 +1,5 @@
-//! Records into one topic, each acknowledged by itself: for senders that wait until Kafka has what they sent.
+//! Records into one topic, each acknowledged by itself: for senders that wait until Kafka has what
+//! they sent.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,10 +12,33 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 
 use super::sender::failed;
 use crate::SourceError;
-use crate::kafka::producer_properties;
+use crate::kafka::{is_connection, producer_properties};
 
 /// Bytes of records that Kafka does not have yet; what would exceed them is not taken.
 const BUFFER_KIBIBYTES: usize = 64 << 10;
+
+/// How the key of a record chooses its partition. Senders that share a topic have to agree, or one
+/// key is in two partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Partitioner {
+    /// As Java's clients do it: murmur2 of the key. Kafka Connect and the streams libraries are
+    /// among them.
+    #[default]
+    Java,
+    /// As librdkafka does it unless told otherwise, and with it the clients for Python, Go, .NET
+    /// and Node that are built on it: CRC-32 of the key.
+    Librdkafka,
+}
+
+impl Partitioner {
+    /// What librdkafka calls it. Records without a key go anywhere with both.
+    fn name(self) -> &'static str {
+        match self {
+            Partitioner::Java => "murmur2_random",
+            Partitioner::Librdkafka => "consistent_random",
+        }
+    }
+}
 
 /// Which topic, and how long to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +49,8 @@ pub struct TopicOptions {
     pub topic: String,
     /// How long to try to deliver a record.
     pub delivery_timeout: Duration,
+    /// How keys choose partitions.
+    pub partitioner: Partitioner,
     /// Further settings of librdkafka; those that would lose or double records are left out.
     pub properties: BTreeMap<String, String>,
 }
@@ -88,8 +114,9 @@ impl TopicProducer {
         })
     }
 
-    /// Sends records, each a key and a payload, and waits until Kafka has them or the time for it is over. Records of
-    /// one key keep their order: where one does not fit into the buffer, none after it is sent.
+    /// Sends records, each a key and a payload, and waits until Kafka has them or the time for it
+    /// is over. Records of one key keep their order: where one does not fit into the buffer, none
+    /// after it is sent.
     pub async fn send<'a>(
         &self,
         records: impl Iterator<Item = (Option<&'a [u8]>, &'a [u8])>,
@@ -164,8 +191,7 @@ fn client_config(options: &TopicOptions) -> ClientConfig {
         .set("client.id", "tidegate-ingest")
         .set("linger.ms", "5")
         .set("compression.type", "lz4")
-        // As Java's clients do it, so that a key has one partition whoever sends it.
-        .set("partitioner", "murmur2_random")
+        .set("partitioner", options.partitioner.name())
         .set("reconnect.backoff.max.ms", "1000");
     for (key, value) in producer_properties(&options.properties) {
         config.set(key, value);
@@ -202,6 +228,12 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "Kafka");
+        // That brokers are away is the source's to say, once; senders are answered that their
+        // records were not taken.
+        if error.rdkafka_error_code().is_some_and(is_connection) {
+            tracing::debug!(%error, reason, "the connection of POST /v1/events to Kafka");
+        } else {
+            tracing::warn!(%error, reason, "what POST /v1/events takes in cannot be sent to Kafka");
+        }
     }
 }

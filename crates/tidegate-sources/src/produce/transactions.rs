@@ -32,8 +32,8 @@ struct Open {
 }
 
 impl<'a> Transactions<'a> {
-    /// Makes the client ready: ends what an earlier producer of the same name left open. `None` where
-    /// there are to be no transactions.
+    /// Makes the client ready: ends what an earlier producer of the same name left open. `None`
+    /// where there are to be no transactions.
     ///
     /// # Errors
     /// The cluster does not allow it.

@@ -1,6 +1,9 @@
 //! Reading a source to its end.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod folder;
+pub(crate) mod random;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -19,6 +22,7 @@ pub(crate) struct Taken {
     pub(crate) names: BTreeMap<i32, String>,
     pub(crate) records: BTreeMap<i32, Vec<Record>>,
     pub(crate) ends: BTreeMap<i32, i64>,
+    pub(crate) identities: BTreeMap<i32, String>,
     pub(crate) caught_up: bool,
     pub(crate) ended: bool,
     pub(crate) chunks: usize,
@@ -44,6 +48,10 @@ impl Taken {
                 let end = self.ends.entry(chunk.partition).or_insert(chunk.from);
                 assert_eq!(*end, chunk.from, "a chunk begins where the last one ended");
                 *end = chunk.to;
+                if let Some(identity) = &chunk.identity {
+                    self.identities
+                        .insert(chunk.partition, identity.to_string());
+                }
                 let records = self.records.entry(chunk.partition).or_default();
                 for (i, offset) in chunk.offsets().iter().enumerate() {
                     assert!((chunk.from..chunk.to).contains(offset));
@@ -58,7 +66,7 @@ impl Taken {
                 assert!(self.caught_up, "the end comes after having caught up");
                 self.ended = true;
             }
-            SourceEvent::AtEnd { .. } | SourceEvent::Nothing => {}
+            SourceEvent::Ahead(_) | SourceEvent::AtEnd { .. } | SourceEvent::Nothing => {}
         }
     }
 
@@ -85,6 +93,7 @@ impl Taken {
                     name,
                     lane: 0,
                     offset: *offset,
+                    identity: self.identities.get(id).cloned(),
                 },
             )
         };

@@ -1,15 +1,17 @@
-//! The tables of a job out of its files alone: views over Parquet in a database in memory, for questions about
-//! what no warehouse at hand has.
+//! The tables of a job out of its files alone: views over Parquet in a database in memory, for
+//! questions about what no warehouse at hand has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use duckdb::Connection;
 
 use super::database::{Database, DatabaseError, DuckDbOptions};
+use super::files::{self, ParquetFiles};
 use super::schema::{self, SchemaError};
-use super::sql;
-use crate::reader::WarehouseReader;
+use super::{merge, sql};
+use crate::reader::{WarehouseReader, Watch};
 use crate::table::{TableKind, TableSpec};
 
 /// The files that an archive shows.
@@ -33,26 +35,45 @@ pub enum ArchiveError {
     /// A table cannot be shown.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// There are too many files for the time.
+    #[error("opening the files was interrupted after {} s; ask for less", .0.as_secs_f64())]
+    Timeout(Duration),
     /// A path is not UTF-8.
     #[error("the path {} is not UTF-8; move the storage to one that is", .0.display())]
     Path(PathBuf),
 }
 
-/// Opens an archive: tables and views have the names that they have in a warehouse, and hold what a warehouse
-/// would that these files alone were loaded into. Blocks.
+/// Opens an archive: tables and views have the names that they have in a warehouse, and hold what a
+/// warehouse would that these files alone were loaded into. Blocks, for no longer than `timeout`.
 ///
 /// # Errors
-/// If a file cannot be read as Parquet, or does not fit the table.
+/// If a file cannot be read as Parquet, or does not fit the table, or that takes too long.
 pub fn open_archive(
     tables: &[TableSpec],
     files: &ArchiveFiles,
     options: &DuckDbOptions,
+    timeout: Duration,
 ) -> Result<WarehouseReader, ArchiveError> {
     let database = Database::in_memory(options)?;
     let connection = database.connection()?;
+    let watch = Watch::start(&connection, timeout, None);
+    let shown = show_all(&connection, tables, files);
+    if watch.stop().is_some() {
+        return Err(ArchiveError::Timeout(timeout));
+    }
+    shown?;
+    database.close_off(&files.folders)?;
+    Ok(WarehouseReader::new(database))
+}
+
+fn show_all(
+    connection: &Connection,
+    tables: &[TableSpec],
+    files: &ArchiveFiles,
+) -> Result<(), ArchiveError> {
     let run = |what: String, sql: &str| connection.execute_batch(sql).map_err(schema::doing(what));
     for table in tables {
-        let text = show(&connection, table, files)?;
+        let text = show(connection, table, files)?;
         run(format!("show the files of `{}`", table.name), &text)?;
     }
     let lanes = files.watermarks.iter().map(|(lane, watermark)| {
@@ -65,30 +86,12 @@ pub fn open_archive(
     );
     run("note the watermarks".to_owned(), &watermarks)?;
     for table in tables {
-        if let TableKind::WindowParts {
-            view,
-            group_by,
-            aggregates,
-        } = &table.kind
-        {
-            let text = schema::window_view("", table, view, group_by, aggregates);
-            run(format!("make the view `{view}`"), &text)?;
+        if let Some(parts) = table.view() {
+            let text = merge::window_view("", table, &parts);
+            run(format!("make the view `{}`", parts.view), &text)?;
         }
     }
-    let folders = files
-        .folders
-        .iter()
-        .map(|folder| Ok(sql::text(utf8(folder)?)));
-    let folders = folders
-        .collect::<Result<Vec<_>, ArchiveError>>()?
-        .join(", ");
-    // From here on nothing can be reached but the files, and nobody can change that.
-    let lock = format!(
-        "SET GLOBAL allowed_directories = [{folders}]; SET GLOBAL enable_external_access = false; \
-         SET GLOBAL lock_configuration = true"
-    );
-    run("close everything but the files".to_owned(), &lock)?;
-    Ok(WarehouseReader::new(database))
+    Ok(())
 }
 
 fn utf8(path: &Path) -> Result<&str, ArchiveError> {
@@ -108,7 +111,7 @@ fn show(
         .iter()
         .flat_map(|dataset| files.datasets.get(dataset).into_iter().flatten());
     let paths = taken
-        .map(|path| Ok(sql::text(utf8(path)?)))
+        .map(|path| Ok(utf8(path)?.to_owned()))
         .collect::<Result<Vec<_>, ArchiveError>>()?;
     let name = sql::name(&table.name);
     if paths.is_empty() {
@@ -121,45 +124,47 @@ fn show(
             nothing.join(", ")
         ));
     }
-    let source = format!("read_parquet([{}], union_by_name = true)", paths.join(", "));
-    let found: HashMap<String, String> = connection
-        .prepare(&format!(
-            "SELECT lower(column_name), column_type FROM (DESCRIBE SELECT * FROM {source})"
-        ))
-        .and_then(|mut statement| {
-            statement
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
-        .map_err(schema::doing(format!(
-            "look into the files of `{}`",
-            table.name
-        )))?;
+    let files =
+        ParquetFiles::open(connection, &files::list(paths.iter().map(String::as_str))).map_err(
+            schema::doing(format!("look into the files of `{}`", table.name)),
+        )?;
+    let beside = files.beside(&columns);
+    let columns: Vec<_> = columns.into_iter().chain(beside).collect();
+    // Columns get their names last, so that none can hide another while rows are chosen.
     let read: Vec<_> = columns
         .iter()
-        .map(|(column, ty)| {
-            let found = found.get(&column.to_lowercase()).map(String::as_str);
-            format!(
-                "{} AS {}",
-                sql::read_column(column, found, ty),
-                sql::name(column)
-            )
-        })
+        .enumerate()
+        .map(|(place, (column, ty))| format!("{} AS n{place}", files.read(column, ty)))
         .collect();
-    let rows = format!("SELECT {} FROM {source}", read.join(", "));
-    Ok(match &table.kind {
-        TableKind::Append | TableKind::WindowParts { .. } => {
-            format!("CREATE VIEW {name} AS {rows}")
-        }
+    let named: Vec<_> = columns
+        .iter()
+        .enumerate()
+        .map(|(place, (column, _))| format!("n{place} AS {}", sql::name(column)))
+        .collect();
+    let place = |wanted: &String| {
+        let place = columns
+            .iter()
+            .position(|(column, _)| column.eq_ignore_ascii_case(wanted));
+        place.map_or_else(|| sql::name(wanted), |place| format!("n{place}"))
+    };
+    let rows = format!("SELECT {} FROM {}", read.join(", "), files.from);
+    let rows = match &table.kind {
+        TableKind::Append | TableKind::WindowParts { .. } => rows,
         TableKind::Upsert { key, order, .. } => {
-            let order: Vec<&str> = order.iter().map(String::as_str).collect();
-            let order = sql::descending("rows", &order);
+            let key: Vec<_> = key.iter().map(place).collect();
+            let order: Vec<_> = order
+                .iter()
+                .map(|column| format!("{} DESC NULLS LAST", place(column)))
+                .collect();
             format!(
-                "CREATE VIEW {name} AS SELECT * FROM ({rows}) AS rows QUALIFY row_number() OVER (PARTITION BY {} \
-                 ORDER BY {}) = 1",
-                sql::names(key.iter().map(String::as_str)),
-                order.trim_end_matches(", "),
+                "SELECT * FROM ({rows}) QUALIFY row_number() OVER (PARTITION BY {} ORDER BY {}) = 1",
+                key.join(", "),
+                order.join(", "),
             )
         }
-    })
+    };
+    Ok(format!(
+        "CREATE VIEW {name} AS SELECT {} FROM ({rows})",
+        named.join(", ")
+    ))
 }

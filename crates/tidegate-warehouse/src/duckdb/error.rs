@@ -2,6 +2,8 @@
 
 use duckdb::Error;
 
+use crate::load::OUT_OF_MEMORY;
+
 /// Text of an error, without DuckDB's pointer into the SQL, which nobody but the loader has seen.
 pub(crate) fn message(error: &Error) -> String {
     let text = error.to_string();
@@ -9,13 +11,13 @@ pub(crate) fn message(error: &Error) -> String {
     text[..end].trim_end().to_owned()
 }
 
-/// Whether the same thing can succeed later without anybody changing what is to be done: the disk is
-/// full or fails, memory is short, another transaction was in the way.
+/// Whether the same thing can succeed later without anybody changing what is to be done: the disk
+/// is full or fails, memory is short, another transaction was in the way.
 pub(crate) fn is_transient(error: &Error) -> bool {
     let text = error.to_string();
     [
         "IO Error",
-        "Out of Memory Error",
+        OUT_OF_MEMORY,
         "TransactionContext Error",
         "No space left",
         "FATAL Error",
@@ -36,6 +38,24 @@ pub(crate) fn lock_holder(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("Conflicting lock is held in ")?;
     let end = rest.find(')').map_or(rest.len(), |end| end + 1);
     Some(rest[..end].trim())
+}
+
+/// Who holds the lock, with the first two words of its command: whether it is a query or a run. The
+/// rest stays out, because it can hold secrets.
+pub(crate) fn with_command(holder: &str) -> String {
+    let pid = holder
+        .split_once("PID ")
+        .map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect());
+    let command = pid.and_then(|pid: String| std::fs::read(format!("/proc/{pid}/cmdline")).ok());
+    let words: Vec<_> = command
+        .iter()
+        .flat_map(|bytes| bytes.split(|byte| *byte == 0).take(2))
+        .map(String::from_utf8_lossy)
+        .collect();
+    match words.join(" ").trim() {
+        "" => holder.to_owned(),
+        words => format!("{holder}, `{words}`"),
+    }
 }
 
 /// Whether an error says that another process has the database file.

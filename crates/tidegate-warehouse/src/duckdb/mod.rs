@@ -4,13 +4,23 @@ mod apply;
 mod archive;
 mod database;
 mod error;
+mod files;
+mod make;
+mod merge;
 mod schema;
 mod sql;
+mod taken;
 mod warehouse;
 
 pub use archive::{ArchiveError, ArchiveFiles, open_archive};
 pub(crate) use database::{Access, Database};
 pub use database::{DatabaseError, DuckDbOptions};
 pub(crate) use error::message;
-pub use schema::SchemaError;
+pub use schema::{STORED_COLUMNS, SchemaError, StoredColumn, compare_stored, compare_types};
+
+/// Whether a column can have this type.
+pub(crate) fn has_type(ty: &arrow::datatypes::DataType) -> bool {
+    sql::sql_type(ty).is_some()
+}
+
 pub use warehouse::{DuckDbWarehouse, OpenError};

@@ -1,20 +1,22 @@
 //! Tables and views: the loader's own, and those that the configuration asks for.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use duckdb::{Connection, OptionalExt, params};
 
-use super::sql;
+use super::database::{Access, Database, DatabaseError, DuckDbOptions};
+use super::{merge, sql};
 use crate::ledger::Ledger;
-use crate::table::{TableKind, TableSpec, ViewMerge};
+use crate::table::{InItsPlace, TableSpec, WindowView, cannot_make_view, gone, is_new};
 
 /// Version of the loader's own tables. Persisted: to change them, raise it and upgrade older ones.
 const FORMAT: i32 = 1;
 
 /// The loader's own tables.
 ///
-/// - `tidegate_job`: one row, whose `loaded_seq` a load moves first of all, so that two loads collide
-///   there and nowhere else.
+/// - `tidegate_job`: one row, whose `loaded_seq` a load moves first of all, so that two loads
+///   collide there and nowhere else.
 /// - `tidegate_ledger`: one row for each load.
 /// - `tidegate_watermarks`: the watermark of each lane, null for a lane that has none yet.
 /// - `tidegate_maintenance`: when what was last done to the database, and how often.
@@ -78,6 +80,14 @@ pub enum SchemaError {
         /// Its Arrow type.
         ty: String,
     },
+    /// A table that loads have filled is not there any more.
+    #[error("{}", gone(.table, *.seq))]
+    Gone {
+        /// The table.
+        table: String,
+        /// The last record that was loaded.
+        seq: u64,
+    },
     /// A column has another type in the database.
     #[error(
         "table `{table}`: column `{column}` is {found} in the database and {wanted} in the configuration. Types are \
@@ -112,12 +122,13 @@ pub(crate) fn doing<E: Into<String>>(what: E) -> impl FnOnce(duckdb::Error) -> S
     }
 }
 
-/// Makes everything ready in one transaction, and tells where the ledger stands.
+/// Makes everything ready in one transaction, and tells where the ledger stands. Leaves out tables
+/// of windows that are no more, where somebody has dropped them.
 pub(crate) fn prepare(
     connection: &mut Connection,
     job: &str,
     now: i64,
-    tables: &[TableSpec],
+    tables: &mut Vec<TableSpec>,
 ) -> Result<Ledger, SchemaError> {
     let transaction = connection
         .transaction()
@@ -126,21 +137,39 @@ pub(crate) fn prepare(
         .execute_batch(OWN_TABLES)
         .map_err(doing("make the loader's tables"))?;
     found_job(&transaction, job, now)?;
-    for table in tables {
+    let ledger = read_ledger(&transaction).map_err(doing("read the ledger"))?;
+    let mut left_out = Vec::new();
+    for table in tables.iter() {
+        if ledger.seq > 0 && stored(&transaction, &table.name)?.is_empty() {
+            if table.is_done(ledger.seq) {
+                left_out.push(table.name.clone());
+                continue;
+            }
+            let has_view = match table.view() {
+                Some(WindowView { view, .. }) => {
+                    in_its_place(&transaction, &table.name, view)? == InItsPlace::Window
+                }
+                None => false,
+            };
+            is_new(table, has_view, ledger.seq).map_err(|table| SchemaError::Gone {
+                table,
+                seq: ledger.seq,
+            })?;
+        }
         prepare_table(&transaction, table)?;
-        if let TableKind::WindowParts {
-            view,
-            group_by,
-            aggregates,
-        } = &table.kind
-        {
-            let sql = window_view(job, table, view, group_by, aggregates);
+        if let Some(parts) = table.view() {
+            let view = parts.view;
+            if in_its_place(&transaction, &table.name, view)? == InItsPlace::Other {
+                cannot_make_view(view, "another view or a table has its name");
+                continue;
+            }
+            let sql = merge::window_view(job, table, &parts);
             transaction
                 .execute_batch(&sql)
                 .map_err(doing(format!("make the view `{view}`")))?;
         }
     }
-    let ledger = read_ledger(&transaction).map_err(doing("read the ledger"))?;
+    tables.retain(|table| !left_out.contains(&table.name));
     let rows: u64 = transaction
         .query_row(
             "SELECT coalesce(max(last_seq), 0) FROM tidegate_ledger",
@@ -234,18 +263,13 @@ fn prepare_table(connection: &Connection, table: &TableSpec) -> Result<(), Schem
         ))
         .map_err(doing(format!("make the table `{}`", table.name)))?;
 
-    let found: HashMap<String, String> = connection
-        .prepare(
-            "SELECT lower(column_name), data_type FROM duckdb_columns() WHERE database_name = current_database() \
-             AND schema_name = current_schema() AND lower(table_name) = lower(?)",
-        )
-        .and_then(|mut statement| {
-            statement.query_map([&table.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        })
-        .map_err(doing(format!("look at the table `{}`", table.name)))?;
+    let found: HashMap<String, String> = stored(connection, &table.name)?
+        .into_iter()
+        .map(|(column, ty)| (column.to_ascii_lowercase(), ty))
+        .collect();
     for (column, wanted) in wanted {
         let quoted = sql::name(&column);
-        match found.get(&column.to_lowercase()) {
+        match found.get(&column.to_ascii_lowercase()) {
             None => {
                 tracing::info!(
                     table = table.name,
@@ -263,7 +287,7 @@ fn prepare_table(connection: &Connection, table: &TableSpec) -> Result<(), Schem
             Some(found) if *found != wanted => {
                 return Err(SchemaError::Changed {
                     table: table.name.clone(),
-                    sql: format!("ALTER TABLE {name} ALTER COLUMN {quoted} SET DATA TYPE {wanted}"),
+                    sql: way_out(connection, &name, &column, found, &wanted),
                     column,
                     found: found.clone(),
                     wanted,
@@ -275,58 +299,151 @@ fn prepare_table(connection: &Connection, table: &TableSpec) -> Result<(), Schem
     Ok(())
 }
 
-/// The view over the parts of a window: lanes merged, and only windows that every known lane has
-/// passed. A lane without a watermark could still have any event, so it holds all windows back.
-pub(crate) fn window_view(
-    job: &str,
-    table: &TableSpec,
+/// What has the name of a window's view.
+fn in_its_place(
+    connection: &Connection,
+    parts: &str,
     view: &str,
-    group_by: &[String],
-    aggregates: &[(String, ViewMerge)],
-) -> String {
-    let keys = sql::names(
-        ["window_start", "window_end"]
-            .into_iter()
-            .chain(group_by.iter().map(String::as_str)),
-    );
-    let merged: Vec<_> = aggregates
-        .iter()
-        .map(|(name, merge)| merged(table, name, *merge))
-        .collect();
-    let comma = if merged.is_empty() { "" } else { ", " };
-    format!(
-        "CREATE OR REPLACE VIEW {view} AS SELECT {keys}{comma}{merged} FROM {parts} WHERE window_end <= \
-         (SELECT CASE WHEN count(*) = count(watermark) THEN min(watermark) END FROM tidegate_watermarks \
-         WHERE job = {job}) GROUP BY {keys}",
-        view = sql::name(view),
-        merged = merged.join(", "),
-        parts = sql::name(&table.name),
-        job = sql::text(job),
-    )
+) -> Result<InItsPlace, SchemaError> {
+    let definition: Option<String> = connection
+        .query_row(
+            "SELECT sql FROM duckdb_views() WHERE database_name = current_database() AND \
+             schema_name = current_schema() AND lower(view_name) = lower(?)",
+            [view],
+            |row| row.get(0),
+        )
+        .optional()
+        .map_err(doing(format!("look for the view `{view}`")))?;
+    Ok(match definition {
+        Some(definition) => InItsPlace::view(&definition, parts),
+        None if stored(connection, view)?.is_empty() => InItsPlace::Nothing,
+        None => InItsPlace::Other,
+    })
 }
 
-fn merged(table: &TableSpec, aggregate: &str, merge: ViewMerge) -> String {
-    let column = sql::name(aggregate);
-    // `fsum` compensates for rounding, so that the number of lanes does not show in a sum of floats.
-    let sum = |column_name: &str| match table.column_type(column_name) {
-        Some(ty) if ty.is_floating() => format!("fsum({})", sql::name(column_name)),
-        Some(ty) => match sql::sql_type(ty) {
-            Some(ty) => format!("CAST(sum({}) AS {ty})", sql::name(column_name)),
-            None => format!("sum({})", sql::name(column_name)),
-        },
-        None => format!("sum({})", sql::name(column_name)),
-    };
-    let value = match merge {
-        ViewMerge::Count | ViewMerge::Sum => sum(aggregate),
-        ViewMerge::Min => format!("min({column})"),
-        ViewMerge::Max => format!("max({column})"),
-        ViewMerge::Avg => {
-            let (sums, counts) = (
-                sum(&format!("{aggregate}__sum")),
-                sum(&format!("{aggregate}__count")),
-            );
-            format!("CAST({sums} AS DOUBLE) / nullif({counts}, 0)")
+/// Names and types of all columns that a table has in the database, in its order.
+pub(crate) fn stored(
+    connection: &Connection,
+    table: &str,
+) -> Result<Vec<(String, String)>, SchemaError> {
+    connection
+        .prepare(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() \
+             AND schema_name = current_schema() AND lower(table_name) = lower(?) ORDER BY column_index",
+        )
+        .and_then(|mut statement| {
+            statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .map_err(doing(format!("look at the table `{table}`")))
+}
+
+/// What an operator would run so that a column can have another type. Where nothing converts, the
+/// old column stays under another name. `connection` is to any database.
+fn way_out(
+    connection: &Connection,
+    table: &str,
+    column: &str,
+    found: &str,
+    wanted: &str,
+) -> String {
+    let is_nested = |ty: &str| ["MAP(", "STRUCT("].iter().any(|kind| ty.starts_with(kind));
+    let quoted = sql::name(column);
+    if is_nested(found) || is_nested(wanted) || !converts(connection, found, wanted) {
+        let old = sql::name(&format!("{column}_old"));
+        return format!("ALTER TABLE {table} RENAME COLUMN {quoted} TO {old}");
+    }
+    format!("ALTER TABLE {table} ALTER COLUMN {quoted} SET DATA TYPE {wanted}")
+}
+
+/// Whether DuckDB makes values of one type of those of another. It has no list of that, and refuses
+/// only values: so one is tried that the first type has.
+fn converts(connection: &Connection, found: &str, wanted: &str) -> bool {
+    let sql = format!(
+        "SELECT coalesce(bool_or(TRY_CAST(TRY_CAST(value AS {found}) AS {wanted}) IS NOT NULL), false) \
+         FROM (VALUES ('1'), ('true'), ('2020-01-01'), ('2020-01-01 10:00:00'), ('10:00:00'), ('[1]')) \
+         AS samples(value)"
+    );
+    // What cannot be planned converts nothing.
+    connection
+        .query_row(&sql, [], |row| row.get(0))
+        .unwrap_or(false)
+}
+
+/// A question whose rows are the columns that a database has: [`StoredColumn`], in the order of its
+/// members.
+pub const STORED_COLUMNS: &str = "SELECT table_name, column_name, data_type FROM \
+     information_schema.columns WHERE table_schema = 'main' AND table_catalog NOT IN ('system', 'temp')";
+
+/// A column that a database has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredColumn {
+    /// Name of the table.
+    pub table: String,
+    /// Its name.
+    pub name: String,
+    /// Its type, as DuckDB writes it.
+    pub ty: String,
+}
+
+/// Whether the tables of a database file could be those of a job: what opening it for loads would
+/// refuse of their columns' types. Reads the file if it is there and nobody has it open, and
+/// changes nothing. Where somebody has it open, nothing is compared, and the result says who.
+///
+/// # Errors
+/// The first column that has another type, or that no type is for.
+pub fn compare_types(
+    path: &Path,
+    tables: &[TableSpec],
+) -> Result<Option<DatabaseError>, SchemaError> {
+    let options = DuckDbOptions::default();
+    let connection = Database::open(path, Access::Read, &options, Vec::new())
+        .and_then(|database| database.connection());
+    let connection = match connection {
+        Ok(connection) => connection,
+        Err(error @ (DatabaseError::Locked { .. } | DatabaseError::OpenHere { .. })) => {
+            return Ok(Some(error));
         }
+        // What else is wrong is said by who opens it for loads.
+        Err(_) => return Ok(None),
     };
-    format!("{value} AS {column}")
+    let column = |row: &duckdb::Row<'_>| {
+        Ok(StoredColumn {
+            table: row.get(0)?,
+            name: row.get(1)?,
+            ty: row.get(2)?,
+        })
+    };
+    let stored = connection
+        .prepare(STORED_COLUMNS)
+        .and_then(|mut statement| statement.query_map([], column)?.collect::<Result<_, _>>());
+    let stored: Vec<StoredColumn> = stored.map_err(doing("look at the columns"))?;
+    compare_stored(&stored, tables).map(|()| None)
+}
+
+/// The same, of columns that somebody has told who has the database open.
+///
+/// # Errors
+/// The first column that has another type, or that no type is for.
+pub fn compare_stored(stored: &[StoredColumn], tables: &[TableSpec]) -> Result<(), SchemaError> {
+    let types = Connection::open_in_memory().map_err(doing("make a database in memory"))?;
+    for table in tables {
+        for (column, wanted) in columns(&types, table)? {
+            let same = |stored: &&StoredColumn| {
+                stored.table.eq_ignore_ascii_case(&table.name)
+                    && stored.name.eq_ignore_ascii_case(&column)
+            };
+            if let Some(found) = stored.iter().find(same)
+                && found.ty != wanted
+            {
+                return Err(SchemaError::Changed {
+                    table: table.name.clone(),
+                    sql: way_out(&types, &sql::name(&table.name), &column, &found.ty, &wanted),
+                    column,
+                    found: found.ty.clone(),
+                    wanted,
+                });
+            }
+        }
+    }
+    Ok(())
 }

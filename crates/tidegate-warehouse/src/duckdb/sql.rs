@@ -1,6 +1,10 @@
-//! Pieces of DuckDB's SQL: names, literals, types, and how a column of a file becomes one of a table.
+//! Pieces of DuckDB's SQL: names, literals, types, and how a column of a file becomes one of a
+//! table.
 
-use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+
+/// The beginning of the year 10000, in microseconds since the Unix epoch.
+const YEAR_10000: i64 = 253_402_300_800_000_000;
 
 /// An identifier, quoted.
 pub(crate) fn name(identifier: &str) -> String {
@@ -48,7 +52,6 @@ pub(crate) fn sql_type(ty: &DataType) -> Option<String> {
         DataType::Time32(_) | DataType::Time64(_) => "TIME",
         DataType::Timestamp(TimeUnit::Nanosecond, None) => "TIMESTAMP_NS",
         DataType::Timestamp(..) => "TIMESTAMP",
-        DataType::Interval(IntervalUnit::MonthDayNano) => "INTERVAL",
         _ => return nested_type(ty),
     };
     Some(simple.to_owned())
@@ -94,21 +97,49 @@ fn members(fields: &arrow::datatypes::Fields) -> Option<String> {
     )
 }
 
-/// An expression that reads the column `column` of a file, which has the type `found` there (none if
-/// it is not in the files), as `wanted`.
+/// An expression that reads the value of `expression`, which has the type `found`, as `wanted`.
 ///
 /// A timestamp that Parquet marks as adjusted to UTC comes as `TIMESTAMP WITH TIME ZONE`. Its
-/// microseconds are taken as they are, which is UTC and ten times faster than the cast. Within nested
-/// types it is cast; the session's time zone is UTC.
-pub(crate) fn read_column(column: &str, found: Option<&str>, wanted: &str) -> String {
-    let column = name(column);
+/// microseconds are taken as they are, which is UTC and ten times faster than the cast. Within
+/// nested types it is cast; the session's time zone is UTC.
+pub(crate) fn read_as(expression: &str, found: &str, wanted: &str) -> String {
     match found {
-        None => format!("CAST(NULL AS {wanted})"),
-        Some(found) if found == wanted => column,
-        Some("TIMESTAMP WITH TIME ZONE") if wanted == "TIMESTAMP" => {
-            format!("make_timestamp(epoch_us({column}))")
+        found if found == wanted => expression.to_owned(),
+        "TIMESTAMP WITH TIME ZONE" if wanted == "TIMESTAMP" => {
+            format!("make_timestamp(epoch_us({expression}))")
         }
-        Some(_) => format!("CAST({column} AS {wanted})"),
+        _ => format!("CAST({expression} AS {wanted})"),
+    }
+}
+
+/// The type that a column of a table has for values of files that have this one: see [`sql_type`].
+pub(crate) fn table_type(found: &str) -> String {
+    // Every second piece is a name of a struct's member, in quotes.
+    let pieces = found.split('"').enumerate().map(|(place, piece)| {
+        if place % 2 == 0 {
+            piece.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMP")
+        } else {
+            piece.to_owned()
+        }
+    });
+    pieces.collect::<Vec<_>>().join("\"")
+}
+
+/// Whether a column of the type `wider` holds every value of another, as it is or as text.
+pub(crate) fn holds(wider: &str, ty: &str) -> bool {
+    let digits = |ty: &str| {
+        let (digits, scale) = ty
+            .strip_prefix("DECIMAL(")?
+            .strip_suffix(')')?
+            .split_once(',')?;
+        Some((digits.parse::<u8>().ok()?, scale.to_owned()))
+    };
+    match (wider, ty) {
+        ("BIGINT", "INTEGER") | ("DOUBLE", "FLOAT") | ("VARCHAR", _) => true,
+        (wider, ty) => match (digits(wider), digits(ty)) {
+            (Some((more, same)), Some((digits, scale))) => same == scale && more >= digits,
+            _ => wider == ty,
+        },
     }
 }
 
@@ -125,8 +156,8 @@ pub(crate) fn equal(left: &str, right: &str, columns: &[&str], nullable: bool) -
     columns.iter().map(pair).collect::<Vec<_>>().join(" AND ")
 }
 
-/// A condition that says whether the row `left` is greater than the row `right`, comparing columns from
-/// left to right, with null less than any value. Never null.
+/// A condition that says whether the row `left` is greater than the row `right`, comparing columns
+/// from left to right, with null less than any value. Never null.
 pub(crate) fn greater(left: &str, right: &str, columns: &[&str]) -> String {
     let mut sql = String::from("false");
     for column in columns.iter().rev() {
@@ -140,7 +171,7 @@ pub(crate) fn greater(left: &str, right: &str, columns: &[&str]) -> String {
     sql
 }
 
-/// Columns of the row `row` to sort by, greatest first, nulls last, each with a comma behind it.
+/// Columns of the row `row` to sort by, greatest first, nulls last, each with a comma after it.
 pub(crate) fn descending(row: &str, columns: &[&str]) -> String {
     columns
         .iter()
@@ -163,8 +194,12 @@ pub(crate) fn qualified(row: &str, columns: &[&str]) -> String {
 /// clamped to it.
 pub(crate) fn instant(micros: i64) -> String {
     const YEAR_1: i64 = -62_135_596_800_000_000;
-    const YEAR_10000: i64 = 253_402_300_800_000_000;
     format!("make_timestamp({})", micros.clamp(YEAR_1, YEAR_10000 - 1))
+}
+
+/// The last instant that [`instant`] writes, which is also the watermark of a lane that has ended.
+pub(crate) fn last_instant() -> String {
+    instant(YEAR_10000 - 1)
 }
 
 #[cfg(test)]
@@ -177,6 +212,32 @@ mod tests {
     fn quotes_are_doubled() {
         assert_eq!(name("a\"b"), "\"a\"\"b\"");
         assert_eq!(text("it's"), "'it''s'");
+    }
+
+    #[test]
+    fn a_table_has_instants_without_a_zone_and_names_as_they_are() {
+        let zone = "TIMESTAMP WITH TIME ZONE";
+        assert_eq!(
+            table_type(&format!("STRUCT(a {zone}, \"\"\"{zone}\" {zone})[]")),
+            format!("STRUCT(a TIMESTAMP, \"\"\"{zone}\" TIMESTAMP)[]")
+        );
+        assert_eq!(table_type("DECIMAL(18,2)"), "DECIMAL(18,2)");
+    }
+
+    #[test]
+    fn a_column_holds_what_loses_nothing_in_it() {
+        for (wider, ty) in [
+            ("BIGINT", "INTEGER"),
+            ("DOUBLE", "FLOAT"),
+            ("DECIMAL(20,2)", "DECIMAL(18,2)"),
+            ("VARCHAR", "DATE"),
+            ("DATE", "DATE"),
+        ] {
+            assert!(holds(wider, ty), "{wider}, {ty}");
+            assert!(wider == ty || !holds(ty, wider), "{ty}, {wider}");
+        }
+        assert!(!holds("DECIMAL(20,2)", "DOUBLE"));
+        assert!(!holds("DECIMAL(20,2)", "DECIMAL(18,3)"));
     }
 
     #[test]

@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use duckdb::{Connection, params};
-use tidegate_log::{Record, failpoint};
+use tidegate_log::Record;
+use tidegate_storage::{Storage, failpoint};
 
-use super::apply::{Apply, Table, fail};
+use super::apply::{Apply, fail};
 use super::database::{Access, Database, DatabaseError, DuckDbOptions};
 use super::schema::{self, SchemaError};
+use super::taken::{Table, Taken};
 use super::{error, sql};
 use crate::ledger::{self, Ledger};
 use crate::load::{LoadError, LoadFault, LoadReport, LoadRequest, TableLoad};
 use crate::reader::WarehouseReader;
-use crate::stage::{Staged, StagedFile, stage};
-use crate::table::{TableError, TableSpec, check_tables};
+use crate::scratch::{self, Scratch};
+use crate::stage::{FOLDER, Staged, stage};
+use crate::table::{Dialect, TableError, TableSpec, check_tables};
 use crate::warehouse::{Maintenance, MaintenanceError, Warehouse};
 
 /// Why a warehouse could not be opened.
@@ -28,6 +31,9 @@ pub enum OpenError {
     /// The database could not be opened.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// There is no folder for files that are fetched.
+    #[error("cannot make a temporary folder for the files of loads (TMPDIR): {0}")]
+    Fetched(#[source] std::io::Error),
     /// Its tables could not be made ready.
     #[error("{error} (database {path})")]
     Schema {
@@ -42,7 +48,8 @@ pub enum OpenError {
 /// An attempt to load that failed.
 struct Failed {
     fault: LoadFault,
-    /// What the load would have done, if it was the commit itself that failed: it may have happened.
+    /// What the load would have done, if it was the commit itself that failed: it may have
+    /// happened.
     uncertain: Option<LoadReport>,
 }
 
@@ -63,37 +70,54 @@ pub struct DuckDbWarehouse {
     job: String,
     tables: Vec<Table>,
     ledger: Ledger,
+    /// Where files are fetched to; none where they are on this machine already.
+    fetched: Option<Scratch>,
     /// Datasets that no table takes and that have been logged.
     without_table: BTreeSet<String>,
 }
 
 impl DuckDbWarehouse {
-    /// Opens the database, makes it and its folder if need be, and makes the tables ready: those that
-    /// are missing are made, and columns that are missing are added.
+    /// Opens the database, makes it and its folder if need be, and makes the tables ready: those
+    /// that are missing are made, and columns that are missing are added.
     ///
+    /// Statements can reach the database's own files and the job's in `storage`, and nothing else.
     /// `now` is in microseconds since the Unix epoch.
     ///
     /// # Errors
-    /// If the tables make no sense, another process has the database, it belongs to another job, or a
-    /// column has another type than it should.
+    /// If the tables make no sense, another process has the database, it belongs to another job, or
+    /// a column has another type than it should.
     pub fn open(
         path: &Path,
         job: &str,
-        tables: Vec<TableSpec>,
+        mut tables: Vec<TableSpec>,
         options: &DuckDbOptions,
+        storage: &Storage,
         now: i64,
     ) -> Result<Self, OpenError> {
-        check_tables(&tables)?;
-        let database = Database::open(path, Access::Write, options)?;
+        check_tables(&tables, Dialect::DuckDb)?;
+        scratch::collect(FOLDER);
+        let (fetched, folder) = match storage.local_root() {
+            Some(root) => (None, root.to_owned()),
+            None => {
+                let folder = Scratch::new(FOLDER).map_err(OpenError::Fetched)?;
+                let path = folder.path().to_owned();
+                (Some(folder), path)
+            }
+        };
+        let database = Database::open(path, Access::Write, options, vec![folder])?;
         let mut connection = database.connection()?;
         let wrong = |error| OpenError::Schema {
             path: path.display().to_string(),
             error: Box::new(error),
         };
-        let ledger = schema::prepare(&mut connection, job, now, &tables).map_err(wrong)?;
+        let ledger = schema::prepare(&mut connection, job, now, &mut tables).map_err(wrong)?;
         let with_columns = |spec: TableSpec| {
             let columns = schema::columns(&connection, &spec)?;
-            Ok(Table { spec, columns })
+            Ok(Table {
+                stored: schema::stored(&connection, &spec.name)?,
+                spec,
+                columns,
+            })
         };
         let tables = tables
             .into_iter()
@@ -106,6 +130,7 @@ impl DuckDbWarehouse {
             job: job.to_owned(),
             tables,
             ledger,
+            fetched,
             without_table: BTreeSet::new(),
         })
     }
@@ -114,9 +139,11 @@ impl DuckDbWarehouse {
         let started = Instant::now();
         let next = self.ledger.follow(&self.job, request.records)?;
         self.note_without_table(request.records);
-        let taken = |dataset: &str| self.tables.iter().any(|table| table.spec.takes(dataset));
-        let staged = stage(request, |entry| taken(&entry.dataset))?;
-        let mut report = self.transact(request, &staged, next)?;
+        let is_taken = |dataset: &str| self.tables.iter().any(|table| table.spec.takes(dataset));
+        let folder = self.fetched.as_ref().map(Scratch::path);
+        let staged = stage(request, folder, |entry| is_taken(&entry.dataset))?;
+        let taken = self.take(&staged)?;
+        let mut report = self.transact(request, &staged, &taken, next)?;
         failpoint("load.before_commit");
         let committed = self.connection.execute_batch("COMMIT");
         report.elapsed = started.elapsed();
@@ -132,11 +159,25 @@ impl DuckDbWarehouse {
         Ok(report)
     }
 
+    /// The files of each table that gets any, with the columns that they have in it.
+    fn take<'a>(&mut self, staged: &'a Staged<'a>) -> Result<Vec<Taken<'a>>, LoadFault> {
+        let mut all = Vec::new();
+        for (place, table) in self.tables.iter_mut().enumerate() {
+            let taken = Taken::open(&self.connection, (place, &*table), &staged.files)?;
+            if let Some(taken) = taken {
+                taken.add_columns(&self.connection, table)?;
+                all.push(taken);
+            }
+        }
+        Ok(all)
+    }
+
     /// Everything but the commit.
     fn transact(
         &self,
         request: &LoadRequest<'_>,
         staged: &Staged<'_>,
+        taken: &[Taken<'_>],
         next: Ledger,
     ) -> Result<LoadReport, LoadFault> {
         let mut report = LoadReport::new(request.records);
@@ -148,16 +189,10 @@ impl DuckDbWarehouse {
             .execute_batch("BEGIN TRANSACTION")
             .map_err(fail("begin a transaction"))?;
         self.claim(next)?;
-        for table in &self.tables {
-            let files: Vec<&StagedFile<'_>> = staged
-                .files
-                .iter()
-                .filter(|file| table.spec.takes(&file.entry.dataset))
-                .collect();
-            if !files.is_empty() {
-                let load: TableLoad = Apply::new(&self.connection, table, &files)?.run()?;
-                report.add(&table.spec.name, load);
-            }
+        for taken in taken {
+            let table = &self.tables[taken.table];
+            let load: TableLoad = Apply::new(&self.connection, table, taken).run()?;
+            report.add(&table.spec.name, load);
         }
         failpoint("load.staged");
         self.move_watermarks(request.records)?;
@@ -179,7 +214,7 @@ impl DuckDbWarehouse {
         Ok(report)
     }
 
-    /// Takes the place behind the ledger's last record. Of two loads, the second one fails here.
+    /// Takes the place after the ledger's last record. Of two loads, the second one fails here.
     fn claim(&self, next: Ledger) -> Result<(), LoadFault> {
         let claimed = self
             .connection
@@ -225,19 +260,29 @@ impl DuckDbWarehouse {
     }
 
     fn note_without_table(&mut self, records: &[Record]) {
-        for dataset in self.rows_without_table(records).into_keys() {
-            if !self.without_table.contains(&dataset) {
-                tracing::warn!(
-                    dataset,
-                    "no table takes this dataset: its rows stay in storage and are not loaded"
-                );
-                self.without_table.insert(dataset);
+        for (dataset, rows) in self.rows_without_table(records) {
+            if self.without_table.insert(dataset.clone()) {
+                ledger::warn_without_table(&dataset, rows, records);
             }
         }
     }
 
-    /// After a failure: ends the transaction, opens the file again if DuckDB has given it up, and asks
-    /// the ledger. If even that fails, the next load does, and says so.
+    /// Loads, or leaves everything as it was.
+    fn attempt(&mut self, request: &LoadRequest<'_>) -> Result<LoadReport, LoadFault> {
+        let last_seq = request.records.last().map_or(0, |record| record.seq);
+        self.try_load(request).or_else(|failed| {
+            let before = self.ledger;
+            self.recover();
+            // The ledger has the load: only the answer to the commit was lost.
+            match failed.uncertain {
+                Some(report) if self.ledger.seq == last_seq && before.seq != last_seq => Ok(report),
+                _ => Err(failed.fault),
+            }
+        })
+    }
+
+    /// After a failure: ends the transaction, opens the file again if DuckDB has given it up, and
+    /// asks the ledger. If even that fails, the next load does, and says so.
     fn recover(&mut self) {
         if let Err(error) = self.connection.execute_batch("ROLLBACK") {
             // Usual if there was no transaction, or a failed commit has ended it.
@@ -283,15 +328,15 @@ impl Warehouse for DuckDbWarehouse {
     fn load(&mut self, request: &LoadRequest<'_>) -> Result<LoadReport, Box<LoadError>> {
         let first_seq = request.records.first().map_or(0, |record| record.seq);
         let last_seq = request.records.last().map_or(0, |record| record.seq);
-        let attempt = self.try_load(request).or_else(|failed| {
-            let before = self.ledger;
-            self.recover();
-            // The ledger has the load: only the answer to the commit was lost.
-            match failed.uncertain {
-                Some(report) if self.ledger.seq == last_seq && before.seq != last_seq => Ok(report),
-                _ => Err(failed.fault),
-            }
-        });
+        let database = Arc::clone(&self.database);
+        let _loading = database.begin_load();
+        let mut attempt = self.attempt(request);
+        if let Err(fault) = &attempt
+            && fault.is_short_of_memory()
+        {
+            tracing::info!("{fault}. Trying again without any question beside the load");
+            attempt = database.alone(|| self.attempt(request));
+        }
         attempt.map_err(|fault| {
             Box::new(LoadError {
                 first_seq,

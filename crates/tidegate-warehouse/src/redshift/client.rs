@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_redshiftdata::Client as Sdk;
 use aws_sdk_redshiftdata::config::Credentials;
-use aws_sdk_redshiftdata::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_redshiftdata::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_redshiftdata::types::{Field, StatementStatusString, StatusString};
 use tokio::runtime::Handle;
 
@@ -21,7 +21,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Tries of one call; the SDK waits in between, longer each time, with jitter.
 const CALL_TRIES: u32 = 4;
 
-/// A client of one database. Its methods block: they must not be called from a thread of the runtime.
+/// A client of one database. Its methods block: they must not be called from a thread of the
+/// runtime.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     sdk: Sdk,
@@ -73,24 +74,24 @@ impl Client {
         }
     }
 
-    /// Runs statements in one transaction, and waits for its end. `token` makes a repeated submission
-    /// the same one.
+    /// Runs statements in one transaction, and waits for its end. `token` makes a repeated
+    /// submission the same one.
     ///
     /// # Errors
     /// If it could not be submitted, failed, or its end could not be seen.
     pub(crate) fn transaction(
         &self,
-        sqls: &[String],
+        sqls: Vec<String>,
         token: &str,
     ) -> Result<Vec<Done>, RedshiftError> {
         self.batch(sqls, token).map(|(_, done)| done)
     }
 
-    fn batch(&self, sqls: &[String], token: &str) -> Result<(String, Vec<Done>), RedshiftError> {
+    fn batch(&self, sqls: Vec<String>, token: &str) -> Result<(String, Vec<Done>), RedshiftError> {
         let call = self
             .sdk
             .batch_execute_statement()
-            .set_sqls(Some(sqls.to_vec()))
+            .set_sqls(Some(sqls))
             .client_token(token)
             .database(&self.options.database)
             .set_workgroup_name(self.workgroup())
@@ -111,11 +112,12 @@ impl Client {
     /// As [`Client::transaction`].
     pub(crate) fn transaction_rows(
         &self,
-        sqls: &[String],
+        sqls: Vec<String>,
     ) -> Result<Vec<Vec<Value>>, RedshiftError> {
         let token = uuid::Uuid::new_v4().to_string();
+        let last = sqls.len();
         let (id, _) = self.batch(sqls, &token)?;
-        self.rows_of(&format!("{id}:{}", sqls.len()))
+        self.rows_of(&format!("{id}:{last}"))
     }
 
     /// Runs one statement, in a transaction of its own, and waits for its end.
@@ -243,10 +245,19 @@ impl Client {
             let code = error.code().map(str::to_owned);
             let message = match error.message() {
                 Some(message) => message.to_owned(),
-                None => DisplayErrorContext(&error).to_string(),
+                None => error::without_words(&error, &self.place()),
             };
             error::of_call(code, message)
         })
+    }
+
+    /// Where the Data API is asked, for people.
+    fn place(&self) -> String {
+        match (&self.options.endpoint, self.sdk.config().region()) {
+            (Some(endpoint), _) => endpoint.clone(),
+            (None, Some(region)) => format!("the Data API in {region}"),
+            (None, None) => "the Data API".to_owned(),
+        }
     }
 
     fn workgroup(&self) -> Option<String> {

@@ -1,60 +1,99 @@
-//! Which columns a Parquet file has, from its end. `COPY` maps columns by position, so this has to be
-//! known of each file, and not only of the configuration as it is now.
+//! Which columns a Parquet file has, and how long their texts are, from its end. `COPY` maps
+//! columns by position, so they have to be known of each file, and not only of the configuration as
+//! it is now. And it fails for a text that is longer than its column, or cuts blanks off.
 
 use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt};
-use parquet::file::metadata::{FooterTail, ParquetMetaDataReader};
-use tidegate_log::{FileEntry, Record, Storage};
+use parquet::arrow::parquet_to_arrow_schema;
+use parquet::file::metadata::{FileMetaData, FooterTail, ParquetMetaDataReader};
+use tidegate_log::{FileEntry, Record};
+use tidegate_parquet::longest_text;
+use tidegate_storage::Storage;
 
-use super::plan::SourceFile;
+use super::options::VARCHAR_MAX;
+use super::plan::{FileColumns, SourceFile};
+use super::sql::Type;
 use crate::load::LoadFault;
 
 /// Bytes that are read at first: almost every footer fits.
 const TAIL: u64 = 32 << 10;
-/// Bytes behind the metadata: its length, and the magic number.
+/// Bytes after the metadata: its length, and the magic number.
 const FOOTER: u64 = 8;
 /// Files that are read at a time.
 const AT_ONCE: usize = 16;
 
-/// The files of a load that have rows and a table, with their columns, in the order of the log.
+/// The files of a load that have rows and a table, with what their ends say, in the order of the
+/// log.
 ///
 /// # Errors
 /// If a file is missing, has another size, or is not Parquet.
-pub(super) async fn read_columns<'a>(
+pub(super) async fn read_files<'a>(
     storage: &Storage,
     records: &'a [Record],
     wanted: impl Fn(&FileEntry) -> bool,
 ) -> Result<Vec<SourceFile<'a>>, LoadFault> {
-    let mut files = Vec::new();
-    for record in records {
-        for entry in record
-            .files
-            .iter()
-            .filter(|entry| entry.rows > 0 && wanted(entry))
-        {
-            files.push(SourceFile {
-                seq: record.seq,
+    let taken = |entry: &&FileEntry| entry.rows > 0 && wanted(entry);
+    let entries = records.iter().flat_map(|record| {
+        let entries = record.files.iter().filter(taken);
+        entries.map(move |entry| (record.seq, entry))
+    });
+    let described = stream::iter(entries)
+        .map(|(seq, entry)| async move {
+            let mut file = SourceFile {
+                seq,
                 entry,
-                url: format!("{}/{}", storage.url().trim_end_matches('/'), entry.path),
-                columns: Vec::new(),
-            });
-        }
-    }
-    stream::iter(files)
-        .map(|file| async move {
-            let columns = columns(storage, &file).await?;
-            Ok(SourceFile { columns, ..file })
+                columns: Arc::default(),
+                longest_texts: Vec::new(),
+            };
+            let metadata = metadata(storage, &file).await?;
+            describe(&mut file, &metadata);
+            Ok::<_, LoadFault>(file)
         })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await
+        .buffered(AT_ONCE);
+    let mut described = pin!(described);
+    let mut files = Vec::new();
+    // Most files of a load are of one form, or of a few.
+    let mut forms: Vec<Arc<FileColumns>> = Vec::new();
+    while let Some(mut file) = described.try_next().await? {
+        match forms.iter().find(|form| **form == file.columns) {
+            Some(form) => file.columns = Arc::clone(form),
+            None => forms.push(Arc::clone(&file.columns)),
+        }
+        files.push(file);
+    }
+    Ok(files)
 }
 
-async fn columns(storage: &Storage, file: &SourceFile<'_>) -> Result<Vec<String>, LoadFault> {
+/// Notes what the end of a file says of it.
+fn describe(file: &mut SourceFile<'_>, metadata: &FileMetaData) {
+    let schema = metadata.schema_descr();
+    let fields = schema.root_schema().get_fields();
+    let names: Vec<_> = fields.iter().map(|field| field.name().to_owned()).collect();
+    let longest = |column: &String| {
+        let bytes = longest_text(metadata, column)?;
+        Some(u32::try_from(bytes).map_or(VARCHAR_MAX, |bytes| bytes.min(VARCHAR_MAX)))
+    };
+    file.longest_texts = names.iter().map(longest).collect();
+    // What is nested in the file itself is no JSON text.
+    let plain = |ty: Type| (ty != Type::Super).then_some(ty);
+    let arrow = parquet_to_arrow_schema(schema, metadata.key_value_metadata()).ok();
+    let types = names.iter().map(|name| {
+        let field = arrow.as_ref()?.field_with_name(name).ok()?;
+        Type::of(field.data_type()).and_then(plain)
+    });
+    file.columns = Arc::new(FileColumns {
+        types: types.collect(),
+        names,
+    });
+}
+
+async fn metadata(storage: &Storage, file: &SourceFile<'_>) -> Result<FileMetaData, LoadFault> {
     let size = file.entry.bytes;
     let tail = read(storage, file, size.saturating_sub(TAIL)..size).await?;
     let end: [u8; FOOTER as usize] = tail
@@ -75,16 +114,12 @@ async fn columns(storage: &Storage, file: &SourceFile<'_>) -> Result<Vec<String>
     };
     let metadata = ParquetMetaDataReader::decode_metadata(&metadata)
         .map_err(|error| file.fault(format!("has a footer that cannot be read: {error}")))?;
-    let rows = metadata.file_metadata().num_rows();
+    let metadata = metadata.file_metadata();
+    let rows = metadata.num_rows();
     if u64::try_from(rows) != Ok(file.entry.rows) {
         return Err(file.fault(format!("has {rows} rows instead of {}", file.entry.rows)));
     }
-    let fields = metadata
-        .file_metadata()
-        .schema_descr()
-        .root_schema()
-        .get_fields();
-    Ok(fields.iter().map(|field| field.name().to_owned()).collect())
+    Ok(metadata.clone())
 }
 
 /// A range of a file, which has to have the size that the log says.

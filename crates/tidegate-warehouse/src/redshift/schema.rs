@@ -1,14 +1,19 @@
 //! Tables and views: the loader's own, and those that the configuration asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::{Client, Value};
+use super::columns::{found_columns, prepare_table};
 use super::error::RedshiftError;
-use super::options::{Distribution, Layout, RedshiftOptions, VARCHAR_DEFAULT, VARCHAR_MAX};
+use super::merge::window_view;
+use super::options::{Distribution, Layout, RedshiftOptions, VARCHAR_MAX};
 use super::plan::Table;
 use super::sql::{self, Type};
 use crate::ledger::Ledger;
-use crate::table::{TableKind, TableSpec, ViewMerge};
+use crate::table::{
+    InItsPlace, REDSHIFT_COLUMNS_MAX, TableKind, TableSpec, WindowView, cannot_make_view, gone,
+    is_new,
+};
 
 /// Version of the loader's own tables. Persisted: to change them, raise it and upgrade older ones.
 const FORMAT: u32 = 1;
@@ -37,6 +42,14 @@ pub enum SchemaError {
         /// Its Arrow type.
         ty: String,
     },
+    /// A table that loads have filled is not there any more.
+    #[error("{}", gone(.table, *.seq))]
+    Gone {
+        /// The table.
+        table: String,
+        /// The last record that was loaded.
+        seq: u64,
+    },
     /// A column has another type in the database.
     #[error(
         "table `{table}`: column `{column}` is {found} in Redshift and {wanted} in the configuration. Types are not \
@@ -53,6 +66,17 @@ pub enum SchemaError {
         wanted: String,
         /// What an operator would run.
         sql: String,
+    },
+    /// A table would get more columns than one can have.
+    #[error(
+        "the table `{table}` would have {columns} columns, with those that it has kept, and Redshift takes \
+         {REDSHIFT_COLUMNS_MAX}: drop those that nothing fills any more, or leave fields out of the configuration"
+    )]
+    TooManyColumns {
+        /// The table.
+        table: String,
+        /// The columns that it would have.
+        columns: usize,
     },
     /// The ledger cannot be read.
     #[error("tidegate_job holds `{0}` where a number was expected; it was changed by hand")]
@@ -74,21 +98,21 @@ impl SchemaError {
     }
 }
 
-fn doing<E: Into<String>>(what: E) -> impl FnOnce(RedshiftError) -> SchemaError {
+pub(super) fn doing<E: Into<String>>(what: E) -> impl FnOnce(RedshiftError) -> SchemaError {
     move |source| SchemaError::Sql {
         doing: what.into(),
         source,
     }
 }
 
-fn qualified(options: &RedshiftOptions, table: &str) -> String {
+pub(super) fn qualified(options: &RedshiftOptions, table: &str) -> String {
     format!("{}.{}", sql::name(&options.schema), sql::name(table))
 }
 
 /// The loader's own tables.
 ///
-/// - `tidegate_job`: one row for each job, whose `loaded_seq` a load moves first of all, so that two
-///   loads collide there and nowhere else; `claimed_by` names the attempt that moved it.
+/// - `tidegate_job`: one row for each job, whose `loaded_seq` a load moves first of all, so that
+///   two loads collide there and nowhere else; `claimed_by` names the attempt that moved it.
 /// - `tidegate_ledger`: one row for each load.
 /// - `tidegate_watermarks`: the watermark of each lane, null for a lane that has none yet.
 /// - `tidegate_maintenance`: when what was last done, and how often.
@@ -135,39 +159,91 @@ pub(super) fn typed(spec: TableSpec) -> Result<Table, SchemaError> {
             }
         }
     }
-    Ok(Table { spec, columns })
+    Ok(Table {
+        spec,
+        columns,
+        beside: Vec::new(),
+        widths: BTreeMap::new(),
+        stuck: BTreeSet::new(),
+    })
 }
 
-/// Makes everything ready, and tells where the ledger stands. Each step can be repeated: a start that
-/// was cut off is made good by the next one.
+/// Makes everything ready, and tells where the ledger stands. Each step can be repeated: a start
+/// that was cut off is made good by the next one.
 pub(super) fn prepare(
     client: &Client,
     options: &RedshiftOptions,
     job: &str,
     now: i64,
-    tables: &[Table],
+    tables: &mut Vec<Table>,
 ) -> Result<Ledger, SchemaError> {
     for sql in own_tables(options) {
-        client
-            .run(&sql)
-            .map_err(doing("make the loader's tables"))?;
+        let made = client.run(&sql);
+        made.map_err(doing("make the loader's tables"))?;
     }
     found_job(client, options, job, now)?;
-    for table in tables {
+    let (ledger, _) = read_ledger(client, options, job)?;
+    let mut left_out = Vec::new();
+    for table in tables.iter_mut() {
+        let spec = &table.spec;
+        let in_its_place = match spec.view() {
+            Some(WindowView { view, .. }) => in_its_place(client, options, &spec.name, view)?,
+            None => InItsPlace::Nothing,
+        };
+        if ledger.seq > 0 && found_columns(client, options, &spec.name)?.is_empty() {
+            if spec.is_done(ledger.seq) {
+                left_out.push(spec.name.clone());
+                continue;
+            }
+            let has_view = in_its_place == InItsPlace::Window;
+            is_new(spec, has_view, ledger.seq).map_err(|table| SchemaError::Gone {
+                table,
+                seq: ledger.seq,
+            })?;
+        }
         prepare_table(client, options, table)?;
-        if let TableKind::WindowParts {
-            view,
-            group_by,
-            aggregates,
-        } = &table.spec.kind
-        {
-            let sql = window_view(options, job, &table.spec, view, group_by, aggregates);
-            client
-                .run(&sql)
-                .map_err(doing(format!("make the view `{view}`")))?;
+        if let Some(parts) = table.spec.view() {
+            let sql = window_view(options, job, &table.spec, &parts);
+            let qualified = qualified(options, parts.view);
+            match in_its_place {
+                InItsPlace::Other => cannot_make_view(&qualified, "another view has its name"),
+                InItsPlace::Nothing | InItsPlace::Window => make_view(client, &qualified, &sql)?,
+            }
         }
     }
-    read_ledger(client, options, job).map(|(ledger, _)| ledger)
+    tables.retain(|table| !left_out.contains(&table.spec.name));
+    Ok(ledger)
+}
+
+/// Makes a late-binding view, or replaces the window's that is there. That a view cannot be made is
+/// an error of that view alone: its parts are loaded all the same, and it is tried again at the
+/// next start.
+fn make_view(client: &Client, view: &str, query: &str) -> Result<(), SchemaError> {
+    // Nothing depends on the columns below a late-binding view, so they can be widened, and it can
+    // be replaced by one with other columns.
+    let create = format!("VIEW {view} AS {query} WITH NO SCHEMA BINDING");
+    let replaced = match client.run(&format!("CREATE OR REPLACE {create}")) {
+        Ok(_) => return Ok(()),
+        // A view of an older Tidegate, which binds its columns, is not replaced: it has to go
+        // first.
+        Err(error) if matches!(error, RedshiftError::Failed { .. }) && !error.is_transient() => {
+            let statements = vec![
+                format!("DROP VIEW IF EXISTS {view}"),
+                format!("CREATE {create}"),
+            ];
+            tracing::info!(view, %error, "dropping and making a view that cannot be replaced; grants on it are lost");
+            client.transaction(statements, &uuid::Uuid::new_v4().to_string())
+        }
+        Err(error) => Err(error),
+    };
+    match replaced {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_transient() => Err(doing(format!("make the view {view}"))(error)),
+        Err(error) => {
+            cannot_make_view(view, &error.to_string());
+            Ok(())
+        }
+    }
 }
 
 /// Where the ledger stands, and which attempt has moved it there.
@@ -203,8 +279,8 @@ fn number<T: std::str::FromStr>(value: &Value) -> Result<T, SchemaError> {
         .map_err(|_| SchemaError::Ledger(text.to_owned()))
 }
 
-/// The lock makes founders wait for each other: keys are not enforced, and a second row of a job would
-/// let everything be loaded twice.
+/// The lock makes founders wait for each other: keys are not enforced, and a second row of a job
+/// would let everything be loaded twice.
 fn found_job(
     client: &Client,
     options: &RedshiftOptions,
@@ -221,7 +297,7 @@ fn found_job(
     if there.first().and_then(|row| row.first()) != Some(&Some("0".to_owned())) {
         return Ok(());
     }
-    let statements = [
+    let statements = vec![
         format!("LOCK {table}"),
         format!(
             "INSERT INTO {table} (job, format, created_at, loaded_seq, loaded_crc32c) SELECT {job}, {FORMAT}, {at}, 0, 0 \
@@ -231,195 +307,35 @@ fn found_job(
         ),
     ];
     client
-        .transaction(&statements, &uuid::Uuid::new_v4().to_string())
+        .transaction(statements, &uuid::Uuid::new_v4().to_string())
         .map_err(doing("found the job"))?;
     Ok(())
 }
 
-/// A column as Redshift describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
-    /// Its type, written as the configuration's types are.
-    ty: String,
-    /// Bytes, if it is text.
-    bytes: Option<u32>,
-}
-
-fn found_columns(
+/// What has the name of a window's view; `svv_columns` has no late-binding ones. Tables are not
+/// looked for: they give way to no view.
+fn in_its_place(
     client: &Client,
     options: &RedshiftOptions,
-    table: &str,
-) -> Result<BTreeMap<String, Found>, SchemaError> {
+    parts: &str,
+    view: &str,
+) -> Result<InItsPlace, SchemaError> {
     let rows = client
         .query(&format!(
-            "SELECT column_name, data_type, character_maximum_length, numeric_precision, numeric_scale FROM svv_columns \
-             WHERE table_schema = {} AND table_name = {}",
-            sql::text(&options.schema.to_lowercase()),
-            sql::text(&table.to_lowercase())
+            "SELECT definition FROM pg_views WHERE schemaname = {} AND viewname = {}",
+            sql::in_catalog(&options.schema),
+            sql::in_catalog(view)
         ))
-        .map_err(doing(format!("look at the table `{table}`")))?;
-    let column = |row: Vec<Value>| {
-        let mut row = row.into_iter().map(Option::unwrap_or_default);
-        let mut next = || row.next().unwrap_or_default();
-        let (name, ty, length, precision, scale) = (next(), next(), next(), next(), next());
-        let bytes = length
-            .parse()
-            .ok()
-            .filter(|_| ty.starts_with("character varying"));
-        let ty = match ty.as_str() {
-            "character varying" => format!("VARCHAR({length})"),
-            "timestamp without time zone" => "TIMESTAMP".to_owned(),
-            "numeric" => format!("DECIMAL({precision},{scale})"),
-            other => other.to_uppercase(),
-        };
-        (name, Found { ty, bytes })
+        .map_err(doing(format!("look for the view `{view}`")))?;
+    let Some(row) = rows.into_iter().next() else {
+        return Ok(InItsPlace::Nothing);
     };
-    Ok(rows.into_iter().map(column).collect())
-}
-
-fn prepare_table(
-    client: &Client,
-    options: &RedshiftOptions,
-    table: &Table,
-) -> Result<(), SchemaError> {
-    let name = &table.spec.name;
-    let target = qualified(options, name);
-    let width = |column: &str| width(&options.layout, column);
-    let definitions: Vec<_> = table
-        .columns
-        .iter()
-        .map(|(column, ty)| {
-            let not_null = if table.spec.is_required(column) {
-                " NOT NULL"
-            } else {
-                ""
-            };
-            format!(
-                "{} {}{not_null}",
-                sql::name(column),
-                ty.stored(width(column))
-            )
-        })
-        .collect();
-    client
-        .run(&format!(
-            "CREATE TABLE IF NOT EXISTS {target} ({}){}",
-            definitions.join(", "),
-            layout(&table.spec, &options.layout)
-        ))
-        .map_err(doing(format!("make the table `{name}`")))?;
-
-    let found = found_columns(client, options, name)?;
-    for (column, ty) in &table.columns {
-        let wanted = ty.stored(width(column));
-        match found.get(&column.to_lowercase()) {
-            None => {
-                tracing::info!(table = name, column, r#type = wanted, "adding a column");
-                client
-                    .run(&format!(
-                        "ALTER TABLE {target} ADD COLUMN {} {wanted}",
-                        sql::name(column)
-                    ))
-                    .map_err(doing(format!(
-                        "add the column `{column}` to the table `{name}`"
-                    )))?;
-            }
-            Some(Found {
-                bytes: Some(bytes), ..
-            }) if *ty == Type::Text => {
-                if options
-                    .layout
-                    .varchar
-                    .get(column)
-                    .is_some_and(|wanted| wanted > bytes)
-                {
-                    widen(client, options, name, column, width(column))?;
-                }
-            }
-            Some(found) if found.ty != wanted => {
-                return Err(SchemaError::Changed {
-                    table: name.clone(),
-                    column: column.clone(),
-                    found: found.ty.clone(),
-                    sql: conversion(&target, column, &wanted),
-                    wanted,
-                });
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// What an operator would run to give a column another type: Redshift changes none but text's width.
-fn conversion(target: &str, column: &str, wanted: &str) -> String {
-    let (old, new) = (sql::name(column), sql::name(&format!("{column}__new")));
-    format!(
-        "ALTER TABLE {target} ADD COLUMN {new} {wanted}; UPDATE {target} SET {new} = CAST({old} AS {wanted}); ALTER TABLE \
-         {target} DROP COLUMN {old}; ALTER TABLE {target} RENAME COLUMN {new} TO {old};"
-    )
-}
-
-/// Makes a text column wider; a statement of its own, since Redshift refuses it in a transaction.
-fn widen(
-    client: &Client,
-    options: &RedshiftOptions,
-    table: &str,
-    column: &str,
-    bytes: u32,
-) -> Result<(), SchemaError> {
-    tracing::info!(table, column, bytes, "widening a column");
-    let target = qualified(options, table);
-    client
-        .run(&format!(
-            "ALTER TABLE {target} ALTER COLUMN {} TYPE VARCHAR({bytes})",
-            sql::name(column)
-        ))
-        .map_err(doing(format!(
-            "widen the column `{column}` of the table `{table}`"
-        )))?;
-    Ok(())
-}
-
-/// Widens text columns that are narrower than the values that are to go in, to the next power of two;
-/// tells how many were.
-pub(super) fn widen_to_fit(
-    client: &Client,
-    options: &RedshiftOptions,
-    table: &str,
-    needed: &BTreeMap<String, u32>,
-) -> Result<usize, SchemaError> {
-    let found = found_columns(client, options, table)?;
-    let mut widened = 0;
-    for (column, needed) in needed {
-        let bytes = found
-            .get(&column.to_lowercase())
-            .and_then(|found| found.bytes);
-        if bytes.is_some_and(|bytes| bytes < *needed) {
-            widen(
-                client,
-                options,
-                table,
-                column,
-                needed.next_power_of_two().min(VARCHAR_MAX),
-            )?;
-            widened += 1;
-        }
-    }
-    Ok(widened)
-}
-
-/// Bytes of a text column when it is made.
-fn width(layout: &Layout, column: &str) -> u32 {
-    layout
-        .varchar
-        .get(column)
-        .copied()
-        .unwrap_or(VARCHAR_DEFAULT)
+    let definition = row.into_iter().flatten().next().unwrap_or_default();
+    Ok(InItsPlace::view(&definition, parts))
 }
 
 /// Distribution and sort key. Only tables of events are laid out by the configuration.
-fn layout(spec: &TableSpec, layout: &Layout) -> String {
+pub(super) fn layout(spec: &TableSpec, layout: &Layout) -> String {
     if !matches!(spec.kind, TableKind::Upsert { .. }) && !spec.takes("events") {
         return " DISTSTYLE AUTO SORTKEY AUTO".to_owned();
     }
@@ -438,55 +354,4 @@ fn layout(spec: &TableSpec, layout: &Layout) -> String {
         )
     };
     dist + &sort
-}
-
-/// The view over the parts of a window: lanes merged, and only windows that every known lane has
-/// passed. A lane without a watermark could still have any event, so it holds all windows back.
-fn window_view(
-    options: &RedshiftOptions,
-    job: &str,
-    table: &TableSpec,
-    view: &str,
-    group_by: &[String],
-    aggregates: &[(String, ViewMerge)],
-) -> String {
-    let keys = sql::names(
-        ["window_start", "window_end"]
-            .into_iter()
-            .chain(group_by.iter().map(String::as_str)),
-    );
-    let merged: String = aggregates
-        .iter()
-        .map(|(name, merge)| format!(", {} AS {}", merged(table, name, *merge), sql::name(name)))
-        .collect();
-    format!(
-        "CREATE OR REPLACE VIEW {view} AS SELECT {keys}{merged} FROM {parts} WHERE window_end <= (SELECT CASE WHEN \
-         COUNT(*) = COUNT(watermark) THEN MIN(watermark) END FROM {watermarks} WHERE job = {job}) GROUP BY {keys}",
-        view = qualified(options, view),
-        parts = qualified(options, &table.name),
-        watermarks = qualified(options, "tidegate_watermarks"),
-        job = sql::text(job),
-    )
-}
-
-fn merged(table: &TableSpec, aggregate: &str, merge: ViewMerge) -> String {
-    let column = sql::name(aggregate);
-    let sum = |name: &str| {
-        let sum = format!("SUM({})", sql::name(name));
-        // A sum of integers is wider than they are; the view's column is as the parts' are.
-        match table.column_type(name).and_then(Type::of) {
-            Some(Type::Plain(ty)) => format!("CAST({sum} AS {ty})"),
-            _ => sum,
-        }
-    };
-    match merge {
-        ViewMerge::Count | ViewMerge::Sum => sum(aggregate),
-        ViewMerge::Min => format!("MIN({column})"),
-        ViewMerge::Max => format!("MAX({column})"),
-        ViewMerge::Avg => format!(
-            "CAST({} AS DOUBLE PRECISION) / NULLIF({}, 0)",
-            sum(&format!("{aggregate}__sum")),
-            sum(&format!("{aggregate}__count"))
-        ),
-    }
 }

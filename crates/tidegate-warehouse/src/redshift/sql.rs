@@ -3,11 +3,19 @@
 use arrow::datatypes::DataType;
 use chrono::{DateTime, NaiveDateTime};
 
-use super::options::VARCHAR_MAX;
+/// The beginnings of the years 1 and 10000, in microseconds since the Unix epoch.
+const YEAR_1: i64 = -62_135_596_800_000_000;
+const YEAR_10000: i64 = 253_402_300_800_000_000;
 
-/// An identifier, quoted. Redshift folds even quoted ones to lower case, unless it is told otherwise.
+/// An identifier, quoted. Redshift folds even quoted ones to lower case, unless it is told
+/// otherwise.
 pub(super) fn name(identifier: &str) -> String {
     format!("\"{}\"", identifier.to_lowercase().replace('"', "\"\""))
+}
+
+/// An identifier as a literal, as the catalog has it: [`name`] makes it so.
+pub(super) fn in_catalog(identifier: &str) -> String {
+    text(&identifier.to_lowercase())
 }
 
 /// Identifiers, quoted, with commas between.
@@ -21,16 +29,45 @@ pub(super) fn text(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
+/// The most of a text that has no more than `bytes`. `LEFT` counts characters, which have one to
+/// four bytes each.
+pub(super) fn cut(text: &str, bytes: u32) -> String {
+    let fits: String = (1..4)
+        .map(|each| {
+            let left = format!("LEFT({text}, {})", bytes / each);
+            format!("WHEN OCTET_LENGTH({left}) <= {bytes} THEN {left} ")
+        })
+        .collect();
+    format!("CASE {fits}ELSE LEFT({text}, {}) END", bytes / 4)
+}
+
 /// The instant `micros` (microseconds since the Unix epoch, UTC) as a `TIMESTAMP`.
 ///
 /// The watermark of a lane can be as far away as an `i64` goes; what is beyond year 1 or 9999 is
 /// clamped to it.
 pub(super) fn instant(micros: i64) -> String {
-    const YEAR_1: i64 = -62_135_596_800_000_000;
-    const YEAR_10000: i64 = 253_402_300_800_000_000;
     let clamped = micros.clamp(YEAR_1, YEAR_10000 - 1);
     let time = DateTime::from_timestamp_micros(clamped).unwrap_or_default();
     format!("TIMESTAMP '{}'", time.format("%Y-%m-%d %H:%M:%S%.6f"))
+}
+
+/// The same, for all instants that a window can start at, which may be before year 1. Literals are
+/// only written of years with four digits.
+pub(super) fn exact_instant(micros: i64) -> String {
+    const DAY: i64 = 86_400_000_000;
+    if micros >= YEAR_1 {
+        return instant(micros);
+    }
+    let days = (micros - YEAR_1).div_euclid(DAY);
+    format!(
+        "DATEADD(day, {days}, {})",
+        instant(YEAR_1 + (micros - YEAR_1).rem_euclid(DAY))
+    )
+}
+
+/// The last instant that [`instant`] writes, which is also the watermark of a lane that has ended.
+pub(super) fn last_instant() -> String {
+    instant(YEAR_10000 - 1)
 }
 
 /// The microseconds of a time that was written as `YYYY-MM-DD HH24:MI:SS.US`.
@@ -44,7 +81,7 @@ pub(super) fn micros(text: &str) -> Option<i64> {
 pub(super) enum Type {
     /// A type that the file, the staging table and the table share.
     Plain(String),
-    /// Text: as wide as can be while it is staged, and as wide as it has to be in the table.
+    /// Text: as wide as its files need it while it is staged, and as the table has it there.
     Text,
     /// Nested: JSON text in the file, `SUPER` in the table.
     Super,
@@ -53,8 +90,8 @@ pub(super) enum Type {
 impl Type {
     /// None if no column can have it.
     ///
-    /// Instants become `TIMESTAMP` and hold UTC: whether `COPY` from Parquet fills a `TIMESTAMPTZ` is
-    /// not documented.
+    /// Instants become `TIMESTAMP` and hold UTC: whether `COPY` from Parquet fills a `TIMESTAMPTZ`
+    /// is not documented.
     pub(super) fn of(ty: &DataType) -> Option<Self> {
         Some(match ty {
             DataType::Boolean => Type::Plain("BOOLEAN".to_owned()),
@@ -74,11 +111,11 @@ impl Type {
         })
     }
 
-    /// The SQL type in a staging table.
-    pub(super) fn staged(&self) -> String {
+    /// The SQL type in a staging table; text takes `bytes`.
+    pub(super) fn staged(&self, bytes: u32) -> String {
         match self {
             Type::Plain(ty) => ty.clone(),
-            Type::Text | Type::Super => format!("VARCHAR({VARCHAR_MAX})"),
+            Type::Text | Type::Super => format!("VARCHAR({bytes})"),
         }
     }
 
@@ -88,6 +125,19 @@ impl Type {
             Type::Plain(ty) => ty.clone(),
             Type::Text => format!("VARCHAR({bytes})"),
             Type::Super => "SUPER".to_owned(),
+        }
+    }
+
+    /// Any value of the type, as a literal.
+    pub(super) fn some_value(&self) -> &'static str {
+        match self {
+            Type::Text | Type::Super => "''",
+            Type::Plain(ty) => match ty.as_str() {
+                "BOOLEAN" => "FALSE",
+                "DATE" => "DATE '1970-01-01'",
+                "TIMESTAMP" => "TIMESTAMP '1970-01-01 00:00:00'",
+                _ => "0",
+            },
         }
     }
 
@@ -106,10 +156,13 @@ pub(super) struct Compared<'a> {
     pub(super) name: &'a str,
     pub(super) nullable: bool,
     pub(super) text: bool,
+    /// Any value of the column's type.
+    pub(super) some_value: &'static str,
 }
 
-/// A condition that compares two rows' columns for equality. Null equals null; columns that are never
-/// null are compared so that the join can hash.
+/// A condition that compares two rows' columns for equality. Null equals null. Both sides of each
+/// part are of one row, so that the join can hash: `a = b OR (a IS NULL AND b IS NULL)` would make
+/// it a nested loop.
 ///
 /// Redshift's `=` does not see blanks at the end of text, so lengths are compared too.
 pub(super) fn equal(left: &str, right: &str, columns: &[Compared<'_>]) -> String {
@@ -119,14 +172,25 @@ pub(super) fn equal(left: &str, right: &str, columns: &[Compared<'_>]) -> String
             format!("{left}.{column_name}"),
             format!("{right}.{column_name}"),
         );
-        let mut same = format!("{l} = {r}");
-        if column.text {
-            same.push_str(&format!(" AND OCTET_LENGTH({l}) = OCTET_LENGTH({r})"));
-        }
-        if column.nullable {
-            format!("({same} OR ({l} IS NULL AND {r} IS NULL))")
-        } else {
-            same
+        let both = |side: &dyn Fn(&str) -> String| format!("{} = {}", side(&l), side(&r));
+        let some = column.some_value;
+        match (column.nullable, column.text) {
+            (false, false) => both(&str::to_owned),
+            (false, true) => format!(
+                "{} AND {}",
+                both(&str::to_owned),
+                both(&|it| format!("OCTET_LENGTH({it})"))
+            ),
+            (true, true) => format!(
+                "{} AND {}",
+                both(&|it| format!("COALESCE({it}, {some})")),
+                both(&|it| format!("COALESCE(OCTET_LENGTH({it}), -1)"))
+            ),
+            (true, false) => format!(
+                "{} AND {}",
+                both(&|it| format!("COALESCE({it}, {some})")),
+                both(&|it| format!("CASE WHEN {it} IS NULL THEN 1 ELSE 0 END"))
+            ),
         }
     };
     columns.iter().map(pair).collect::<Vec<_>>().join(" AND ")
@@ -144,8 +208,8 @@ pub(super) fn distinct(columns: &[Compared<'_>]) -> String {
     all.join(", ")
 }
 
-/// A condition that says whether the row `left` is greater than the row `right`, comparing columns from
-/// left to right, with null less than any value. Never null.
+/// A condition that says whether the row `left` is greater than the row `right`, comparing columns
+/// from left to right, with null less than any value. Never null.
 pub(super) fn greater(left: &str, right: &str, columns: &[Compared<'_>]) -> String {
     let mut sql = String::new();
     for column in columns.iter().rev() {
@@ -196,6 +260,11 @@ mod tests {
             "TIMESTAMP '2026-01-01 00:00:00.123456'"
         );
         assert_eq!(instant(i64::MAX), "TIMESTAMP '9999-12-31 23:59:59.999999'");
+        assert_eq!(exact_instant(0), "TIMESTAMP '1970-01-01 00:00:00.000000'");
+        assert_eq!(
+            exact_instant(YEAR_1 - 1),
+            "DATEADD(day, -1, TIMESTAMP '0001-01-01 23:59:59.999999')"
+        );
         assert_eq!(
             micros("2026-01-01 00:00:00.123456"),
             Some(1_767_225_600_123_456)
@@ -209,16 +278,27 @@ mod tests {
             name: "Word",
             nullable: true,
             text: true,
+            some_value: "''",
         };
         let number = Compared {
             name: "n",
             nullable: false,
             text: false,
+            some_value: "0",
         };
         assert_eq!(
             equal("a", "b", &[word, number]),
-            "(a.\"word\" = b.\"word\" AND OCTET_LENGTH(a.\"word\") = OCTET_LENGTH(b.\"word\") OR \
-             (a.\"word\" IS NULL AND b.\"word\" IS NULL)) AND a.\"n\" = b.\"n\""
+            "COALESCE(a.\"word\", '') = COALESCE(b.\"word\", '') AND COALESCE(OCTET_LENGTH(a.\"word\"), -1) = \
+             COALESCE(OCTET_LENGTH(b.\"word\"), -1) AND a.\"n\" = b.\"n\""
+        );
+        let null = Compared {
+            nullable: true,
+            ..number
+        };
+        assert_eq!(
+            equal("a", "b", &[null]),
+            "COALESCE(a.\"n\", 0) = COALESCE(b.\"n\", 0) AND CASE WHEN a.\"n\" IS NULL THEN 1 ELSE 0 END = \
+             CASE WHEN b.\"n\" IS NULL THEN 1 ELSE 0 END"
         );
         assert_eq!(
             distinct(&[word, number]),

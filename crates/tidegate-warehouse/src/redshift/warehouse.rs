@@ -1,23 +1,27 @@
 //! A schema of a Redshift database as a warehouse.
 
+mod failed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate_log::{Record, Storage, failpoint};
+use tidegate_log::Record;
+use tidegate_storage::{Storage, failpoint};
 use tokio::runtime::Handle;
 
 use super::client::{Client, Done};
 use super::error::RedshiftError;
 use super::footer;
-use super::options::{RedshiftOptions, VARCHAR_MAX};
-use super::plan::{LoadPlan, Request, Role, Table};
+use super::options::RedshiftOptions;
+use super::plan::{LoadPlan, Request, Role, SourceFile, Table};
 use super::schema::{self, SchemaError};
 use super::sql::{self, Type};
+use super::{columns, widths};
 use crate::ledger::{self, Ledger};
 use crate::load::{LoadError, LoadFault, LoadReport, LoadRequest, TableLoad};
 use crate::reader::WarehouseReader;
-use crate::table::{TableError, TableSpec, check_tables};
+use crate::table::{Dialect, TableError, TableKind, TableSpec, check_tables};
 use crate::warehouse::{Maintenance, MaintenanceError, Warehouse};
 
 /// Tries to make the tables ready, while what goes wrong can pass.
@@ -26,9 +30,17 @@ const OPEN_TRIES: u32 = 5;
 /// Why a warehouse could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A table cannot be.
+    /// A table cannot be made.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// A name that Redshift would not keep as it is.
+    #[error("`{setting}`: {message}")]
+    Name {
+        /// The setting that has it.
+        setting: &'static str,
+        /// What is wrong with it, and what to do.
+        message: String,
+    },
     /// Its tables could not be made ready.
     #[error("{error} (Redshift, database `{database}`, schema `{schema}`)")]
     Schema {
@@ -64,20 +76,23 @@ pub struct RedshiftWarehouse {
     job: String,
     tables: Vec<Table>,
     ledger: Ledger,
+    /// When it was opened, in microseconds since the Unix epoch: the configuration is at least as
+    /// new as what was committed before.
+    opened_at: i64,
     /// Datasets that no table takes and that have been logged.
     without_table: BTreeSet<String>,
 }
 
 impl RedshiftWarehouse {
-    /// Connects, and makes the tables ready: those that are missing are made, columns that are missing
-    /// are added, and text columns that the configuration makes wider are widened.
+    /// Connects, and makes the tables ready: those that are missing are made, columns that are
+    /// missing are added, and text columns that the configuration makes wider are widened.
     ///
-    /// `now` is in microseconds since the Unix epoch. Blocks: must not be called from a thread of the
-    /// runtime.
+    /// `now` is in microseconds since the Unix epoch. Blocks: must not be called from a thread of
+    /// the runtime.
     ///
     /// # Errors
-    /// If the tables make no sense, Redshift cannot be reached or refuses, or a column has another type
-    /// than it should.
+    /// If the tables make no sense, Redshift cannot be reached or refuses, or a column has another
+    /// type than it should.
     pub fn open(
         options: &RedshiftOptions,
         job: &str,
@@ -86,7 +101,10 @@ impl RedshiftWarehouse {
         runtime: &Handle,
         now: i64,
     ) -> Result<Self, OpenError> {
-        check_tables(&tables)?;
+        options
+            .check_names()
+            .map_err(|(setting, message)| OpenError::Name { setting, message })?;
+        check_tables(&tables, Dialect::Redshift)?;
         if !storage.url().starts_with("s3://") {
             return Err(OpenError::Storage(storage.url().to_owned()));
         }
@@ -95,7 +113,7 @@ impl RedshiftWarehouse {
             schema: options.schema.clone(),
             error: Box::new(error),
         };
-        let tables: Vec<Table> = tables
+        let mut tables: Vec<Table> = tables
             .into_iter()
             .map(schema::typed)
             .collect::<Result<_, _>>()
@@ -104,7 +122,7 @@ impl RedshiftWarehouse {
         let mut pause = Duration::from_millis(200);
         let mut attempt = 1;
         let ledger = loop {
-            match schema::prepare(&client, options, job, now, &tables) {
+            match schema::prepare(&client, options, job, now, &mut tables) {
                 Ok(ledger) => break ledger,
                 Err(error) if attempt < OPEN_TRIES && error.is_transient() => {
                     tracing::warn!(%error, attempt, "cannot make the tables ready; trying again");
@@ -121,6 +139,7 @@ impl RedshiftWarehouse {
             job: job.to_owned(),
             tables,
             ledger,
+            opened_at: now,
             without_table: BTreeSet::new(),
         })
     }
@@ -131,7 +150,13 @@ impl RedshiftWarehouse {
     /// If the records do not follow the ledger's last one, or a file is not what its record says.
     pub fn dry_run(&self, request: &LoadRequest<'_>) -> Result<DryRun, LoadFault> {
         let after = self.ledger.follow(&self.job, request.records)?;
-        let plan = self.plan(request, after, "dry-run")?;
+        let files = self.files(request)?;
+        let mut tables = self.tables.clone();
+        for table in &mut tables {
+            let lacking = self.lacking(table, &files, request)?;
+            table.beside.extend(lacking);
+        }
+        let plan = self.plan(&tables, request, files, after, "dry-run")?;
         Ok(DryRun {
             records: (self.ledger.seq + 1, after.seq),
             manifests: plan
@@ -143,23 +168,68 @@ impl RedshiftWarehouse {
         })
     }
 
-    fn plan(
-        &self,
-        request: &LoadRequest<'_>,
-        after: Ledger,
-        attempt: &str,
-    ) -> Result<LoadPlan, LoadFault> {
+    fn files<'a>(&self, request: &LoadRequest<'a>) -> Result<Vec<SourceFile<'a>>, LoadFault> {
         let wanted = |dataset: &str| self.tables.iter().any(|table| table.spec.takes(dataset));
-        let files = request.runtime.block_on(footer::read_columns(
+        request.runtime.block_on(footer::read_files(
             request.storage,
             request.records,
             |entry| wanted(&entry.dataset),
-        ))?;
+        ))
+    }
+
+    /// The columns that files bring to a table and that it lacks.
+    fn lacking(
+        &self,
+        table: &Table,
+        files: &[SourceFile<'_>],
+        request: &LoadRequest<'_>,
+    ) -> Result<BTreeMap<String, Type>, LoadFault> {
+        let written_at = |seq: u64| {
+            let record = request.records.iter().find(|record| record.seq == seq);
+            record.map_or(i64::MAX, |record| record.written_at)
+        };
+        table.lacking(files, &written_at, self.opened_at)
+    }
+
+    /// Adds the columns that the files have and the tables lack, and widens those that are too
+    /// narrow for what the files say that they bring; what then does not fit is rejected or cut. A
+    /// file of an older version does not say it, and is found out when its load fails: see
+    /// [`Self::widen`].
+    fn fit(
+        &mut self,
+        files: &[SourceFile<'_>],
+        request: &LoadRequest<'_>,
+    ) -> Result<(), LoadFault> {
+        for index in 0..self.tables.len() {
+            let lacking = self.lacking(&self.tables[index], files, request)?;
+            let (client, options) = (&self.client, &self.options);
+            let table = &mut self.tables[index];
+            let fitted = columns::add_columns(client, options, table, lacking).and_then(|()| {
+                let needed = table.longest_texts(files);
+                widths::widen_to_fit(client, options, table, &needed)
+            });
+            fitted.map_err(|error| LoadFault::Warehouse {
+                doing: format!("fit the table `{}` to its files", table.spec.name),
+                message: error.to_string(),
+                transient: error.is_transient(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        tables: &[Table],
+        request: &LoadRequest<'_>,
+        files: Vec<SourceFile<'_>>,
+        after: Ledger,
+        attempt: &str,
+    ) -> Result<LoadPlan, LoadFault> {
         let url = |path: &str| object_url(request.storage, path);
         Request {
             options: &self.options,
             job: &self.job,
-            tables: &self.tables,
+            tables,
             records: request.records,
             files,
             before: self.ledger,
@@ -176,10 +246,12 @@ impl RedshiftWarehouse {
         let after = self.ledger.follow(&self.job, request.records)?;
         self.note_without_table(request.records);
         let attempt = uuid::Uuid::new_v4().to_string();
-        let plan = self.plan(request, after, &attempt)?;
+        let files = self.files(request)?;
+        self.fit(&files, request)?;
+        let mut plan = self.plan(&self.tables, request, files, after, &attempt)?;
         failpoint("load.begin");
-        for manifest in &plan.manifests {
-            let bytes = Bytes::from(manifest.json.clone());
+        for manifest in std::mem::take(&mut plan.manifests) {
+            let bytes = Bytes::from(manifest.json);
             request
                 .runtime
                 .block_on(request.storage.replace(&manifest.path, bytes))?;
@@ -187,7 +259,7 @@ impl RedshiftWarehouse {
         failpoint("load.before_commit");
         let statements: Vec<String> = plan.statements.iter().map(|(_, sql)| sql.clone()).collect();
         let before = self.ledger;
-        let done = match self.client.transaction(&statements, &attempt) {
+        let done = match self.client.transaction(statements, &attempt) {
             Ok(done) => Some(done),
             Err(error) => {
                 // Whatever was said: the ledger knows what happened.
@@ -200,7 +272,7 @@ impl RedshiftWarehouse {
                         self.ledger = now;
                         return Err(LoadFault::NotNext { ledger: now.seq });
                     }
-                    Ok(_) => return Err(self.explain(&error, &plan)),
+                    Ok(_) => return Err(self.explain(&error, &plan, request)),
                     Err(unread) => {
                         tracing::warn!(%unread, "cannot read the ledger after a failure");
                         return Err(fault("load", &error));
@@ -215,7 +287,8 @@ impl RedshiftWarehouse {
         Ok(report)
     }
 
-    /// What a load did. If its answer was lost, what it replaced is not known, and counts as nothing.
+    /// What a load did. If its answer was lost, what it replaced is not known, and counts as
+    /// nothing.
     fn report(&self, records: &[Record], plan: &LoadPlan, done: Option<&[Done]>) -> LoadReport {
         let mut report = LoadReport::new(records);
         report.files = plan.files;
@@ -228,166 +301,85 @@ impl RedshiftWarehouse {
                 .map(|(_, done)| u64::try_from(done.rows).unwrap_or(0))
                 .sum()
         };
+        let mut rejects = 0;
         for (index, rows) in &plan.rows {
             let inserted = match done {
-                Some(_) => count(Role::Inserted(*index)),
+                Some(_) => count(Role::Inserted(*index)) + count(Role::CopiedInto(*index)),
                 None => *rows,
             };
+            let table = &self.tables[*index];
+            let cut = count(Role::Cut(*index));
+            let is_part = matches!(table.spec.kind, TableKind::WindowParts { .. });
+            let rejected = if is_part && done.is_some() {
+                rows.saturating_sub(inserted)
+            } else {
+                count(Role::Rejected(*index))
+            };
+            self.note_text(table, cut, rejected);
             let net = inserted.saturating_sub(count(Role::Replaced(*index)));
-            let upserts = matches!(
-                self.tables[*index].spec.kind,
-                crate::table::TableKind::Upsert { .. }
-            );
+            let upserts = matches!(table.spec.kind, TableKind::Upsert { .. });
             let load = TableLoad {
                 rows: *rows,
                 inserted: net,
-                updates: if upserts { rows.saturating_sub(net) } else { 0 },
-                superseded: if upserts {
-                    rows.saturating_sub(inserted)
+                updates: if upserts {
+                    rows.saturating_sub(net + rejected)
                 } else {
                     0
                 },
+                superseded: if upserts {
+                    rows.saturating_sub(inserted + rejected)
+                } else {
+                    0
+                },
+                rejected,
+                cut,
             };
-            report.add(&self.tables[*index].spec.name, load);
+            report.add(&table.spec.name, load);
+            if rejected > 0 && !is_part {
+                rejects += rejected;
+            }
+        }
+        // Rows of other tables that became rejects.
+        if rejects > 0
+            && let Some(table) = self.tables.iter().find(|table| table.is_rejects())
+        {
+            report.inserted += rejects;
+            let load = report.tables.entry(table.spec.name.clone()).or_default();
+            load.inserted += rejects;
         }
         report
     }
 
+    /// Says that text of a table's rows does not fit.
+    fn note_text(&self, table: &Table, cut: u64, rejected: u64) {
+        let columns: Vec<&str> = table.stuck.iter().map(String::as_str).collect();
+        let (table, columns) = (&table.spec.name, columns.join(", "));
+        if cut > 0 {
+            tracing::warn!(
+                table,
+                columns,
+                rows = cut,
+                "text was cut, because its column cannot be widened"
+            );
+        }
+        if rejected > 0 {
+            tracing::warn!(
+                table,
+                columns,
+                rows = rejected,
+                "rows were not loaded, because a text is too long for its column and that cannot be widened. \
+                 Events are in the rejected table, with the reason text.too_long"
+            );
+        }
+    }
+
     fn note_without_table(&mut self, records: &[Record]) {
         let specs = self.tables.iter().map(|table| &table.spec);
-        for dataset in ledger::rows_without_table(&specs, records).into_keys() {
+        for (dataset, rows) in ledger::rows_without_table(&specs, records) {
             if self.without_table.insert(dataset.clone()) {
-                tracing::warn!(
-                    dataset,
-                    "no table takes this dataset: its rows stay in storage and are not loaded"
-                );
+                ledger::warn_without_table(&dataset, rows, records);
             }
         }
-    }
-
-    /// Makes a failed load's error say what an operator needs, and widens columns that were too narrow.
-    fn explain(&self, error: &RedshiftError, plan: &LoadPlan) -> LoadFault {
-        if error.is_too_long() {
-            match self.widen(plan) {
-                Ok(0) => {}
-                Ok(widened) => {
-                    return LoadFault::Warehouse {
-                        doing: "insert text that was longer than its column".to_owned(),
-                        message: format!("{widened} columns were widened; the load is tried again"),
-                        transient: true,
-                    };
-                }
-                Err(unable) => {
-                    tracing::warn!(%unable, "cannot widen the columns that are too narrow")
-                }
-            }
-        }
-        let statement = match error {
-            RedshiftError::Failed {
-                statement: Some(index),
-                ..
-            } => plan.statements.get(*index),
-            _ => None,
-        };
-        let doing = match statement {
-            Some((Role::Copied(index), _)) => format!(
-                "copy files for the table `{}`",
-                self.tables[*index].spec.name
-            ),
-            Some((Role::Replaced(index), _)) => format!(
-                "replace rows of the table `{}`",
-                self.tables[*index].spec.name
-            ),
-            Some((Role::Inserted(index), _)) => {
-                format!("insert into the table `{}`", self.tables[*index].spec.name)
-            }
-            Some((Role::Other, sql)) => {
-                format!("run `{}`", sql.chars().take(60).collect::<String>())
-            }
-            None => "load".to_owned(),
-        };
-        let mut fault = fault(&doing, error);
-        if let (LoadFault::Warehouse { message, .. }, Some((Role::Copied(_), _))) =
-            (&mut fault, statement)
-            && let Some(detail) = self.copy_errors(error)
-        {
-            message.push_str(&detail);
-        }
-        fault
-    }
-
-    /// Which file and column a `COPY` failed at, where Redshift tells.
-    fn copy_errors(&self, error: &RedshiftError) -> Option<String> {
-        let RedshiftError::Failed { query_id, .. } = error else {
-            return None;
-        };
-        let rows = self.client.query(&format!(
-            "SELECT file_name, column_name, column_type, error_message FROM sys_load_error_detail \
-             WHERE query_id = {query_id} ORDER BY start_time DESC LIMIT 3"
-        ));
-        let rows = rows
-            .inspect_err(|error| tracing::debug!(%error, "no details of the failed COPY"))
-            .ok()?;
-        let lines = rows.into_iter().map(|row| {
-            let mut row = row
-                .into_iter()
-                .map(|value| value.unwrap_or_default().trim().to_owned());
-            let mut next = || row.next().unwrap_or_default();
-            let (file, column, ty, message) = (next(), next(), next(), next());
-            format!("; file {file}, column `{column}` ({ty}): {message}")
-        });
-        Some(lines.collect())
-    }
-
-    /// Measures the staged text, and widens the columns of the tables that are too narrow.
-    fn widen(&self, plan: &LoadPlan) -> Result<usize, SchemaError> {
-        let mut widened = 0;
-        for index in plan.rows.keys() {
-            let table = &self.tables[*index];
-            let text: Vec<&str> = table
-                .columns
-                .iter()
-                .filter(|(_, ty)| *ty == Type::Text)
-                .map(|(column, _)| column.as_str())
-                .collect();
-            if text.is_empty() {
-                continue;
-            }
-            let widest: Vec<_> = text
-                .iter()
-                .map(|column| format!("COALESCE(MAX(OCTET_LENGTH({})), 0)", sql::name(column)))
-                .collect();
-            let stage = format!("tidegate_stage_{index}");
-            let mut statements: Vec<String> = plan
-                .statements
-                .iter()
-                .filter(|(role, sql)| {
-                    *role == Role::Copied(*index)
-                        || sql.starts_with(&format!("CREATE TEMP TABLE {stage} "))
-                })
-                .map(|(_, sql)| sql.clone())
-                .collect();
-            statements.push(format!("SELECT {} FROM {stage}", widest.join(", ")));
-            let rows = self
-                .client
-                .transaction_rows(&statements)
-                .map_err(|source| SchemaError::Sql {
-                    doing: format!("measure the text for the table `{}`", table.spec.name),
-                    source,
-                })?;
-            let needed: BTreeMap<String, u32> = text
-                .iter()
-                .zip(rows.into_iter().next().unwrap_or_default())
-                .map(|(column, widest)| {
-                    let bytes = widest.and_then(|widest| widest.parse().ok()).unwrap_or(0);
-                    ((*column).to_owned(), bytes)
-                })
-                .filter(|(_, bytes)| *bytes <= VARCHAR_MAX)
-                .collect();
-            widened +=
-                schema::widen_to_fit(&self.client, &self.options, &table.spec.name, &needed)?;
-        }
-        Ok(widened)
     }
 
     fn qualified(&self, table: &str) -> String {
@@ -430,7 +422,7 @@ impl Warehouse for RedshiftWarehouse {
         }
         let (table, job) = (self.qualified("tidegate_maintenance"), sql::text(&self.job));
         let (name, at) = (sql::text(action.name()), sql::instant(now));
-        let statements = [
+        let statements = vec![
             format!(
                 "INSERT INTO {table} (job, action, done_at, times) SELECT {job}, {name}, {at}, \
                  (SELECT COALESCE(MAX(times), 0) + 1 FROM {table} WHERE job = {job} AND action = {name})"
@@ -441,7 +433,7 @@ impl Warehouse for RedshiftWarehouse {
             ),
         ];
         self.client
-            .transaction(&statements, &uuid::Uuid::new_v4().to_string())
+            .transaction(statements, &uuid::Uuid::new_v4().to_string())
             .map_err(failed)?;
         Ok(())
     }

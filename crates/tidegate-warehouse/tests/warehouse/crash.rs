@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tidegate_core::clock::Clock;
-use tidegate_log::{Storage, StorageOptions};
+use tidegate_storage::{Storage, StorageOptions};
 use tidegate_warehouse::{
     DatabaseError, DuckDbOptions, DuckDbWarehouse, Loader, LoaderOptions, RetryOptions, TableSpec,
     Warehouse, WarehouseReader,
@@ -81,7 +81,8 @@ fn child_loader(runtime: &tokio::runtime::Runtime) -> Option<(Loader, u64)> {
         .block_on(tidegate_log::read_records(&storage, 1, 10_000))
         .unwrap();
     let (job, options) = (records[0].job.to_string(), DuckDbOptions::default());
-    let warehouse = DuckDbWarehouse::open(database.as_ref(), &job, tables(), &options, 0).unwrap();
+    let warehouse =
+        DuckDbWarehouse::open(database.as_ref(), &job, tables(), &options, &storage, 0).unwrap();
     let retry = RetryOptions {
         attempts: 2,
         first: Duration::from_millis(1),
@@ -104,7 +105,7 @@ fn child_loader(runtime: &tokio::runtime::Runtime) -> Option<(Loader, u64)> {
 
 #[test]
 fn child_loads() {
-    let _failpoints = tidegate_log::failpoint::setup();
+    let _failpoints = tidegate_storage::failpoint::setup();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     if let Some((mut loader, last_seq)) = child_loader(&runtime) {
         loader.catch_up(last_seq).unwrap();
@@ -153,8 +154,46 @@ fn a_process_that_dies_in_the_middle_of_a_load_loses_and_doubles_nothing() {
     finish(&job, 30);
 }
 
-/// Meets a disk that is full, as this process sees it: files cannot grow beyond a limit. Then there is
-/// room again, and the same loader goes on.
+/// Whoever is killed while it makes the database leaves nothing that the next one fails on.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_process_that_dies_while_it_makes_the_database_leaves_none_or_a_whole_one() {
+    use std::os::unix::process::ExitStatusExt;
+    for (failpoint, is_there) in [
+        ("warehouse.make.before", false),
+        ("warehouse.make.whole", false),
+        ("warehouse.make.named", true),
+    ] {
+        let job = job(3, 0);
+        for _ in 0..2 {
+            let mut process = child("crash::child_loads", &job);
+            process.env("FAILPOINTS", format!("{failpoint}=return"));
+            let killed = process.output().unwrap().status.signal() == Some(9);
+            // Once it is there, it is not made again.
+            assert!(killed || is_there, "{failpoint}");
+            assert_eq!(job.database().exists(), is_there, "{failpoint}");
+        }
+        finish(&job, 3);
+        let left = job.database().with_extension("duckdb.new");
+        assert!(!left.exists(), "{failpoint}");
+    }
+}
+
+#[test]
+fn of_processes_that_make_a_database_at_once_one_has_it() {
+    let job = job(3, 0);
+    let start = |_| child("crash::child_loads", &job).spawn().unwrap();
+    let processes: Vec<_> = (0..4).map(start).collect();
+    for mut process in processes {
+        // Each loads what is left, or finds that somebody else has the file.
+        process.wait().unwrap();
+    }
+    check(&job);
+    finish(&job, 3);
+}
+
+/// Meets a disk that is full, as this process sees it: files cannot grow beyond a limit. Then there
+/// is room again, and the same loader goes on.
 #[test]
 fn child_meets_a_full_disk() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -207,7 +246,8 @@ fn child_opens_the_database() {
     let Ok(path) = std::env::var("TEST_DATABASE") else {
         return;
     };
-    let error = WarehouseReader::open_read_only(path.as_ref()).unwrap_err();
+    let error =
+        WarehouseReader::open_read_only(path.as_ref(), &DuckDbOptions::default()).unwrap_err();
     assert!(
         matches!(
             &error,

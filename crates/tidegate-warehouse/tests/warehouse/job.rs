@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow::array::{
@@ -13,12 +13,15 @@ use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use tempfile::TempDir;
 use tidegate_core::clock::Clock;
 use tidegate_log::{
-    CommitLog, Counts, Draft, FileEntry, OpenOptions, Record, Span, Storage, StorageOptions,
-    WriterId, read_records,
+    CommitLog, Counts, Draft, FileEntry, OpenOptions, Record, Span, WriterId, read_records,
 };
+use tidegate_parquet::Part;
+use tidegate_storage::{Storage, StorageOptions};
 use tidegate_warehouse::{
     DuckDbOptions, DuckDbWarehouse, Loader, LoaderOptions, OpenError, QueryLimits, TableKind,
     TableSpec, WarehouseReader,
@@ -30,6 +33,13 @@ pub(crate) const NEW_YEAR: i64 = 1_767_225_600_000_000;
 
 pub(crate) fn instant() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// Held by a test that takes hundreds of megabytes, or that minds when others of this process do.
+static MEMORY: Mutex<()> = Mutex::new(());
+
+pub(crate) fn much_memory() -> MutexGuard<'static, ()> {
+    MEMORY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An event: key, event time in seconds after [`NEW_YEAR`], partition, offset, value.
@@ -49,7 +59,9 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn new() -> Self {
-        Self::with_storage(|folder| format!("file:{}", folder.path().join("job").display()))
+        Self::with_storage(|folder| {
+            format!("file:{}", folder.path().join("tenant=acme/job").display())
+        })
     }
 
     pub(crate) fn with_storage<S: Into<StorageOptions>>(storage: impl Fn(&TempDir) -> S) -> Self {
@@ -85,11 +97,44 @@ impl Job {
     /// Writes a file, and tells what a record says about it.
     pub(crate) fn file(&mut self, dataset: &str, batch: &RecordBatch) -> FileEntry {
         let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        // The dictionaries of this writer, which no job has, hold zeros of both signs for one
+        // value.
+        let mut properties = WriterProperties::builder();
+        for field in batch.schema().fields() {
+            if field.data_type().is_floating() {
+                let path = ColumnPath::from(field.name().clone());
+                properties = properties.set_column_dictionary_enabled(path, false);
+            }
+        }
+        let properties = Some(properties.build());
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), properties).unwrap();
         writer.write(batch).unwrap();
         writer.close().unwrap();
+        self.put(dataset, batch, Bytes::from(bytes))
+    }
+
+    /// Writes a file that says how long its texts are, as those of a job for Redshift do.
+    pub(crate) fn file_with_lengths(&mut self, dataset: &str, batch: &RecordBatch) -> FileEntry {
+        let draft = tidegate_parquet::Draft {
+            schema: batch.schema(),
+            properties: Arc::default(),
+            decimals_as_bytes: true,
+            int96: false,
+            longest_texts: true,
+            parts: vec![Part::all(batch.clone())],
+        };
+        let bytes = tidegate_parquet::encode(&[draft], 1).unwrap().remove(0);
+        self.put(dataset, batch, bytes)
+    }
+
+    fn put(&mut self, dataset: &str, batch: &RecordBatch, bytes: Bytes) -> FileEntry {
         self.files += 1;
-        let path = format!("data/{}/{}.parquet", dataset.replace(':', "/"), self.files);
+        // Folders as a job makes them, which other readers take for columns.
+        let path = format!(
+            "data/{}/year=2026/month=11/day=23/hour=05/{}.parquet",
+            dataset.replace(':', "/"),
+            self.files
+        );
         let entry = FileEntry {
             dataset: dataset.into(),
             path: path.clone(),
@@ -97,9 +142,10 @@ impl Job {
             bytes: bytes.len() as u64,
             crc32c: crc32c::crc32c(&bytes),
             event_time: event_time(batch),
+            lanes: Vec::new(),
         };
         self.runtime
-            .block_on(self.storage.put(&path, Bytes::from(bytes)))
+            .block_on(self.storage.put(&path, bytes))
             .unwrap();
         entry
     }
@@ -134,6 +180,7 @@ impl Job {
             from,
             to,
             gone: 0,
+            identity: None,
         };
         let mut partitions: Vec<Span> = lanes.iter().map(|lane| span(*lane, 0, 0)).collect();
         if counts.read > 0 {
@@ -151,6 +198,7 @@ impl Job {
             rejected_by: BTreeMap::new(),
             files,
             complete: false,
+            ..Draft::default()
         };
         self.runtime.block_on(self.log.commit(draft)).unwrap()
     }
@@ -174,7 +222,7 @@ impl Job {
             memory_limit_bytes: Some(512 << 20),
         };
         let now = self.clock.now_micros();
-        DuckDbWarehouse::open(&self.database(), &job, tables, &options, now)
+        DuckDbWarehouse::open(&self.database(), &job, tables, &options, &self.storage, now)
     }
 
     pub(crate) fn open(&self, tables: Vec<TableSpec>) -> DuckDbWarehouse {
@@ -197,9 +245,11 @@ impl Job {
     }
 }
 
-/// The range of a batch's event time; any for one that has none.
+/// The range of a batch's event time, or of the starts of its windows; any for one that has
+/// neither.
 fn event_time(batch: &RecordBatch) -> Option<(i64, i64)> {
-    let Some(column) = batch.column_by_name("event_timestamp") else {
+    let columns = ["event_timestamp", "window_start"];
+    let Some(column) = columns.iter().find_map(|name| batch.column_by_name(name)) else {
         return Some((NEW_YEAR, NEW_YEAR));
     };
     let times = column.as_primitive::<TimestampMicrosecondType>();
@@ -249,6 +299,7 @@ pub(crate) fn events_table() -> TableSpec {
         datasets: vec!["events".into(), "late".into()],
         columns: columns(&events_batch(&[])),
         required: vec![],
+        time: None,
         kind: TableKind::Upsert {
             key: vec!["id".into()],
             order: ["event_timestamp", "source_partition", "source_offset"]
@@ -265,6 +316,7 @@ pub(crate) fn append_table(name: &str, dataset: &str) -> TableSpec {
         datasets: vec![dataset.into()],
         columns: columns(&events_batch(&[])),
         required: vec![],
+        time: None,
         kind: TableKind::Append,
     }
 }

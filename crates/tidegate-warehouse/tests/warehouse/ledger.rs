@@ -1,7 +1,8 @@
 //! What a DuckDB alone does: it fetches files, and belongs to one process and one job.
 
 use tempfile::TempDir;
-use tidegate_log::{FileEntry, Keys, S3Options, StorageOptions};
+use tidegate_log::FileEntry;
+use tidegate_storage::{Keys, S3Options, StorageOptions};
 use tidegate_testkit::S3;
 use tidegate_warehouse::{
     DatabaseError, DuckDbOptions, DuckDbWarehouse, LoadError, LoadRequest, OpenError, SchemaError,
@@ -68,8 +69,15 @@ fn another_jobs_database_is_refused() {
     let job = Job::new();
     drop(job.open(vec![events_table()]));
     let options = DuckDbOptions::default();
-    let error =
-        DuckDbWarehouse::open(&job.database(), "other-job", vec![], &options, 0).unwrap_err();
+    let error = DuckDbWarehouse::open(
+        &job.database(),
+        "other-job",
+        vec![],
+        &options,
+        &job.storage,
+        0,
+    )
+    .unwrap_err();
     assert!(
         matches!(&error, OpenError::Schema { error, .. } if matches!(**error, SchemaError::OtherJob { .. })),
         "{error}"
@@ -82,14 +90,16 @@ fn one_process_opens_a_database_once() {
     let job = Job::new();
     let warehouse = job.open(vec![events_table()]);
     let reader = warehouse.reader().unwrap();
-    let again = WarehouseReader::open_read_only(&job.database()).unwrap_err();
+    let again =
+        WarehouseReader::open_read_only(&job.database(), &DuckDbOptions::default()).unwrap_err();
     assert!(matches!(again, DatabaseError::OpenHere { .. }), "{again}");
     drop(warehouse);
     assert!(
-        WarehouseReader::open_read_only(&job.database()).is_err(),
+        WarehouseReader::open_read_only(&job.database(), &DuckDbOptions::default()).is_err(),
         "a reader keeps it open"
     );
     drop(reader);
-    let reader = WarehouseReader::open_read_only(&job.database()).unwrap();
+    let reader =
+        WarehouseReader::open_read_only(&job.database(), &DuckDbOptions::default()).unwrap();
     assert_eq!(ask(&reader, "SELECT count(*) FROM t"), "0\n");
 }

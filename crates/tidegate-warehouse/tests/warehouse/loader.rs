@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use serde_json::json;
+use tidegate_log::Draft;
 use tidegate_warehouse::{LoaderOptions, Maintenance, RetryOptions};
 
 use crate::job::{Event, Job, NEW_YEAR, append_table, ask, events_table};
@@ -65,6 +67,40 @@ fn a_load_is_bounded_by_rows_bytes_and_records() {
         }),
         7
     );
+}
+
+#[test]
+fn a_load_ends_where_rows_begin_to_mean_something_else() {
+    let mut job = Job::new();
+    let say = |job: &mut Job, plan: &serde_json::Value| {
+        let draft = Draft {
+            plan: Some(plan.clone()),
+            ..Draft::default()
+        };
+        job.runtime.block_on(job.log.commit(draft)).unwrap();
+        job.log.state().last_seq
+    };
+    let [before, known, new] = ["before", "known", "new"].map(|name| json!({ "name": name }));
+    let event = |i| [Event("a", i, 0, i, 0.0)];
+    say(&mut job, &before);
+    job.commit("events", &event(1));
+    let at = say(&mut job, &known);
+    job.commit("events", &event(2));
+    say(&mut job, &known);
+    let changed = say(&mut job, &new);
+    job.commit("events", &event(3));
+    let tables = || vec![append_table("t", "events")];
+    let loader = job.loader(tables(), LoaderOptions::default());
+    let mut loader = loader.knows(at, known);
+    // What was said before that is not news.
+    let first = loader.tick().unwrap();
+    assert_eq!(first.load.unwrap().last_seq, changed);
+    assert_eq!((first.meaning.as_ref(), first.more), (Some(&new), true));
+    drop(loader);
+    let loader = job.loader(tables(), LoaderOptions::default());
+    let second = loader.knows(changed, new).tick().unwrap();
+    assert_eq!(second.load.unwrap().last_seq, job.last_seq());
+    assert_eq!((second.meaning, second.more), (None, false));
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! Readers read, see whole loads, and cannot write.
 
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use tidegate_warehouse::{Format, LoaderOptions, QueryError, QueryLimits, WarehouseReader, format};
+use tidegate_warehouse::{
+    DuckDbOptions, DuckDbWarehouse, Format, Loader, LoaderOptions, QueryError, QueryLimits,
+    RetryOptions, WarehouseReader, format,
+};
 
-use crate::job::{Event, Job, append_table, ask, events_table};
+use crate::job::{Event, Job, append_table, ask, events_table, much_memory};
 
-fn loaded() -> (Job, tidegate_warehouse::Loader) {
+fn loaded() -> (Job, Loader) {
     let mut job = Job::new();
     job.commit(
         "events",
@@ -88,6 +92,43 @@ fn a_reader_cannot_write() {
         2,
         "only the job and its warehouse"
     );
+}
+
+/// Whatever a statement is taken for: DuckDB itself opens no other file.
+#[test]
+fn a_reader_reaches_no_file_but_the_jobs() {
+    let (job, loader) = loaded();
+    let bait = job.folder.path().join("bait.csv").display().to_string();
+    std::fs::write(&bait, "word\nhunter2\n").unwrap();
+    let root = job.storage.local_root().unwrap().display().to_string();
+    let questions = [
+        format!("SELECT * FROM read_csv('{bait}')"),
+        format!("SELECT * FROM '{bait}'"),
+        format!("SELECT * FROM read_text('{root}/../../bait.csv')"),
+        "SELECT * FROM read_text('/etc/passwd')".to_owned(),
+        format!("SELECT * FROM glob('{}/*')", job.folder.path().display()),
+    ];
+    let check = |reader: &WarehouseReader| {
+        for sql in &questions {
+            let error = reader.query(sql, &QueryLimits::default()).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains("disabled by configuration"),
+                "{sql}: {error}"
+            );
+        }
+        assert_eq!(ask(reader, "SELECT count(*) FROM t"), "2\n");
+    };
+    let reader = loader.reader().unwrap();
+    check(&reader);
+    let own = format!("SELECT count(*) FROM read_parquet('{root}/data/**/*.parquet')");
+    assert_eq!(
+        ask(&reader, &own),
+        "2\n",
+        "the job's files are within reach"
+    );
+    drop((reader, loader));
+    check(&WarehouseReader::open_read_only(&job.database(), &DuckDbOptions::default()).unwrap());
 }
 
 #[test]
@@ -225,14 +266,18 @@ fn a_closed_database_can_be_read() {
     let (job, loader) = loaded();
     let path = job.database();
     drop(loader);
-    let reader = WarehouseReader::open_read_only(&path).unwrap();
+    let reader = WarehouseReader::open_read_only(&path, &DuckDbOptions::default()).unwrap();
     assert_eq!(ask(&reader, "SELECT count(*) FROM t"), "2\n");
     assert!(
         reader
             .query("DELETE FROM t", &QueryLimits::default())
             .is_err()
     );
-    let missing = WarehouseReader::open_read_only(&path.with_file_name("none.duckdb")).unwrap_err();
+    let missing = WarehouseReader::open_read_only(
+        &path.with_file_name("none.duckdb"),
+        &DuckDbOptions::default(),
+    )
+    .unwrap_err();
     assert!(
         missing.to_string().contains("there is no database"),
         "{missing}"
@@ -305,4 +350,130 @@ fn answers_are_written_as_json() {
     assert_eq!(json, format!("[\n{line},\n{line}\n]\n"));
     serde_json::from_str::<serde_json::Value>(&json).unwrap();
     assert_eq!(text(Format::Json, "SELECT 1 AS n WHERE false"), "[]\n");
+}
+
+/// What a database may use, and a question that does not end and holds two thirds of that, from its
+/// first rows on.
+const MEMORY: usize = 96 << 20;
+const HOARDER: &str = "SELECT r.range FROM (SELECT list(range) AS l FROM range(2000000)) AS a, \
+                       range(100000000000) AS r WHERE len(a.l) + r.range < 3000000";
+
+/// All that use a database share its memory. A load that has not enough of it because of a question
+/// ends the question, and gets on.
+#[test]
+fn a_load_does_not_fail_because_of_a_question_that_holds_the_memory() {
+    let _alone = much_memory();
+    let mut job = Job::new();
+    // Values of a megabyte are read together.
+    let events: Vec<Event> = (0..40)
+        .map(|id| {
+            Event(
+                format!("{id:03}{}", "x".repeat(1 << 20)).leak(),
+                id,
+                0,
+                id,
+                1.0,
+            )
+        })
+        .collect();
+    job.commit("events", &events);
+    let options = DuckDbOptions {
+        threads: Some(2),
+        memory_limit_bytes: Some(MEMORY),
+    };
+    let tables = vec![append_table("t", "events")];
+    let warehouse = DuckDbWarehouse::open(
+        &job.database(),
+        &job.log.state().job.to_string(),
+        tables,
+        &options,
+        &job.storage,
+        job.clock.now_micros(),
+    );
+    let once = LoaderOptions {
+        retry: RetryOptions {
+            attempts: 1,
+            first: Duration::ZERO,
+            longest: Duration::ZERO,
+        },
+        ..LoaderOptions::default()
+    };
+    let mut loader = Loader::new(
+        Box::new(warehouse.unwrap()),
+        job.storage.clone(),
+        job.runtime.handle().clone(),
+        job.clock.clone(),
+        once,
+    );
+    let reader = loader.reader().unwrap();
+    let (holds, held) = mpsc::channel();
+    let asked = std::thread::spawn({
+        let reader = reader.clone();
+        move || {
+            let sink = &mut |_| {
+                let _ = holds.send(());
+                Ok(true)
+            };
+            let answer = reader.stream(HOARDER, usize::MAX, Duration::from_secs(600), sink);
+            answer.map(|_| ())
+        }
+    });
+    // With its first rows it has got its memory, and takes no more.
+    assert!(held.recv().is_ok(), "{:?}", asked.join());
+    let used = "SELECT sum(memory_usage_bytes) FROM duckdb_memory()";
+    let bytes: u64 = ask(&reader, used).trim().parse().unwrap();
+    assert!(bytes > 60_000_000, "{bytes}");
+    let tick = loader.tick().unwrap();
+    assert_eq!(tick.load.unwrap().rows, 40);
+    let answer = asked.join().unwrap();
+    assert!(matches!(answer, Err(QueryError::GaveWay)), "{answer:?}");
+    assert_eq!(ask(&reader, "SELECT count(*) FROM t"), "40\n");
+}
+
+/// Each of these takes DuckDB minutes or the whole memory to plan, and an interrupt would not end
+/// it.
+#[test]
+fn a_streamed_question_that_becomes_large_when_it_is_planned_is_refused_at_once() {
+    let (_job, loader) = loaded();
+    let reader = loader.reader().unwrap();
+    let streamed =
+        |sql: &str| reader.stream(sql, usize::MAX, Duration::from_secs(60), &mut |_| Ok(true));
+    let doubled = |i: usize| format!("a{i} + a{i} AS a{}", i + 1);
+    let aliases: Vec<_> = (0..40).map(doubled).collect();
+    let aliases = format!("SELECT value AS a0, {} FROM t", aliases.join(", "));
+    let twice = |i: usize| format!(", a{} AS (SELECT l.x FROM a{i} l, a{i} r)", i + 1);
+    let names: String = (0..60).map(twice).collect();
+    let names = format!("WITH a0 AS (SELECT value AS x FROM t){names} FROM a60");
+    for sql in [
+        aliases.clone(),
+        names.clone(),
+        format!("EXPLAIN {aliases}"),
+        format!("EXPLAIN (FORMAT json) {names}"),
+        format!("EXPLAIN ANALYZE ({names})"),
+        format!("DESCRIBE {aliases}"),
+        format!("SUMMARIZE {names}"),
+        format!("PIVOT ({aliases}) ON a0"),
+        format!("SELECT * FROM (PIVOT ({names}) ON x)"),
+        format!("PIVOT t ON id USING max(({aliases}))"),
+    ] {
+        let began = Instant::now();
+        let error = streamed(&sql).unwrap_err();
+        assert!(matches!(error, QueryError::Refused(_)), "{sql}: {error}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{sql}");
+    }
+    for sql in [
+        "EXPLAIN SELECT count(*) FROM t",
+        "EXPLAIN ANALYZE (SELECT 1)",
+        "SHOW TABLES",
+        "SHOW ALL TABLES",
+        "DESCRIBE t",
+        "SUMMARIZE t",
+        "TABLE t",
+        "VALUES (1), (2)",
+        "PIVOT t ON id IN ('a', 'b') USING sum(value)",
+        "PIVOT (FROM t) ON id IN ('a', 'b') USING sum(value)",
+        "UNPIVOT t ON value",
+    ] {
+        assert!(streamed(sql).is_ok(), "{sql}: {:?}", streamed(sql).err());
+    }
 }

@@ -19,8 +19,8 @@ pub struct ProduceArgs {
         env = "KAFKA_BROKERS"
     )]
     pub brokers: String,
-    /// Topic; it has to exist unless the brokers create topics. Given several times, each gets every
-    /// event
+    /// Topic; it has to exist unless the brokers create topics. Given several times, each gets
+    /// every event
     #[arg(long, value_name = "TOPIC", default_value = "transactions-raw")]
     pub topic: Vec<String>,
     /// Number of events [default: until Ctrl-C]

@@ -13,7 +13,7 @@ use crate::terminal::Terminal;
 const PLACES: &str = include_str!("demo.toml");
 /// Windows beside those of the example, for the dashboard.
 const WINDOWS: &str = include_str!("demo_windows.toml");
-/// What happens to an event: as in the example, behind this line.
+/// What happens to an event: as in the example, below this line.
 const EXAMPLE: &str = include_str!("../../../../examples/transactions.toml");
 const MARK: &str = "# ---- What happens to an event ----";
 
@@ -59,8 +59,8 @@ fn write(dir: &Path, file: &Path) -> Result<(), Failure> {
         })
 }
 
-/// The demo's configuration: its own places, the example's events, and a watermark that a person has
-/// the patience for.
+/// The demo's configuration: its own places, the example's events, and a watermark that a person
+/// has the patience for.
 pub(super) fn configuration(dir: &Path) -> Result<String, Failure> {
     let shown = dir.display().to_string();
     if shown.contains(['"', '\\', '\n', '$']) {

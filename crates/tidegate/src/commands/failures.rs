@@ -3,12 +3,17 @@
 use std::error::Error;
 
 use tidegate_engine::EngineError;
-use tidegate_log::{CommitError, GarbageError, OpenError, ReadError, StorageError};
+use tidegate_log::{CommitError, GarbageError, OpenError, ReadError};
+use tidegate_serve::ServeError;
 use tidegate_sources::SourceError;
-use tidegate_warehouse::redshift::OpenError as RedshiftError;
+use tidegate_storage::StorageError;
+use tidegate_warehouse::redshift::{
+    OpenError as RedshiftError, SchemaError as RedshiftSchemaError,
+};
 use tidegate_warehouse::{
     DatabaseError, LoadFault, LoaderError, OpenError as WarehouseError, SchemaError,
 };
+use tokio::task::JoinError;
 
 use crate::exit::{Exit, Failure, chain};
 
@@ -49,7 +54,9 @@ pub(super) fn open(error: &OpenError) -> Failure {
         | OpenError::Hole { .. }
         | OpenError::Vanished
         | OpenError::SnapshotAhead { .. } => Failure::new(Exit::LogDamaged, chain(error)),
-        OpenError::OtherJob { .. } => Failure::new(Exit::InvalidConfig, chain(error)),
+        OpenError::OtherJob { .. } | OpenError::Careless { .. } => {
+            Failure::new(Exit::InvalidConfig, chain(error))
+        }
     }
 }
 
@@ -82,7 +89,9 @@ pub(super) fn garbage(error: &GarbageError) -> Failure {
 pub(super) fn source(error: &SourceError) -> Failure {
     let exit = match error {
         SourceError::Option { .. } | SourceError::OtherSource { .. } => Exit::InvalidConfig,
-        SourceError::Unreachable { .. } | SourceError::TopicMissing { .. } => Exit::Temporary,
+        SourceError::Unreachable { .. }
+        | SourceError::Refused { .. }
+        | SourceError::TopicMissing { .. } => Exit::Temporary,
         _ => Exit::Failure,
     };
     Failure::new(exit, chain(error))
@@ -107,7 +116,13 @@ pub(super) fn warehouse(error: &WarehouseError) -> Failure {
         WarehouseError::Database(error) => database(error),
         WarehouseError::Table(_) => Failure::new(Exit::InvalidConfig, chain(error)),
         WarehouseError::Schema { error: schema, .. }
-            if matches!(**schema, SchemaError::OtherJob { .. }) =>
+            if matches!(
+                **schema,
+                SchemaError::OtherJob { .. }
+                    | SchemaError::Gone { .. }
+                    | SchemaError::Changed { .. }
+                    | SchemaError::Type { .. }
+            ) =>
         {
             Failure::new(Exit::InvalidConfig, chain(error))
         }
@@ -119,10 +134,41 @@ pub(super) fn warehouse(error: &WarehouseError) -> Failure {
 fn redshift(error: &RedshiftError) -> Failure {
     let exit = match error {
         RedshiftError::Schema { error: schema, .. } if schema.is_transient() => Exit::Temporary,
+        RedshiftError::Schema { error: schema, .. }
+            if matches!(
+                **schema,
+                RedshiftSchemaError::Gone { .. }
+                    | RedshiftSchemaError::Changed { .. }
+                    | RedshiftSchemaError::Type { .. }
+            ) =>
+        {
+            Exit::InvalidConfig
+        }
         RedshiftError::Schema { .. } => Exit::Failure,
-        RedshiftError::Table(_) | RedshiftError::Storage(_) => Exit::InvalidConfig,
+        RedshiftError::Table(_) | RedshiftError::Name { .. } | RedshiftError::Storage(_) => {
+            Exit::InvalidConfig
+        }
     };
     Failure::new(exit, chain(error))
+}
+
+/// How the HTTP server ended, if it was not asked to. Without it nobody sees what the job does.
+pub(super) fn serving(ended: Result<Result<(), ServeError>, JoinError>) -> Option<Failure> {
+    match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(
+            Failure::other(format!("HTTP cannot be served: {}", chain(&error)))
+                .hint("nothing is lost; to run without HTTP, leave http.listen out"),
+        ),
+        // The runtime ends, and everything with it.
+        Err(error) if !error.is_panic() => None,
+        Err(_) => Some(
+            Failure::other(
+                "the HTTP server panicked, which is a fault in Tidegate: please report it",
+            )
+            .hint("what was read is committed and loaded: start the job again to go on"),
+        ),
+    }
 }
 
 /// What is committed could not be loaded.
@@ -148,6 +194,9 @@ pub(super) fn engine(error: &EngineError) -> Failure {
         | EngineError::Unbounded
         | EngineError::Lookup { .. }
         | EngineError::NoWarehouse
+        | EngineError::OtherRows { .. }
+        | EngineError::Refused(_)
+        | EngineError::Meaning(_)
         | EngineError::OtherJob { .. } => Failure::new(Exit::InvalidConfig, chain(error)),
         EngineError::Redshift(error) => redshift(error),
         EngineError::ReadLog(error) => read(error),

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Command, ConfigArgs, ConfigCommand, LogCommand};
-use crate::config::{self, ConfigError, Loaded};
+use crate::cli::{Command, ConfigArgs, ConfigCommand, LogCommand, RedshiftCommand};
+use crate::config::{self, ConfigError, Loaded, Purpose};
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::terminal::Terminal;
@@ -11,11 +11,14 @@ use crate::terminal::Terminal;
 mod bench;
 mod demo;
 mod failures;
+mod ledger;
 mod load;
 mod log;
 mod produce;
 mod query;
+mod redshift;
 mod run;
+mod secrets;
 mod validate;
 
 /// Runs a command to its end.
@@ -34,6 +37,7 @@ pub fn dispatch(command: Command, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Log(LogCommand::Inspect(args)) => log::inspect(&args),
         Command::Log(LogCommand::Verify(args)) => log::verify(&args),
         Command::Log(LogCommand::Gc(args)) => log::gc(&args),
+        Command::Redshift(RedshiftCommand::Check(args)) => redshift::check(&args),
         Command::Config(ConfigCommand::Show(args)) => validate::show(&args),
     }
 }
@@ -58,7 +62,11 @@ fn load_config(args: &ConfigArgs) -> Result<Loaded, Failure> {
 }
 
 fn load_file(path: &Path, sets: &[String]) -> Result<Loaded, Failure> {
-    let loaded = config::load(path, sets).map_err(|error| match &error {
+    load_for(Purpose::Events, path, sets)
+}
+
+fn load_for(purpose: Purpose, path: &Path, sets: &[String]) -> Result<Loaded, Failure> {
+    let loaded = config::load_for(purpose, path, sets).map_err(|error| match &error {
         ConfigError::Io { .. } => {
             Failure::new(Exit::InvalidConfig, error).hint("name the file with -c FILE")
         }
@@ -80,6 +88,7 @@ fn load_file(path: &Path, sets: &[String]) -> Result<Loaded, Failure> {
         }
     })?;
     output::error(&loaded.warnings);
+    output::error(&secrets::warnings(path, &loaded));
     Ok(loaded)
 }
 

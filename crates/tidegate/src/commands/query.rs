@@ -1,11 +1,13 @@
-//! `tidegate query`: a question to the warehouse, through the process that has it open if there is one.
+//! `tidegate query`: a question to the warehouse, through the process that has it open if there is
+//! one.
 
 use std::io::{self, BufWriter, Read as _, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tidegate_warehouse::format::{Format, RowWriter};
-use tidegate_warehouse::{QueryError, WarehouseReader};
+use tidegate_warehouse::{DatabaseError, DuckDbOptions, QueryError, WarehouseReader};
 
 use super::{failures, load_config};
 use crate::cli::{QueryArgs, QueryFormat};
@@ -15,16 +17,23 @@ use crate::socket::{self, AskError, Question};
 /// Bytes of SQL on standard input, at most.
 const SQL_BYTES_MAX: u64 = 1 << 20;
 
+/// How long a file may be locked by a process that does not answer.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// Time for a question of this program's own, in milliseconds.
+const OWN_TIMEOUT_MS: u64 = 10_000;
+/// Time between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
 /// Asks, and prints the answer.
 pub(super) fn query(args: &QueryArgs) -> Result<Exit, Failure> {
     let config = load_config(&args.config)?.config;
-    let Some(warehouse) = &config.warehouse else {
+    if config.warehouse.is_none() {
         return Err(
             Failure::other("this job has no warehouse: warehouse.url is \"none\"")
                 .hint("its files are Parquet: ask them with a tool of your own"),
         );
-    };
-    let Some(file) = warehouse.file() else {
+    }
+    let Some((file, options)) = config.embedded() else {
         return Err(Failure::other(
             "this job's warehouse is Redshift, which has clients of its own",
         )
@@ -40,20 +49,96 @@ pub(super) fn query(args: &QueryArgs) -> Result<Exit, Failure> {
         timeout_ms: u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX),
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let asked = match socket::ask(file, &question, &mut out) {
-        Err(AskError::NotRunning) => ask_file(file, &question, &mut out),
-        Err(AskError::Out(error)) => writing(&error),
-        Err(error) => Err(failures::other(&error)),
-        Ok(()) => Ok(()),
-    };
+    let asked = ask(&file, &options, &question, &mut out);
     asked.and(out.flush().or_else(|error| writing(&error)))?;
     Ok(Exit::Success)
 }
 
-fn ask_file(path: &Path, question: &Question, out: &mut dyn Write) -> Result<(), Failure> {
-    let reader =
-        WarehouseReader::open_read_only(path).map_err(|error| failures::database(&error))?;
-    match answer(&reader, question, out) {
+/// Asks the process that has the file open, or the file.
+fn ask(
+    file: &Path,
+    options: &DuckDbOptions,
+    question: &Question,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    loop {
+        match socket::ask(file, question, out) {
+            Err(AskError::NotRunning) => {}
+            Err(AskError::Out(error)) => return writing(&error),
+            Err(AskError::Silent) => return Err(silent(file)),
+            Err(error) => return Err(failures::other(&error)),
+            Ok(()) => return Ok(()),
+        }
+        match WarehouseReader::open_read_only(file, options) {
+            // A job that has just started opens the file before it listens; one that ends, the
+            // other way round.
+            Err(DatabaseError::Locked { .. }) if began.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(error) => return Err(failures::database(&error)),
+            Ok(reader) => return ask_file(&reader, question, out),
+        }
+    }
+}
+
+/// A process has the file open and does not answer: which one, and what to do.
+fn silent(file: &Path) -> Failure {
+    let seconds = socket::SILENCE_MAX.as_secs();
+    let holder = match WarehouseReader::open_read_only(file, &DuckDbOptions::default()) {
+        Err(DatabaseError::Locked { holder, .. }) => holder,
+        _ => None,
+    };
+    let who = holder.as_deref().unwrap_or("the job");
+    let pid = holder.as_deref().and_then(pid);
+    let (look, go_on) = match pid {
+        Some(pid) => (
+            format!("`ps -o pid,stat,args -p {pid}`"),
+            format!("`kill -CONT {pid}`"),
+        ),
+        None => (
+            "`ps -o pid,stat,args`".to_owned(),
+            "`kill -CONT PID`".to_owned(),
+        ),
+    };
+    let message = format!(
+        "{who} has the database {} open and has said nothing for {seconds} s: it was stopped, or hangs",
+        file.display()
+    );
+    Failure::other(message).hint(format!(
+        "look at the process with {look}: where its state is `T`, {go_on} lets it go on"
+    ))
+}
+
+/// The number of a process, out of what DuckDB says of it: `program (PID 42, ...)`.
+fn pid(holder: &str) -> Option<&str> {
+    let (_, rest) = holder.split_once("PID ")?;
+    let end = rest
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(rest.len());
+    (end > 0).then(|| &rest[..end])
+}
+
+/// The rows of a question, each as an object: from the process that has the file open, or from the
+/// file.
+pub(super) fn rows(file: &Path, options: &DuckDbOptions, sql: &str) -> Result<Vec<Value>, Failure> {
+    let question = Question {
+        sql: sql.to_owned(),
+        format: QueryFormat::Json,
+        timeout_ms: OWN_TIMEOUT_MS,
+    };
+    let mut out = Vec::new();
+    ask(file, options, &question, &mut out)?;
+    serde_json::from_slice(&out)
+        .map_err(|error| Failure::other(format!("cannot read the answer of a query: {error}")))
+}
+
+fn ask_file(
+    reader: &WarehouseReader,
+    question: &Question,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    match answer(reader, question, out) {
         Err(QueryError::Sink(error)) => writing(&error),
         Err(error) => Err(failures::other(&error)),
         Ok(()) => Ok(()),

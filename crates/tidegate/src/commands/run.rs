@@ -2,21 +2,21 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_core::clock::Clock;
 use tidegate_engine::{
-    BatchOptions, Engine, EngineOptions, Handle, LoadOptions, LookupSource, WarehouseKind,
-    WarehouseOptions,
+    BatchOptions, EngineOptions, Handle, LoadOptions, LookupSource, Monitor, Starting,
+    WarehouseKind,
 };
-use tidegate_serve::{BindError, Job, ServeOptions, Server, WarehouseInfo};
+use tidegate_serve::{BindError, ServeOptions, Server, WarehouseInfo};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 use super::{failures, load_config, query, runtime};
 use crate::cli::{ProgressArgs, RunArgs};
-use crate::config::options::Config;
+use crate::config::options::{Config, LookupFile};
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::progress::Progress;
@@ -87,68 +87,122 @@ async fn run_async(
     // Before anything is opened, so that a port that is taken costs nothing.
     let http = match config.http_listen.zip(served_on) {
         Some((address, served_on)) => {
-            let listening = listen(serve_options(config, address), how.any_port);
+            let options = serve_options(config, address, "http.listen");
+            let listening = listen(options, how.any_port);
             let listening = served_on.spawn(listening).await.map_err(Failure::other)?;
             Some((listening?, served_on))
         }
         None => None,
     };
-    let handle = tokio::select! {
-        started = Engine::start(engine_options(config, how.until_caught_up, how.now)) => started.map_err(|error| failures::engine(&error))?,
+    let options = engine_options(config, how.until_caught_up, how.now);
+    let starting = Starting::new(&options);
+    let start_shown = match &http {
+        Some((server, served_on)) => Some(serve_start(server, starting.monitor(), served_on)?),
+        None => None,
+    };
+    let job = tokio::select! {
+        started = starting.start(options) => started.map_err(|error| failures::engine(&error))?,
         exit = signals.next() => {
             return Err(Failure::new(exit, "stopped while it was starting").hint("nothing was read; start it again"));
         }
     };
+    drop(start_shown);
+    let handle = job.handle().clone();
     let mut tasks = Tasks::default();
-    let (ending, ended) = tokio::sync::oneshot::channel::<()>();
-    let mut server_task = None;
-    if let Some((server, served_on)) = http {
-        tracing::info!(address = %server.address(), "HTTP: the dashboard, /healthz, /readyz and the API under /v1");
-        let stop = async move {
-            // The sender is never used: that it is gone is the sign.
-            let _ = ended.await;
-        };
-        server_task = Some(served_on.spawn(server.serve(served(&handle, how.now), stop)));
-    }
+    let served = http.map(|(server, served_on)| serve_job(server, &handle, served_on));
     serve_queries(config, &handle, &mut tasks);
-    let stop = handle.stopper();
-    let terminal_at_end = terminal.clone();
-    tasks.spawn(signals.watch(
-        move || {
-            tracing::info!(
-                "ending: what is in flight is committed and loaded; once more ends at once"
-            );
-            stop();
-        },
-        move || {
-            // What is not committed is read again by the next run.
-            let _ = terminal_at_end.bars().clear();
-            output::error("ended at once; the next run goes on from the last commit\n");
-        },
-    ));
+    watch_signals(signals, &handle, terminal, &mut tasks);
     if let Some(duration) = how.duration {
-        let stop = handle.stopper();
+        let handle = handle.clone();
         tasks.spawn(async move {
             tokio::time::sleep(duration).await;
-            stop();
+            handle.stop();
         });
     }
     let mut progress = Progress::new(&config.name, &how.progress, terminal);
-    let status = handle.watch();
     let outcome = tokio::select! {
-        outcome = handle.wait() => outcome,
-        never = progress.show(status) => match never {},
+        outcome = job.wait() => outcome,
+        never = progress.show(handle.monitor()) => match never {},
     };
+    // Whoever has the last handle closes the warehouse. Let that be one of the tasks, which are
+    // waited for.
+    drop(handle);
     progress.clear();
-    drop(ending);
-    if let Some(server) = server_task {
-        // It ends by itself within seconds. If it has panicked, that has been said.
-        let _ = server.await;
-    }
+    let failed = match served {
+        // It ends by itself within seconds.
+        Some((serving, server)) => {
+            drop(serving);
+            server.await.ok().flatten()
+        }
+        None => None,
+    };
     tasks.end().await;
-    outcome
-        .map(|summary| Report::new(&config.name, summary))
-        .map_err(|error| failures::engine(&error))
+    let summary = outcome.map_err(|error| failures::engine(&error))?;
+    match failed {
+        Some(failure) => Err(failure),
+        None => Ok(Report::new(&config.name, summary, terminal.lost_lines())),
+    }
+}
+
+/// Its end, when it is dropped, is the sign for a server to end.
+type Serving = tokio::sync::oneshot::Sender<()>;
+
+/// Serves a job that is starting, until what this gives is dropped.
+fn serve_start(
+    server: &Server,
+    starting: Monitor,
+    served_on: &tokio::runtime::Handle,
+) -> Result<Serving, Failure> {
+    let (serving, ended) = tokio::sync::oneshot::channel();
+    let shown = server.serve_start(starting, async move {
+        let _ = ended.await;
+    });
+    served_on.spawn(shown.map_err(Failure::other)?);
+    Ok(serving)
+}
+
+/// Serves a running job, until the first part of what this gives is dropped. The second says why it
+/// could not be served any longer, if it could not: the job ends then.
+fn serve_job(
+    server: Server,
+    handle: &Handle,
+    served_on: &tokio::runtime::Handle,
+) -> (Serving, JoinHandle<Option<Failure>>) {
+    let (serving, ended) = tokio::sync::oneshot::channel();
+    tracing::info!(address = %server.address(), "HTTP: the dashboard, /healthz, /readyz and the API under /v1");
+    let stop = async move {
+        // The sender is never used: that it is gone is the sign.
+        let _ = ended.await;
+    };
+    let served = served_on.spawn(server.serve(handle.clone(), stop));
+    let handle = handle.clone();
+    // Who asks and gets no answer must not believe that the job is down: then it really stops.
+    let server = served_on.spawn(async move {
+        let failure = failures::serving(served.await)?;
+        tracing::error!("{}; the job ends", failure.message);
+        handle.stop();
+        Some(failure)
+    });
+    (serving, server)
+}
+
+/// The first signal ends the job cleanly, the second at once.
+fn watch_signals(signals: Signals, handle: &Handle, terminal: &Terminal, tasks: &mut Tasks) {
+    let handle = handle.clone();
+    let terminal = terminal.clone();
+    tasks.spawn(signals.watch(
+        move || {
+            handle.stop();
+            tracing::info!(
+                "ending: what is in flight is committed and loaded; once more ends at once"
+            );
+        },
+        move || {
+            // What is not committed is read again by the next run.
+            let _ = terminal.bars().clear();
+            output::error("ended at once; the next run goes on from the last commit\n");
+        },
+    ));
 }
 
 async fn listen(options: ServeOptions, any_port: bool) -> Result<Server, Failure> {
@@ -164,16 +218,26 @@ async fn listen(options: ServeOptions, any_port: bool) -> Result<Server, Failure
             output::error(&format!("Look at it: http://{}/\n\n", server.address()));
         }
     }
-    bound.map_err(|error| match &error {
-        BindError::Address { .. } => Failure::other(error)
-            .hint("another process may have the port; take another one, or leave http.listen out"),
-        BindError::Unguarded { .. } | BindError::Guard(_) | BindError::Ingest(_) => {
-            Failure::new(Exit::InvalidConfig, error)
-        }
-    })
+    bound.map_err(cannot_listen)
 }
 
-/// Each connection is an open file, and systems begin with few (1,024) where more may be had for the asking.
+/// What to do where the server cannot listen.
+pub(super) fn cannot_listen(error: BindError) -> Failure {
+    match &error {
+        BindError::Address { key, .. } => {
+            let hint =
+                format!("another process may have the port; take another one, or leave {key} out");
+            Failure::other(error).hint(hint)
+        }
+        BindError::Unguarded { .. }
+        | BindError::Hot(_)
+        | BindError::Guard(_)
+        | BindError::Ingest(_) => Failure::new(Exit::InvalidConfig, error),
+    }
+}
+
+/// Each connection is an open file, and systems begin with few (1,024) where more may be had for
+/// the asking.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum {
@@ -188,7 +252,7 @@ fn raise_file_limit() {
 }
 
 /// The threads that answer over HTTP.
-fn http_runtime() -> Result<Runtime, Failure> {
+pub(super) fn http_runtime() -> Result<Runtime, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     Builder::new_multi_thread()
         .worker_threads((cores / 4).clamp(1, HTTP_THREADS_MAX))
@@ -199,13 +263,22 @@ fn http_runtime() -> Result<Runtime, Failure> {
 }
 
 /// What the server is told.
-fn serve_options(config: &Config, listen: SocketAddr) -> ServeOptions {
+pub(super) fn serve_options(
+    config: &Config,
+    listen: SocketAddr,
+    listen_key: &'static str,
+) -> ServeOptions {
     ServeOptions {
         listen,
+        listen_key,
         name: config.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         batch_interval: config.batch.interval,
         load_interval: config.load.interval,
+        is_load_separate: config.load.separate,
+        ready_after: config.ready_after,
+        contract: config.contract,
+        quality: config.quality,
         warehouse: config.warehouse.as_ref().map(|warehouse| WarehouseInfo {
             kind: match warehouse.kind {
                 WarehouseKind::DuckDb { .. } => "duckdb",
@@ -222,24 +295,9 @@ fn serve_options(config: &Config, listen: SocketAddr) -> ServeOptions {
     }
 }
 
-/// The running job, as the server sees it.
-fn served(handle: &Handle, now: Option<i64>) -> Job {
-    Job {
-        status: Arc::new(handle.watch()),
-        latency: Arc::new(handle.watch_latency()),
-        plan: Arc::clone(handle.plan()),
-        lookups: Arc::new(handle.lookups()),
-        storage: handle.storage().clone(),
-        warehouse: handle.warehouse(),
-        tables: handle.tables().to_vec(),
-        live: handle.live(),
-        clock: now.map_or(Clock::System, Clock::manual),
-    }
-}
-
 /// Answers queries, if there is a warehouse. The pipeline does not depend on it.
 fn serve_queries(config: &Config, handle: &Handle, tasks: &mut Tasks) {
-    let (Some(warehouse), Some(reader)) = (&config.warehouse, handle.warehouse()) else {
+    let (Some(warehouse), Some(reader)) = (&config.warehouse, handle.warehouse().cloned()) else {
         return;
     };
     let Some(file) = warehouse.file() else { return };
@@ -280,13 +338,7 @@ pub(super) fn engine_options(
         spec: config.spec.clone(),
         source: config.source.clone(),
         storage: config.storage.clone(),
-        warehouse: config.warehouse.as_ref().map(|warehouse| WarehouseOptions {
-            kind: warehouse.kind.clone(),
-            table: warehouse.table.clone(),
-            rejected_table: warehouse.rejected_table.clone(),
-            upsert_key: config.upsert_key.clone(),
-            reach: warehouse.reach,
-        }),
+        warehouse: config.warehouse_options(),
         batch: BatchOptions {
             interval: config.batch.interval,
             max_rows: config.batch.max_rows,
@@ -305,17 +357,19 @@ pub(super) fn engine_options(
             vacuum_every: config.load.vacuum_every,
             separate: config.load.separate,
         },
-        lookups: config
-            .lookups
-            .iter()
-            .map(|lookup| LookupSource {
-                name: lookup.name.clone(),
-                path: lookup.path.clone(),
-                reload_every: lookup.reload_every,
-            })
-            .collect(),
+        lookups: lookup_sources(config),
         until_caught_up,
         live: config.http_listen.is_some(),
         clock: now.map_or(Clock::System, Clock::manual),
     }
+}
+
+/// The files of the reference tables.
+pub(super) fn lookup_sources(config: &Config) -> Vec<LookupSource> {
+    let source = |lookup: &LookupFile| LookupSource {
+        name: lookup.name.clone(),
+        path: lookup.path.clone(),
+        reload_every: lookup.reload_every,
+    };
+    config.lookups.iter().map(source).collect()
 }

@@ -1,13 +1,23 @@
-//! `tidegate validate` and `tidegate config show`: the configuration, and nothing but it.
+//! `tidegate validate` and `tidegate config show`: the configuration, and what it changes in a job
+//! whose log is at hand.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
+use serde_json::Value;
+use tidegate_core::meaning::Change;
 use tidegate_core::plan::Plan;
+use tidegate_core::spec::WindowSpec;
 use tidegate_engine::WarehouseKind;
+use tidegate_log::{OpenError, recover};
 use tidegate_sources::SourceOptions;
+use tidegate_storage::Storage;
+use tidegate_warehouse::StoredColumn;
 use tidegate_warehouse::redshift::options::Target;
 
-use super::load_config;
+use super::run::{cannot_listen, engine_options, lookup_sources, serve_options};
+use super::{failures, load_config, query, runtime};
 use crate::cli::ValidateArgs;
 use crate::config::options::Config;
 use crate::config::show;
@@ -18,8 +28,112 @@ use crate::output;
 /// Says whether a configuration is valid, and what it would do.
 pub(super) fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
     let loaded = load_config(&args.config)?;
-    output::answer(&format!("valid\n{}", describe(&loaded.config)))?;
+    check_lookups(&loaded.config)?;
+    check_served(&loaded.config)?;
+    let against_log = compare(&loaded.config)?;
+    let against_tables = compare_tables(&loaded.config)?;
+    output::answer(&format!(
+        "valid\n{}{against_log}{against_tables}",
+        describe(&loaded.config)
+    ))?;
     Ok(Exit::Success)
+}
+
+/// What the configuration changes in the job that it names, where its log is at hand: in a folder.
+/// Nothing is asked over a network, and nothing is written.
+fn compare(config: &Config) -> Result<String, Failure> {
+    if !config.storage.url.starts_with("file:") {
+        return Ok(String::new());
+    }
+    let Ok(storage) = Storage::open_existing(&config.storage) else {
+        return Ok(String::new());
+    };
+    let Ok(plan) = Plan::compile(&config.spec) else {
+        return Ok(String::new());
+    };
+    let log = match runtime()?.block_on(recover(&storage, Duration::ZERO)) {
+        Ok(Some(log)) => log,
+        Ok(None) => return Ok(String::new()),
+        Err(error) => return Ok(format!("  log        cannot be read: {error}\n")),
+    };
+    if log.name != config.name {
+        return Err(failures::open(&OpenError::OtherJob {
+            url: storage.url().to_owned(),
+            expected: config.name.clone(),
+            found: log.name,
+        }));
+    }
+    let options = engine_options(config, false, None);
+    let change = tidegate_engine::change(&options, &plan, &log);
+    match change.map_err(|error| failures::engine(&error))? {
+        Change::Same => Ok(String::new()),
+        Change::Added(what) | Change::Restarts(what) => {
+            let lines = what.iter().map(|what| format!("  changed    {what}\n"));
+            Ok(lines.collect())
+        }
+        Change::Refused(refusals) => {
+            let error = tidegate_engine::EngineError::Refused(refusals);
+            Err(failures::engine(&error))
+        }
+    }
+}
+
+/// Compares the tables that are there with the configuration, as a run would; says so where it
+/// cannot. Where a process has the file open, that process is asked.
+fn compare_tables(config: &Config) -> Result<String, Failure> {
+    let (Some(warehouse), Ok(plan)) = (config.warehouse_options(), Plan::compile(&config.spec))
+    else {
+        return Ok(String::new());
+    };
+    let bounds = config
+        .embedded()
+        .map_or_else(Default::default, |(_, bounds)| bounds);
+    let ask = |file: &Path, sql: &str| {
+        let rows = query::rows(file, &bounds, sql).map_err(|failure| failure.in_a_line())?;
+        Ok(rows.iter().map(stored_column).collect())
+    };
+    let not_compared = tidegate_engine::compare_tables(&warehouse, &plan, ask)
+        .map_err(|error| failures::engine(&error))?;
+    Ok(not_compared.map_or(String::new(), |why| {
+        format!("  tables     not compared: {why}\n")
+    }))
+}
+
+fn stored_column(row: &Value) -> StoredColumn {
+    let text = |member: &str| row[member].as_str().unwrap_or_default().to_owned();
+    StoredColumn {
+        table: text("table_name"),
+        name: text("column_name"),
+        ty: text("data_type"),
+    }
+}
+
+/// Reads the files of the reference tables, as a run would: one that is not there stops it.
+fn check_lookups(config: &Config) -> Result<(), Failure> {
+    let wrong = tidegate_engine::check_lookups(&config.spec.lookups, &lookup_sources(config));
+    let Some((last, others)) = wrong.split_last() else {
+        return Ok(());
+    };
+    for error in others {
+        output::error(&format!("error: {error}\n"));
+    }
+    let hint = "correct `path` of [[lookups]]; relative paths start at the current directory";
+    Err(Failure::new(Exit::InvalidConfig, last).hint(hint))
+}
+
+/// Reads tokens and certificates, as a run would.
+fn check_served(config: &Config) -> Result<(), Failure> {
+    let addresses = [
+        (config.http_listen, "http.listen"),
+        (config.load.listen, "load.listen"),
+    ];
+    for (address, key) in addresses {
+        if let Some(address) = address {
+            let options = serve_options(config, address, key);
+            tidegate_serve::check(&options).map_err(cannot_listen)?;
+        }
+    }
+    Ok(())
 }
 
 /// Prints the effective configuration.
@@ -78,26 +192,8 @@ pub(super) fn describe(config: &Config) -> String {
             format!("dropped by {}", spec.dedup_key.join(", "))
         },
     );
-    for window in &spec.windows {
-        let every = if window.slide == window.size {
-            String::new()
-        } else {
-            format!(" every {}", show_duration(window.slide))
-        };
-        let by = if window.group_by.is_empty() {
-            String::new()
-        } else {
-            format!(" by {}", window.group_by.join(", "))
-        };
-        let aggregates = count(window.aggregates.len(), "aggregate");
-        line(
-            "window",
-            format!(
-                "{}: {}{every}{by}, {aggregates}",
-                window.name,
-                show_duration(window.size)
-            ),
-        );
+    for spec in &spec.windows {
+        line("window", window(spec));
     }
     line(
         "storage",
@@ -109,30 +205,48 @@ pub(super) fn describe(config: &Config) -> String {
             show_size(config.batch.max_bytes as u64)
         ),
     );
-    line(
-        "warehouse",
-        match &config.warehouse {
-            None => "none: files only".to_owned(),
-            Some(warehouse) => {
-                let key = match config.upsert_key.as_slice() {
-                    [] => "appended".to_owned(),
-                    key => format!("one row for each {}", key.join(", ")),
-                };
-                format!(
-                    "{}, table {} ({key}), a load every {}{}",
-                    place(&warehouse.kind),
-                    warehouse.table,
-                    show_duration(config.load.interval),
-                    if config.load.separate {
-                        " by `tidegate load`"
-                    } else {
-                        ""
-                    }
-                )
-            }
-        },
-    );
+    line("warehouse", warehouse(config));
     out
+}
+
+fn window(window: &WindowSpec) -> String {
+    let every = if window.slide == window.size {
+        String::new()
+    } else {
+        format!(" every {}", show_duration(window.slide))
+    };
+    let by = if window.group_by.is_empty() {
+        String::new()
+    } else {
+        format!(" by {}", window.group_by.join(", "))
+    };
+    let (size, aggregates) = (window.size, count(window.aggregates.len(), "aggregate"));
+    format!(
+        "{}: {}{every}{by}, {aggregates}",
+        window.name,
+        show_duration(size)
+    )
+}
+
+fn warehouse(config: &Config) -> String {
+    let Some(warehouse) = &config.warehouse else {
+        return "none: files only".to_owned();
+    };
+    let key = match config.upsert_key.as_slice() {
+        [] => "appended".to_owned(),
+        key => format!("one row for each {}", key.join(", ")),
+    };
+    let by = if config.load.separate {
+        " by `tidegate load`"
+    } else {
+        ""
+    };
+    format!(
+        "{}, table {} ({key}), a load every {}{by}",
+        place(&warehouse.kind),
+        warehouse.table,
+        show_duration(config.load.interval),
+    )
 }
 
 fn place(kind: &WarehouseKind) -> String {

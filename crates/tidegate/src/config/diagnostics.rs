@@ -200,7 +200,7 @@ mod tests {
             map.render(&[Diagnostic::error(Origin::Set(0), "no")])
                 .contains("--> --set x.y=1")
         );
-        // A span behind the end of the text is shown at its end.
+        // A span after the end of the text is shown at its end.
         assert!(
             map.render(&[Diagnostic::error(Origin::File(999..1000), "no")])
                 .contains("t.toml:3:1")

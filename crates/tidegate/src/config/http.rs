@@ -10,7 +10,7 @@ use tidegate_serve::{
     Chart, GuardOptions, IngestOptions, Limits, Role, Secret, TlsOptions, TokenOptions,
 };
 use tidegate_sources::SourceOptions;
-use tidegate_sources::produce::TopicOptions;
+use tidegate_sources::produce::{Partitioner, TopicOptions};
 
 use super::diagnostics::Diagnostic;
 use super::reader::Section;
@@ -22,6 +22,8 @@ use super::tree::{Entry, Value};
 pub struct Http {
     /// Where the server listens, if it does.
     pub listen: Option<SocketAddr>,
+    /// So long may something outside be away before the process is not ready.
+    pub ready_after: Duration,
     /// Who may ask there, and how much.
     pub guard: GuardOptions,
     /// How events are taken in there, if they are.
@@ -30,7 +32,8 @@ pub struct Http {
     pub charts: Vec<Chart>,
 }
 
-/// Reads `[http]`. `source` is where the job reads from, if that is known; `windows` is what charts show.
+/// Reads `[http]`. `source` is where the job reads from, if that is known; `windows` is what charts
+/// show.
 pub fn read(section: &Section<'_>, source: Option<&SourceOptions>, windows: &[WindowSpec]) -> Http {
     let guard = GuardOptions {
         tokens: tokens(section),
@@ -39,18 +42,21 @@ pub fn read(section: &Section<'_>, source: Option<&SourceOptions>, windows: &[Wi
         limits: limits(&section.section("limits")),
     };
     let listen = listen(section, guard.tokens.is_empty());
+    let ready_after = section.duration("ready-after", Duration::from_secs(1));
     let ingest = ingest(&section.section("ingest"), source);
     let charts = serve::charts(section, windows);
     section.finish();
     Http {
         listen,
+        ready_after: ready_after.unwrap_or(Duration::from_secs(30)),
         guard,
         ingest,
         charts,
     }
 }
 
-fn listen(section: &Section<'_>, nobody_needs_a_token: bool) -> Option<SocketAddr> {
+/// Reads `listen` of `[http]` or `[load]`.
+pub fn listen(section: &Section<'_>, nobody_needs_a_token: bool) -> Option<SocketAddr> {
     let address = section.parsed("listen", |text| {
         text.parse::<SocketAddr>()
             .map_err(|_| format!("`{text}` is not an address and a port, as in 127.0.0.1:8080"))
@@ -121,7 +127,8 @@ fn roles(section: &Section<'_>) -> Vec<Role> {
     roles
 }
 
-/// A secret that stands in the file would be shown with every error in its line, and kept with every copy of the file.
+/// A secret that stands in the file would be shown with every error in its line, and kept with
+/// every copy of the file.
 fn secret(section: &Section<'_>) -> Secret {
     let at_the_table = |message: &str, hint: &str| {
         let diagnostic = Diagnostic::error(section.origin().clone(), message).hint(hint);
@@ -223,6 +230,12 @@ fn limits(section: &Section<'_>) -> Limits {
         body_bytes: section
             .size_within("body", 1 << 10, 1 << 30)
             .unwrap_or(defaults.body_bytes),
+        sql_bytes: section
+            .size_within("sql", 1 << 10, 1 << 20)
+            .unwrap_or(defaults.sql_bytes),
+        unsent_bytes: section
+            .size_within("unsent", 64 << 20, 64 << 30)
+            .unwrap_or(defaults.unsent_bytes),
         request_timeout: time("request-timeout", defaults.request_timeout),
         header_timeout: time("header-timeout", defaults.header_timeout),
     };
@@ -245,6 +258,15 @@ fn ingest(section: &Section<'_>, source: Option<&SourceOptions>) -> Option<Inges
         time("delivery-timeout", 10 * second),
         time("remember", 600 * second),
     );
+    let partitioner = section
+        .choice(
+            "partitioner",
+            &[
+                ("java", Partitioner::Java),
+                ("librdkafka", Partitioner::Librdkafka),
+            ],
+        )
+        .unwrap_or_default();
     let body_bytes = section
         .size_within("body", 1 << 10, 64 << 20)
         .unwrap_or(4 << 20);
@@ -267,6 +289,7 @@ fn ingest(section: &Section<'_>, source: Option<&SourceOptions>) -> Option<Inges
             brokers: kafka.brokers.clone(),
             topic: topic.unwrap_or_else(|| kafka.topic.clone()),
             delivery_timeout,
+            partitioner,
             properties: kafka.properties.clone(),
         },
         key,

@@ -1,5 +1,5 @@
-//! Reads what happens to an event: `[schema]`, `[event-time]`, `[rules]`, `[enrich]`, `[[lookups]]`,
-//! `[deduplication]` and `[[windows]]`.
+//! Reads what happens to an event: `[schema]`, `[event-time]`, `[rules]`, `[enrich]`,
+//! `[[lookups]]`, `[deduplication]` and `[[windows]]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -104,6 +104,9 @@ fn field_type(section: &Section<'_>, entry: &Entry) -> Option<FieldType> {
 }
 
 fn event_time(section: &Section<'_>) -> EventTimeSpec {
+    let delay = section
+        .duration("delay", MILLISECOND)
+        .unwrap_or(Duration::from_secs(600));
     let spec = EventTimeSpec {
         field: section.required_string(
             "field",
@@ -112,10 +115,8 @@ fn event_time(section: &Section<'_>) -> EventTimeSpec {
         column: section
             .string("column")
             .unwrap_or_else(|| "event_timestamp".to_owned()),
-        delay: section
-            .duration("delay", MILLISECOND)
-            .unwrap_or(Duration::from_secs(600)),
-        max_ahead: max_ahead(section),
+        delay,
+        max_ahead: max_ahead(section, delay),
         idle_after: section
             .duration("idle-after", MILLISECOND)
             .unwrap_or(Duration::from_secs(60)),
@@ -124,15 +125,19 @@ fn event_time(section: &Section<'_>) -> EventTimeSpec {
     spec
 }
 
-/// A day by default: clocks are wrong by minutes and time zones by hours. `none` is no limit.
-fn max_ahead(section: &Section<'_>) -> Option<Duration> {
+/// The least that `max-ahead` is by default: clocks are wrong by seconds, however short the delay.
+const MAX_AHEAD_LEAST: Duration = Duration::from_secs(60);
+
+/// The delay by default: an event that is no further ahead than that leaves the watermark behind
+/// the time that it is now, so that it makes no other late that comes at once. `none` is no limit.
+fn max_ahead(section: &Section<'_>, delay: Duration) -> Option<Duration> {
     let value = section.parsed("max-ahead", |text| match text {
         "none" => Ok(None),
         _ => super::units::duration(text)
             .map(Some)
             .map_err(|message| format!("{message}; or \"none\" for no limit")),
     });
-    value.unwrap_or(Some(Duration::from_secs(86_400)))
+    value.unwrap_or(Some(delay.max(MAX_AHEAD_LEAST)))
 }
 
 fn expressions(section: &Section<'_>) -> Vec<NamedExpr> {

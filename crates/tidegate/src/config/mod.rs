@@ -1,9 +1,9 @@
 //! The configuration: one TOML file, `--set` overrides and environment references in, checked
 //! options out, or everything that is wrong at once.
 //!
-//! [`load`] does the only IO, reading the file; [`read`] is pure. The steps are: text to a tree that
-//! knows its places ([`tree`]), overrides ([`overrides`]), environment ([`environment`]), typed
-//! options ([`reader`]), and planning of the SQL.
+//! [`load`] does the only IO, reading the file; [`read`] is pure. The steps are: text to a tree
+//! that knows its places ([`tree`]), overrides ([`overrides`]), environment ([`environment`]),
+//! typed options ([`reader`]), and planning of the SQL.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,10 +26,11 @@ pub mod units;
 pub mod warehouse;
 
 use diagnostics::{Diagnostic, Severity, SourceMap};
-use options::{BatchConfig, Config, LoadConfig};
+use options::{BatchConfig, Config, LoadConfig, WarehouseConfig};
 use reader::{Context, Section};
+use tidegate_core::advice::advice;
 use tidegate_core::plan::Plan;
-use tidegate_engine::BatchOptions;
+use tidegate_engine::{BatchOptions, WarehouseKind, check_tables};
 use tidegate_sources::SourceOptions;
 use tree::Table;
 
@@ -42,6 +43,15 @@ pub struct Loaded {
     pub tree: Table,
     /// Warnings, written for people; empty if there are none.
     pub warnings: String,
+}
+
+/// What a configuration is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Its events are computed, so its expressions are tried on made-up ones.
+    Events,
+    /// Its tables are filled with what another process has computed.
+    Tables,
 }
 
 /// Why there is no configuration.
@@ -72,13 +82,20 @@ pub enum ConfigError {
 /// # Errors
 /// The file cannot be read, or what it says is wrong.
 pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, ConfigError> {
+    load_for(Purpose::Events, path, sets)
+}
+
+/// As [`load`], for some purpose.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for(purpose: Purpose, path: &Path, sets: &[String]) -> Result<Loaded, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Io {
         path: path.to_owned(),
         source,
     })?;
-    read(&path.display().to_string(), text, sets, &|name| {
-        std::env::var(name).ok()
-    })
+    let file = path.display().to_string();
+    read_for(purpose, &file, text, sets, &|name| std::env::var(name).ok())
 }
 
 /// Reads the text of a file. `environment` looks up the variables that it refers to.
@@ -86,6 +103,16 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, ConfigError> {
 /// # Errors
 /// What it says is wrong.
 pub fn read(
+    file: &str,
+    text: String,
+    sets: &[String],
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfigError> {
+    read_for(Purpose::Events, file, text, sets, environment)
+}
+
+fn read_for(
+    purpose: Purpose,
     file: &str,
     text: String,
     sets: &[String],
@@ -109,17 +136,34 @@ pub fn read(
     diagnostics.extend(context.into_diagnostics());
 
     if let Some(config) = config.as_ref().filter(|_| count_errors(&diagnostics) == 0) {
-        match Plan::compile(&config.spec) {
+        let plan = match purpose {
+            Purpose::Events => Plan::compile(&config.spec),
+            Purpose::Tables => Plan::compile_untried(&config.spec),
+        };
+        match plan {
             Ok(plan) => {
                 let context = Context::new(sets);
                 let root = Section::root(&context, &tree);
                 if let Some(warehouse) = &config.warehouse {
-                    warehouse::layout_columns(&root, warehouse, &plan);
+                    warehouse::layout_columns(&root, warehouse, &plan, &config.upsert_key);
+                    warehouse::redshift_columns(&root, warehouse, &plan);
                 }
                 if let Some(ingest) = &config.http_ingest {
                     http::key_column(&root, &ingest.key, &plan);
                 }
                 diagnostics.extend(context.into_diagnostics());
+                // What is wrong with a name has been said already, with its place.
+                if count_errors(&diagnostics) == 0 {
+                    diagnostics.extend(tables(&tree, config, &plan));
+                }
+                let advice = advice(&config.spec, &plan, &config.upsert_key);
+                diagnostics.extend(advice.into_iter().map(|warning| {
+                    let origin = locate::locate(&tree, &warning.path);
+                    Diagnostic::warning(
+                        origin,
+                        format!("`{}`: {}", warning.path.join("."), warning.message),
+                    )
+                }));
             }
             Err(errors) => diagnostics.extend(errors.into_iter().map(|error| {
                 let origin = locate::locate(&tree, &error.path);
@@ -138,6 +182,24 @@ pub fn read(
         }),
         _ => Err(invalid(&map, &diagnostics)),
     }
+}
+
+/// What a warehouse would refuse when it is opened.
+fn tables(tree: &Table, config: &Config, plan: &Plan) -> Option<Diagnostic> {
+    let error = check_tables(config.warehouse_options().as_ref(), plan).err()?;
+    let windows = config.spec.windows.iter();
+    let mut windows = windows.map(|window| window.name.as_str());
+    let table = error.table.as_str();
+    let view = table.strip_suffix("__parts").unwrap_or(table);
+    let path = match windows.position(|name| name == table || name == view) {
+        Some(place) => vec!["windows".to_owned(), place.to_string()],
+        None if error.message.contains("key") => vec!["upsert".to_owned(), "key".to_owned()],
+        None => vec!["warehouse".to_owned()],
+    };
+    Some(Diagnostic::error(
+        locate::locate(tree, &path),
+        error.to_string(),
+    ))
 }
 
 fn count_errors(diagnostics: &[Diagnostic]) -> usize {
@@ -180,16 +242,24 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
         options.delay = spec.event_time.delay;
     }
     let http = http::read(&root.section("http"), source.as_ref(), &spec.windows);
+    let load = load_options(
+        &root.section("load"),
+        warehouse.as_ref(),
+        http.guard.tokens.is_empty(),
+    );
     let config = Config {
         name,
         source: source?,
         storage,
         warehouse,
         batch: batch(&root.section("batch")),
-        load: load_options(&root.section("load")),
+        load,
         memory_in_flight: memory(&root.section("memory")),
         threads: engine(&root.section("engine")),
         http_listen: http.listen,
+        ready_after: http.ready_after,
+        contract: serve::contract(&root.section("contract")),
+        quality: serve::quality(&root.section("quality")),
         http_guard: http.guard,
         http_ingest: http.ingest,
         charts: http.charts,
@@ -252,12 +322,26 @@ fn batch(section: &Section<'_>) -> BatchConfig {
     options
 }
 
-fn load_options(section: &Section<'_>) -> LoadConfig {
+/// How often is loaded where the configuration does not say: into DuckDB at once; into Redshift as
+/// rarely as the contract's five minutes allow, since a Serverless workgroup is paid for while it
+/// is awake.
+fn load_interval(warehouse: Option<&WarehouseConfig>) -> Duration {
+    match warehouse.map(|warehouse| &warehouse.kind) {
+        Some(WarehouseKind::Redshift(_)) => Duration::from_secs(120),
+        _ => Duration::from_secs(1),
+    }
+}
+
+fn load_options(
+    section: &Section<'_>,
+    warehouse: Option<&WarehouseConfig>,
+    nobody_needs_a_token: bool,
+) -> LoadConfig {
     let second = Duration::from_secs(1);
     let options = LoadConfig {
         interval: section
             .duration("interval", Duration::from_millis(10))
-            .unwrap_or(Duration::from_secs(1)),
+            .unwrap_or_else(|| load_interval(warehouse)),
         max_rows: section.count("max-rows", 1).map_or(5_000_000, |n| n as u64),
         analyze_every: section
             .duration("analyze-every", second)
@@ -269,6 +353,7 @@ fn load_options(section: &Section<'_>) -> LoadConfig {
             .duration("vacuum-every", second)
             .unwrap_or(Duration::from_secs(86_400)),
         separate: section.boolean("separate").unwrap_or(false),
+        listen: http::listen(section, nobody_needs_a_token),
     };
     section.finish();
     options

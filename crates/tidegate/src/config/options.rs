@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate_core::spec::JobSpec;
-use tidegate_engine::WarehouseKind;
-use tidegate_log::StorageOptions;
-use tidegate_serve::{Chart, HotOptions};
-use tidegate_serve::{GuardOptions, IngestOptions};
+use tidegate_engine::{WarehouseKind, WarehouseOptions};
+use tidegate_serve::{Chart, GuardOptions, HotOptions, IngestOptions, Thresholds};
 use tidegate_sources::SourceOptions;
+use tidegate_storage::StorageOptions;
+use tidegate_warehouse::DuckDbOptions;
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,12 @@ pub struct Config {
     pub threads: usize,
     /// Where the job is shown over HTTP, if it is.
     pub http_listen: Option<SocketAddr>,
+    /// So long may something outside be away before the process is not ready.
+    pub ready_after: Duration,
+    /// Within which time 99 of 100 events are to be queryable.
+    pub contract: Duration,
+    /// What may be wrong with the data before it is said.
+    pub quality: Thresholds,
     /// Charts of the dashboard.
     pub charts: Vec<Chart>,
     /// Where live values are kept.
@@ -46,6 +52,31 @@ pub struct Config {
     pub spec: JobSpec,
     /// Columns of which the warehouse keeps one row each; empty to append.
     pub upsert_key: Vec<String>,
+}
+
+impl Config {
+    /// Where rows go, as the engine wants to know it.
+    pub fn warehouse_options(&self) -> Option<WarehouseOptions> {
+        self.warehouse.as_ref().map(|warehouse| WarehouseOptions {
+            kind: warehouse.kind.clone(),
+            table: warehouse.table.clone(),
+            rejected_table: warehouse.rejected_table.clone(),
+            upsert_key: self.upsert_key.clone(),
+            reach: warehouse.reach,
+        })
+    }
+
+    /// The file of an embedded warehouse, and what DuckDB may use; by itself as much as in a run.
+    pub fn embedded(&self) -> Option<(PathBuf, DuckDbOptions)> {
+        match self
+            .warehouse_options()?
+            .bounded(self.memory_in_flight)
+            .kind
+        {
+            WarehouseKind::DuckDb { path, bounds } => Some((path, bounds)),
+            WarehouseKind::Redshift(_) => None,
+        }
+    }
 }
 
 /// Where rows go.
@@ -97,6 +128,8 @@ pub struct LoadConfig {
     pub vacuum_every: Duration,
     /// Whether another process loads.
     pub separate: bool,
+    /// Where that process is shown over HTTP, if not at `http.listen`.
+    pub listen: Option<SocketAddr>,
 }
 
 /// File of a reference table.

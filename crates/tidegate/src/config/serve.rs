@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate_core::spec::WindowSpec;
-use tidegate_serve::{Chart, ChartKind, HotOptions};
+use tidegate_serve::{CONTRACT, Chart, ChartKind, HotOptions, Thresholds};
 
 use super::diagnostics::nearest;
 use super::reader::Section;
@@ -86,6 +86,27 @@ fn known<'a>(
     let wrong = section.refuse(entry, format!("there is no {what} called `{name}`"));
     section.context().report(wrong.hint(hint));
     None
+}
+
+/// Within which time events are to be queryable.
+pub fn contract(section: &Section<'_>) -> Duration {
+    let queryable = section.duration("queryable", Duration::from_millis(100));
+    section.finish();
+    queryable.unwrap_or(CONTRACT)
+}
+
+/// What may be wrong with the data before it is said: shares of the records.
+pub fn quality(section: &Section<'_>) -> Thresholds {
+    let defaults = Thresholds::default();
+    let share = |key, default| section.number(key, 0.0, 1.0).unwrap_or(default);
+    let thresholds = Thresholds {
+        null_rate: share("null-rate", defaults.null_rate),
+        duplicate_rate: share("duplicate-rate", defaults.duplicate_rate),
+        schema_violation_rate: share("schema-violation-rate", defaults.schema_violation_rate),
+        business_rule_rate: share("business-rule-rate", defaults.business_rule_rate),
+    };
+    section.finish();
+    thresholds
 }
 
 /// Where live values are kept.

@@ -101,6 +101,28 @@ fn inline(name: &str, value: &Value) -> String {
     }
 }
 
+/// Whether a secret is written out in the table, and not taken from the environment.
+pub fn has_secrets(table: &Table) -> bool {
+    table
+        .entries
+        .iter()
+        .any(|entry| holds_secret(&entry.key, &entry.node.value))
+}
+
+fn holds_secret(name: &str, value: &Value) -> bool {
+    match value {
+        Value::String {
+            written: Some(_), ..
+        } => false,
+        Value::String { text, .. } => {
+            !text.is_empty() && (is_secret(name) || without_password(text) != *text)
+        }
+        Value::Array(items) => items.iter().any(|item| holds_secret(name, &item.value)),
+        Value::Table(table) => has_secrets(table),
+        _ => false,
+    }
+}
+
 /// Whether a key is one that holds a secret, and not the name of its file.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -136,6 +158,24 @@ fn without_password(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::{environment, overrides, tree};
+
+    #[test]
+    fn a_secret_in_the_file_is_noticed_and_one_from_the_environment_is_not() {
+        let has = |text: &str| {
+            let (mut tree, errors) = tree::parse(text);
+            assert!(errors.is_empty(), "{errors:?}");
+            environment::resolve(&mut tree, &|_| Some("hunter2".to_owned()));
+            has_secrets(&tree)
+        };
+        assert!(has("[source.properties]\n\"sasl.password\" = \"hunter2\""));
+        assert!(has("[hot]\nurl = \"redis://ada:hunter2@host\""));
+        assert!(has("[[http.tokens]]\ntoken = \"hunter2\""));
+        assert!(!has(
+            "[source.properties]\n\"sasl.password\" = \"${PASSWORD}\""
+        ));
+        assert!(!has("[[http.tokens]]\ntoken-file = \"/run/secrets/ada\""));
+        assert!(!has("name = \"x\"\n[hot]\nurl = \"redis://host\""));
+    }
 
     #[test]
     fn what_is_shown_reads_back_and_has_no_secrets() {

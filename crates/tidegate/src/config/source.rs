@@ -7,8 +7,8 @@ use super::diagnostics::{Diagnostic, listed};
 use super::reader::{Refusal, Section};
 use super::tree::{Entry, Value};
 use tidegate_sources::{
-    FilesOptions, GeneratorOptions, KafkaClient, KafkaOptions, KafkaStart, MissingFiles,
-    MissingOffsets, SourceError, SourceOptions,
+    ChangedFiles, FilesOptions, GeneratorOptions, KafkaClient, KafkaOptions, KafkaStart,
+    MissingFiles, MissingOffsets, SourceError, SourceOptions,
 };
 
 /// Kind of a source.
@@ -53,7 +53,13 @@ impl Kind {
                 "client",
                 "properties",
             ],
-            Kind::Files => &["path", "follow", "poll-interval", "on-missing-files"],
+            Kind::Files => &[
+                "path",
+                "follow",
+                "poll-interval",
+                "on-missing-files",
+                "on-changed-files",
+            ],
             Kind::Generator => &[
                 "rate",
                 "count",
@@ -207,7 +213,15 @@ fn check_properties(
             text.push('x');
         }
     }
-    while let Err(SourceError::Option { option, message }) = options.check() {
+    // What librdkafka makes of all of them is known once it takes each.
+    let checked = |options: &KafkaOptions| -> Result<(), SourceError> {
+        options.check()?;
+        if options.properties.is_empty() {
+            return Ok(());
+        }
+        options.check_client()
+    };
+    while let Err(SourceError::Option { option, message }) = checked(&options) {
         let key = option.strip_prefix("source.properties.").unwrap_or("");
         let origin = entries
             .get(key)
@@ -297,7 +311,7 @@ fn flatten_into<'t>(
 
 fn files(section: &Section<'_>) -> FilesOptions {
     let defaults = FilesOptions::default();
-    FilesOptions {
+    let options = FilesOptions {
         path: section.required_string(
             "path",
             "write path = \"folder\", \"file.ndjson\" or \"folder/*.ndjson.gz\"",
@@ -315,7 +329,24 @@ fn files(section: &Section<'_>) -> FilesOptions {
                 ],
             )
             .unwrap_or_default(),
+        on_changed_files: section
+            .choice(
+                "on-changed-files",
+                &[
+                    ("fail", ChangedFiles::Fail),
+                    ("read-anew", ChangedFiles::ReadAnew),
+                ],
+            )
+            .unwrap_or_default(),
+    };
+    if let Err(SourceError::Option { message, .. }) = options.check()
+        && let Some(entry) = section.entry("path")
+    {
+        let hint = "close every [ with ], and write ** as a whole part of the path";
+        let diagnostic = section.refuse(entry, message);
+        section.context().report(diagnostic.hint(hint));
     }
+    options
 }
 
 fn generator(section: &Section<'_>) -> GeneratorOptions {

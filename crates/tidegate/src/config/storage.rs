@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_log::{Encryption, S3Options, StorageOptions};
+use tidegate_storage::{Encryption, S3Options, StorageOptions};
 
 use super::diagnostics::Diagnostic;
 use super::reader::{Refusal, Section};

@@ -1,4 +1,5 @@
-//! What the tests share that run whole pipelines: a job in a folder of its own, made from an example.
+//! What the tests share that run whole pipelines: a job in a folder of its own, made from an
+//! example.
 
 // Each test program uses a part of it, and a helper that cannot do its part ends the test.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
@@ -22,8 +23,9 @@ pub fn repository_file(path: &str) -> PathBuf {
     root.join(path).canonicalize().unwrap()
 }
 
-/// A job from an example, in a folder of its own: the configuration is `tidegate.toml`, the commit log
-/// and its files are in `data`, the database is `warehouse.duckdb`, and files are read from `in`.
+/// A job from an example, in a folder of its own: the configuration is `tidegate.toml`, the commit
+/// log and its files are in `data`, the database is `warehouse.duckdb`, and files are read from
+/// `in`.
 pub struct Job {
     folder: TempDir,
     sets: Vec<String>,
@@ -81,13 +83,28 @@ impl Job {
         self
     }
 
+    /// Changes a key that may have been changed before: as a restart with another configuration
+    /// does.
+    pub fn change(&mut self, key: &str, value: impl Display) {
+        let before = format!("{key}=");
+        self.sets.retain(|set| !set.starts_with(&before));
+        self.sets.push(format!("{key}={value}"));
+    }
+
+    /// Adds to the configuration file.
+    pub fn append(&self, text: &str) {
+        let path = self.path("tidegate.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{config}\n{text}\n")).unwrap();
+    }
+
     /// A path in the job's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A command over the job, `["run", "--until-caught-up"]` for example. A run takes [`NOW`] for the
-    /// present, unless it is the machine's clock.
+    /// A command over the job, `["run", "--until-caught-up"]` for example. A run takes [`NOW`] for
+    /// the present, unless it is the machine's clock.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command.args(args);

@@ -5,6 +5,7 @@ use std::path::Path;
 use tidegate_log::path;
 
 use crate::common::Job;
+use crate::extras::Extras;
 use crate::kill::{self, Kill};
 use crate::outcome::Outcome;
 use crate::random::Random;
@@ -20,6 +21,7 @@ pub(crate) struct Chain<'a> {
     job: Job,
     /// How it is cut into batches and loads, for messages.
     cut: String,
+    extras: Extras,
     starts: u64,
     kills: Vec<Kill>,
     /// Whether each of the source's chunks becomes a commit.
@@ -61,6 +63,7 @@ impl<'a> Chain<'a> {
             workload,
             job,
             cut: format!("{cut:?}"),
+            extras: Extras::changing(random),
             starts: 0,
             kills: Vec::new(),
             commits_chunks: rows == 1,
@@ -70,6 +73,8 @@ impl<'a> Chain<'a> {
     /// Starts the job; true if it was killed, false if it came to its end.
     pub(crate) fn start(&mut self, kill: Kill) -> bool {
         let now = now(self.starts);
+        self.change_what_must_not_show();
+        self.extras.configure(&self.job, self.starts);
         self.starts += 1;
         let command = self
             .job
@@ -79,6 +84,21 @@ impl<'a> Chain<'a> {
             self.kills.push(kill);
         }
         killed
+    }
+
+    /// Each start has another configuration in what decides about no row.
+    fn change_what_must_not_show(&mut self) {
+        let start = self.starts as usize;
+        for (key, values) in [
+            ("engine.threads", ["2", "1", "3"]),
+            ("memory.in-flight", ["16MiB", "64MiB", "32MiB"]),
+            ("load.interval", ["30ms", "10ms", "100ms"]),
+            ("load.max-rows", ["700", "5000000", "20000"]),
+            ("event-time.idle-after", ["1h", "2h", "90m"]),
+            ("batch.max-bytes", ["32MiB", "64MiB", "16MiB"]),
+        ] {
+            self.job.change(key, values[start % values.len()]);
+        }
     }
 
     /// How often it was killed.
@@ -119,10 +139,11 @@ impl<'a> Chain<'a> {
         if let Some(difference) = self.workload.undisturbed().difference(&outcome) {
             panic!("{difference}");
         }
+        self.extras.check(&self.job, self.workload.shown());
     }
 
-    /// What a crash leaves behind can be told from what is committed: after garbage collection there
-    /// are no files but those.
+    /// What a crash leaves behind can be told from what is committed: after garbage collection
+    /// there are no files but those.
     fn remove_garbage(&self) {
         let collected = self.job.output(&["log", "gc", "--grace", "0s", "--delete"]);
         let text = String::from_utf8_lossy(&collected.stdout);

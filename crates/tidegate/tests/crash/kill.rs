@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -61,8 +61,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs the process; true if it was killed as it was to be, false if it ended well before.
 ///
-/// With [`Kill::At`] nothing outside sends a signal, so that the process is known to have got to the
-/// place.
+/// With [`Kill::At`] nothing outside sends a signal, so that the process is known to have got to
+/// the place.
 ///
 /// # Panics
 /// If it ends in any other way.
@@ -83,11 +83,16 @@ pub(crate) fn run(mut command: Command, kill: Kill) -> bool {
         let _ = stderr.read_to_string(&mut text);
         text
     });
-    if let Kill::After(time) = kill {
-        thread::sleep(time);
-        child.kill().unwrap();
-    }
-    let status = wait(&mut child);
+    let status = match kill {
+        Kill::After(time) => wait(&mut child, time).unwrap_or_else(|| {
+            child.kill().unwrap();
+            child.wait().unwrap()
+        }),
+        Kill::At { .. } | Kill::Never => wait(&mut child, PATIENCE).unwrap_or_else(|| {
+            let _ = child.kill();
+            panic!("a process did not end within {PATIENCE:?}");
+        }),
+    };
     let text = reader.join().unwrap();
     let may_be_killed = !matches!(kill, Kill::Never);
     match (status.signal(), status.code()) {
@@ -97,16 +102,17 @@ pub(crate) fn run(mut command: Command, kill: Kill) -> bool {
     }
 }
 
-fn wait(child: &mut Child) -> std::process::ExitStatus {
+/// How the process ended, if it did so within this time.
+fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
-            return status;
+            return Some(status);
         }
-        if began.elapsed() > PATIENCE {
-            let _ = child.kill();
-            panic!("a process did not end within {PATIENCE:?}");
+        let left = time.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return None;
         }
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(left.min(Duration::from_millis(2)));
     }
 }

@@ -1,9 +1,11 @@
-//! The process is killed with SIGKILL, again and again, at random instants and at every failpoint, and
-//! started again. Afterwards the log, the rows of the committed files, and all tables and views of the
-//! warehouse are those of a run that nothing disturbed.
+//! The process is killed with SIGKILL, again and again, at random instants and at every failpoint,
+//! and started again. Afterwards the log, the rows of the committed files, and all tables and views
+//! of the warehouse are those of a run that nothing disturbed.
 //!
 //! A chain is one job: killed runs, then one that is left alone. Chains differ in how they cut the
-//! stream into batches and loads, because that must not show either. `TIDEGATE_TEST_LONG=1` kills
+//! stream into batches and loads, because that must not show either. Each start has another
+//! configuration: in what decides about no row, and in windows and lookups, of which nothing may
+//! show but what the documentation says. `TIDEGATE_TEST_LONG=1` kills
 //! thousands of times.
 
 // What a test cannot do ends it.
@@ -12,6 +14,7 @@
 mod chain;
 #[path = "../common/mod.rs"]
 mod common;
+mod extras;
 mod kill;
 mod outcome;
 mod random;
@@ -34,13 +37,15 @@ const KILLS_OF_JOB: usize = 16;
 const KILLS_LONG: u64 = 2_000;
 
 fn kills_wanted() -> u64 {
-    match std::env::var("TIDEGATE_TEST_LONG") {
-        Ok(long) if !long.is_empty() && long != "0" => KILLS_LONG,
-        _ => KILLS,
+    if tidegate_testkit::is_long() {
+        KILLS_LONG
+    } else {
+        KILLS
     }
 }
 
-/// Past the test runner's capture: how often something was killed is worth knowing when all is well.
+/// Past the test runner's capture: how often something was killed is worth knowing when all is
+/// well.
 fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
@@ -118,8 +123,8 @@ fn killed_at_failpoints() {
     ));
 }
 
-/// The point that was reached least often of those that can be reached from where the chain is; none
-/// when it was killed often enough.
+/// The point that was reached least often of those that can be reached from where the chain is;
+/// none when it was killed often enough.
 fn next_point(
     chain: &Chain<'_>,
     counts: &BTreeMap<&str, u64>,

@@ -8,6 +8,7 @@ use tidegate_core::clock::Clock;
 use tidegate_sources::generator::{FileFormat, GeneratorOptions, generate_files};
 
 use crate::common::{Job, NOW_MICROS, repository_file};
+use crate::extras::{Extras, Shown};
 use crate::kill::{self, Kill};
 use crate::outcome::Outcome;
 
@@ -22,6 +23,7 @@ pub(crate) struct Workload {
     sets: Vec<(&'static str, String)>,
     chunks: u64,
     undisturbed: Outcome,
+    shown: Shown,
     full: Duration,
     idle: Duration,
     _input: Option<TempDir>,
@@ -84,6 +86,8 @@ impl Workload {
         input: Option<TempDir>,
     ) -> Self {
         let job = job(&sets);
+        let extras = Extras::undisturbed();
+        extras.configure(&job, 0);
         let run = |starts| {
             let began = Instant::now();
             let now = now(starts);
@@ -93,17 +97,21 @@ impl Workload {
         };
         let full = run(0);
         let undisturbed = Outcome::of(&job);
+        let shown = Shown::of(&job);
+        extras.check(&job, &shown);
         // There is nothing left to do: this is the time of starting and ending.
         let idle = run(1);
         if let Some(difference) = undisturbed.difference(&Outcome::of(&job)) {
             panic!("{name}: a run with nothing to do changed something\n{difference}");
         }
         undisturbed.check_is_interesting();
+        shown.check_is_interesting();
         Workload {
             name: name.to_owned(),
             sets,
             chunks,
             undisturbed,
+            shown,
             full,
             idle,
             _input: input,
@@ -130,6 +138,11 @@ impl Workload {
         &self.undisturbed
     }
 
+    /// What the windows show that a chain adds and takes away.
+    pub(crate) fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
     /// How long an undisturbed run takes.
     pub(crate) fn full(&self) -> Duration {
         self.full
@@ -141,10 +154,14 @@ impl Workload {
     }
 }
 
+/// The configuration that all are made from.
+pub(crate) fn example() -> String {
+    std::fs::read_to_string(repository_file("examples/transactions.toml")).unwrap()
+}
+
 /// The transactions example over a stream, with a short delay and much maintenance.
 fn job(sets: &[(&'static str, String)]) -> Job {
-    let example = std::fs::read_to_string(repository_file("examples/transactions.toml")).unwrap();
-    let job = Job::from_text(&example)
+    let job = Job::from_text(&example())
         .with_the_machines_clock() // Each run is told its own present.
         .set("storage.url", "file:data")
         .set("warehouse.url", "duckdb:warehouse.duckdb")
@@ -164,4 +181,9 @@ pub(crate) fn now(starts: u64) -> String {
     DateTime::from_timestamp_micros(micros)
         .unwrap()
         .to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// The start whose present this is.
+pub(crate) fn start_at(micros: i64) -> u64 {
+    ((micros - NOW_MICROS) / 1_000_000) as u64
 }

@@ -11,8 +11,8 @@ const AGGREGATES = [
   { name: "avg_amount", function: "avg", type: "float64" },
 ];
 
-const view = (name, size, slide, group) => ({ name, size_seconds: size, slide_seconds: slide, groups: [{ name: group, type: "string" }], aggregates: AGGREGATES });
-const VIEWS = [view("transactions_1m", 60, 60, "status"), view("transactions_5m", 300, 60, "status"), view("merchants_5m", 300, 300, "merchant"), view("currencies_5m", 300, 300, "currency")];
+const view = (name, size, slide, group, computed = true) => ({ name, computed, size_seconds: size, slide_seconds: slide, groups: [{ name: group, type: "string" }], aggregates: AGGREGATES });
+const VIEWS = [view("transactions_1m", 60, 60, "status"), view("transactions_5m", 300, 60, "status"), view("merchants_5m", 300, 300, "merchant"), view("currencies_5m", 300, 300, "currency"), view("taken_out_1m", 60, 60, "status", false)];
 const GROUPS = { status: STATUSES, merchant: MERCHANTS, currency: CURRENCIES };
 const CHARTS = [
   { title: "Transactions", view: "transactions_1m", value: "transaction_count", kind: "number" },
@@ -40,7 +40,7 @@ export function job(mode) {
   return {
     name: "transactions", version: "0.9.0", started_at: iso(STARTED), event_time_column: "event_timestamp", delay_seconds: 600, batch_interval_seconds: 1,
     load_interval_seconds: 2, contract_seconds: 300, thresholds: { null_rate: 0.01, duplicate_rate: 0.0001, schema_violation_rate: 0, business_rule_rate: 0.001 },
-    warehouse: "duckdb", hot: "memory", ingest: true, views: mode.noViews ? [] : VIEWS, charts: mode.charts === false ? [] : CHARTS,
+    warehouse: "duckdb", loads: !mode.separate, hot: "memory", ingest: true, views: mode.noViews ? [] : VIEWS, charts: mode.charts === false ? [] : CHARTS,
   };
 }
 
@@ -85,6 +85,8 @@ export function status(at, mode) {
     uptime_seconds: at - STARTED, state_keys: mode.empty ? 0 : 12_100_000, state_bytes: mode.empty ? 0 : 312_000_000, in_flight_bytes: 9_400_000,
     now: iso(at), input_rate: mode.empty ? 0 : rate(at), processing_rate: mode.empty ? 0 : rate(at - 1) * (behind ? 1.4 : 1),
     lag_total: Object.values(lag).reduce((a, b) => a + b), catch_up_seconds: behind ? 240 : null, behind, memory_bytes: 1_020_000_000 + 2e7 * noise("m", Math.floor(at / 10)),
+    ...outside(at, mode), lateness: mode.empty ? none : { p50: 0.3, p95: 2.1, p99: 640 },
+    unknown_fields: mode.empty ? {} : { channel: 81_204, "metadata.ip": 312 }, unknown_fields_total: mode.empty ? 0 : 81_530,
     quality: mode.empty ? null : {
       null_rate: 0.0041 + 0.001 * noise("n", Math.floor(at / 20)), duplicate_rate: 0.0101, schema_violation_rate: mode.clean ? 0 : 0.0011, business_rule_rate: mode.clean ? 0.0004 : 0.0049,
       late_rate: 0.005 + 0.0006 * noise("late", Math.floor(at / 20)), rejected_rate: 0.006, update_rate: 0.02 + 0.001 * noise("u", Math.floor(at / 15)),
@@ -93,13 +95,22 @@ export function status(at, mode) {
   };
 }
 
+// What is outside of the job: reachable or not, and whether stages keep their intervals.
+function outside(at, mode) {
+  const reach = (error, since) => ({ reachable: !error, since: error ? iso(since) : null, away_seconds: error ? at - since : null, error: error ?? null });
+  const slow = mode.slowLoads ? [{ stage: "load", seconds: 15, interval_seconds: 2, key: "load.interval" }] : [];
+  const loads = { warehouse: reach(mode.load_error, at - 60) };
+  if (mode.separate) Object.assign(loads, { warehouse: null, loaded_seq: null, loads: null, rows_loaded: null, last_load: null, load_failures: null, load_error: null, updates: null });
+  return { source: reach(mode.source_error, at - 95), storage: reach(mode.commit_error, at - 60), slow, loads_here: !mode.separate, ...loads };
+}
+
 export function history(from, to, step, mode) {
   const times = [];
   if (!mode.empty) for (let at = Math.ceil(from / step) * step; at <= to; at += step) times.push(at);
   const points = times.map((at) => status(at, mode));
   const pick = (value) => points.map(value);
   const series = {
-    batch_seconds: pick((one) => one.last_batch.encode_seconds + one.last_batch.commit_seconds), load_seconds: pick((one) => one.last_load.seconds), rows_per_batch: pick((one) => one.last_batch.records),
+    batch_seconds: pick((one) => one.last_batch.encode_seconds + one.last_batch.commit_seconds), load_seconds: pick((one) => one.last_load?.seconds ?? null), rows_per_batch: pick((one) => one.last_batch.records),
   };
   for (const name of ["input_rate", "processing_rate", "lag_total", "state_bytes", "state_keys", "memory_bytes"]) series[name] = pick((one) => one[name]);
   for (const name of ["read", "commit", "queryable"]) series[`latency_${name}_p99`] = pick((one) => one.latency[name].p99);

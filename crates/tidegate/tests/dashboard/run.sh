@@ -5,9 +5,9 @@
 #   run.sh URL              and against a running Tidegate, such as `tidegate demo`, with its real data
 #   run.sh URL FOLDER       and keeps screenshots in the folder
 #
-# What it needs is put into $TIDEGATE_CACHE (default ~/.cache/tidegate); Chromium is installed when it is missing and
-# this may be done. TIDEGATE_TOKEN is the token of a running Tidegate that wants one; then only the tests against it run.
-# CHROMIUM is another browser's path.
+# `cargo xtask dashboard` starts a demo and runs this against it. Packages of npm are put into $TIDEGATE_CACHE
+# (default ~/.cache/tidegate). TIDEGATE_TOKEN is the token of a running Tidegate that wants one; then only the tests
+# against it run. CHROMIUM is another browser's path.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,9 +24,6 @@ if ! cmp -s "$here/package-lock.json" "$packages/installed-lock.json"; then
     cp "$here/package-lock.json" "$packages/installed-lock.json"
 fi
 if [ -z "${CHROMIUM:-}" ]; then
-    if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        apt-get update -qq && apt-get install -y -qq chromium >/dev/null
-    fi
     CHROMIUM=$(command -v chromium) || {
         echo "run.sh: Chromium is needed: apt-get install chromium, or set CHROMIUM to its path" >&2
         exit 2

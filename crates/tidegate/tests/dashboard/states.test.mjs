@@ -157,6 +157,40 @@ test("a job that is slower than its contract says by how much", async () => {
   assert.match(await text(".verdict >> nth=0"), /Slower than the contract[\s\S]*the contract is 5 min/);
 });
 
+test("a source that cannot be reached is a problem, whatever the lag says", async () => {
+  await open({ source_error: "no Kafka broker is reachable: Connection refused" }, "operations");
+  assert.match(await text(".verdict >> nth=0"), /The source cannot be reached, since \d\d:\d\d:\d\d[\s\S]*Connection refused/);
+  assert.equal(await page.locator(".verdict", { hasText: "Keeping up" }).count(), 0);
+  await sees(".tile", /—[\s\S]*the source cannot be reached/);
+  assert.deepEqual(await browsers.accessibilityProblems(page), []);
+  await browsers.screenshot(page, "mock-source-away");
+});
+
+test("loads that take longer than their interval are not keeping up", async () => {
+  await open({ slowLoads: true }, "operations");
+  assert.match(await text(".verdict >> nth=0"), /Loads take 15 s, and load\.interval is 2 s/);
+  assert.equal(await page.locator(".verdict", { hasText: "Keeping up" }).count(), 0);
+});
+
+test("a job that another process loads shows nothing of loads", async () => {
+  await open({ separate: true }, "operations");
+  await sees(".verdict", /Keeping up/);
+  await sees(".tile", /another process loads/);
+  assert.equal(await page.getByRole("figure", { name: "Loads", exact: true }).count(), 0);
+});
+
+test("lateness is shown apart from the contract", async () => {
+  await open({}, "operations");
+  await sees(".verdict", /Keeping up/);
+  await sees(".card", /99 of 100 less than 10 min 40 s: how late their senders are, which is no part of the contract/);
+});
+
+test("fields that the schema does not have are listed", async () => {
+  await open({}, "quality");
+  await sees(".ranked-line", /channel\s*81,204/);
+  await sees(".ranked-line", /others, too many to be told apart\s*14/);
+});
+
 test("a job that has seen nothing shows what is missing, on each page", async () => {
   await open({ empty: true }, "business");
   await sees(".plot-empty, .empty", /No window in this range/);

@@ -4,8 +4,6 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -19,7 +17,8 @@ struct Disk {
 }
 
 impl Disk {
-    /// A disk of so many MiB; none, and the test counts itself as skipped, where it cannot be mounted.
+    /// A disk of so many MiB; none, and the test counts itself as skipped, where it cannot be
+    /// mounted.
     fn new(mib: u32) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
@@ -29,7 +28,7 @@ impl Disk {
         match mounted {
             Ok(output) if output.status.success() => Some(Disk { folder }),
             _ => {
-                tidegate_testkit::skip("a small disk cannot be mounted: that needs root");
+                tidegate_testkit::skip_for_root("a small disk cannot be mounted");
                 None
             }
         }
@@ -79,8 +78,7 @@ fn committing_stops_while_the_disk_is_full_and_goes_on_when_there_is_room() {
             text.matches("make room on the disk").count() == told
         });
         let stopped = records(&job);
-        thread::sleep(Duration::from_millis(500));
-        assert_eq!(records(&job), stopped, "{}", process.text());
+        process.stays("still", || records(&job) == stopped);
         fs::remove_file(filler).unwrap();
         process.wait_until("commits", |_| records(&job) >= stopped + 5);
     }
@@ -134,7 +132,8 @@ fn a_bounded_source_waits_for_room_too() {
     process.wait_until("word of the full disk", |text| {
         text.contains("make room on the disk")
     });
-    thread::sleep(Duration::from_millis(200));
+    let stopped = records(&job);
+    process.stays("still", || records(&job) == stopped);
     fs::remove_file(filler).unwrap();
     let (status, text) = process.end();
     assert!(status.success(), "{text}");

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use duckdb::Connection;
-use tidegate_log::{JobState, Record, Storage, StorageOptions, path, read_records, recover};
+use tidegate_log::{JobState, Record, path, read_records, recover};
+use tidegate_storage::{Storage, StorageOptions};
 
 use crate::common::{Job, repository_file};
 
@@ -35,6 +36,49 @@ pub(crate) fn endless() -> Job {
         .set("source.rate", 4_000)
 }
 
+/// Shops over files of the folder `in`, which is there, with windows of an hour and a delay of ten
+/// minutes; an event has a number of its own.
+pub(crate) fn shops() -> Job {
+    let job = Job::from_text(
+        r#"
+version = 1
+name = "shops"
+
+[source]
+kind = "files"
+path = "in"
+
+[storage]
+url = "file:data"
+
+[warehouse]
+url = "duckdb:warehouse.duckdb"
+
+[schema]
+id = { type = "int64", required = true }
+shop = { type = "string", required = true }
+at = { type = "timestamp", required = true }
+
+[event-time]
+field = "at"
+delay = "10m"
+
+[deduplication]
+key = ["id", "at"]
+
+[[windows]]
+name = "hourly"
+size = "1h"
+group-by = ["shop"]
+
+[windows.aggregates]
+n = "count(*)"
+"#,
+    );
+    std::fs::create_dir(job.path("in")).unwrap();
+    job
+}
+
 /// The file of a record.
 pub(crate) fn record(job: &Job, seq: u64) -> PathBuf {
     job.path("data").join(path::record(seq))
@@ -61,8 +105,9 @@ pub(crate) fn log(job: &Job) -> (JobState, Vec<Record>) {
     })
 }
 
-/// Checks that nothing is lost or doubled: the log and all checksums are right, and of each offset that
-/// it covers there is one row at most, as many as it counts. Returns how many records were read.
+/// Checks that nothing is lost or doubled: the log and all checksums are right, and of each offset
+/// that it covers there is one row at most, as many as it counts. Returns how many records were
+/// read.
 ///
 /// # Panics
 /// If not.
@@ -86,7 +131,7 @@ pub(crate) fn check_whole(job: &Job) -> u64 {
         .collect();
     let sql = format!(
         "SELECT count(*), count(DISTINCT (source_partition, source_offset)) FROM \
-         read_parquet([{}], union_by_name = true)",
+         read_parquet([{}], union_by_name = true, hive_partitioning = false)",
         paths.join(", ")
     );
     let (rows, places): (u64, u64) = Connection::open_in_memory()
@@ -123,7 +168,7 @@ pub(crate) fn check_loaded(job: &Job) {
         paths.join(", ")
     };
     let keys = format!(
-        "(SELECT count(DISTINCT transaction_id) FROM read_parquet([{}, {}]))",
+        "(SELECT count(DISTINCT transaction_id) FROM read_parquet([{}, {}], hive_partitioning = false))",
         of("events"),
         of("late")
     );

@@ -1,16 +1,24 @@
-//! Faults from outside: another process, a full disk, damaged files, a wrong configuration, a signal.
-//! The job says what is wrong, where, and what helps, exits with the code that `docs/cli.md` has for it,
-//! and neither loses nor doubles anything.
+//! Faults from outside: another process, a full disk, damaged files, a wrong configuration, a
+//! signal. The job says what is wrong, where, and what helps, exits with the code that
+//! `docs/cli.md` has for it, and neither loses nor doubles anything.
 
 // What a test cannot do ends it.
 #![allow(clippy::unwrap_used)]
 
+mod changed;
 #[path = "../common/mod.rs"]
 mod common;
 mod damage;
 mod disk;
+mod ending;
+mod files;
+mod hours;
 mod job;
+mod lateness;
+mod removed;
 mod running;
+mod sources;
+mod starting;
 
 use std::process::Output;
 
@@ -25,6 +33,44 @@ fn check(output: &Output, code: i32, says: &[&str]) {
     for part in says {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
+}
+
+#[test]
+fn the_memory_of_the_warehouse_is_bounded_by_what_the_process_may_have() {
+    let limit = |limit: &[&str]| {
+        let job = endless().set("warehouse.url", "duckdb:warehouse.duckdb");
+        let job = limit
+            .iter()
+            .fold(job, |job, limit| job.set("warehouse.memory-limit", limit));
+        let mut running = Running::start(job.command(&["run"]));
+        let mut said = String::new();
+        running.wait_until("an answer", |_| {
+            let sql = "SELECT current_setting('memory_limit')";
+            let output = job.output(&["query", "--format", "csv", sql]);
+            said = String::from_utf8_lossy(&output.stdout).into_owned();
+            output.status.success()
+        });
+        running.end_well();
+        let said = said.lines().last().unwrap().to_owned();
+        let (number, unit) = said.split_once(' ').unwrap();
+        let units = ["KiB", "MiB", "GiB", "TiB"];
+        let power = units.iter().position(|name| *name == unit).unwrap();
+        number.parse::<f64>().unwrap() * 1024_f64.powi(i32::try_from(power).unwrap() + 1)
+    };
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total = meminfo.lines().next().unwrap().split_whitespace().nth(1);
+    let half = total.unwrap().parse::<f64>().unwrap() * 1024.0 / 2.0;
+    let least = 256.0 * 1024.0 * 1024.0;
+    let by_itself = limit(&[]);
+    assert!(
+        (least * 0.99..(half - least).max(least) * 1.01).contains(&by_itself),
+        "{by_itself}"
+    );
+    let as_told = limit(&["300MiB"]);
+    assert!(
+        (as_told / (300.0 * 1024.0 * 1024.0) - 1.0).abs() < 0.01,
+        "{as_told}"
+    );
 }
 
 #[test]
@@ -65,7 +111,10 @@ fn of_two_processes_on_one_warehouse_the_second_does_not_start() {
     check(
         &second,
         3,
-        &["warehouse.duckdb is in use by another process"],
+        &[
+            "warehouse.duckdb is in use by another process",
+            "tidegate run`",
+        ],
     );
     let before = records(&job);
     first.wait_until("more commits", |_| records(&job) >= before + 5);
@@ -120,10 +169,10 @@ fn a_signal_after_another_changes_nothing_that_is_committed() {
         let mut process = Running::start(job.command(&["run"]));
         process.wait_until("commits", |_| records(&job) >= before + 3);
         process.terminate();
-        process.terminate();
+        process.interrupt();
         let (status, text) = process.end();
         // The second one ends at once, unless the first one has done so already.
-        assert!(matches!(status.code(), Some(0 | 143)), "{status}\n{text}");
+        assert!(matches!(status.code(), Some(0 | 130)), "{status}\n{text}");
     }
     let mut process = Running::start(job.command(&["run"]));
     let before = records(&job);

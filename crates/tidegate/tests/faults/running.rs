@@ -10,6 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for several tries of what fails: the first comes after a tenth of a second.
+const A_WHILE: Duration = Duration::from_millis(500);
 
 /// Waits for something that is to come about.
 ///
@@ -81,10 +83,33 @@ impl Running {
         }
     }
 
+    /// Looks for a while whether something stays as it is.
+    ///
+    /// # Panics
+    /// If it does not, or the process ends.
+    #[track_caller]
+    pub(crate) fn stays(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while began.elapsed() < A_WHILE {
+            assert!(is_so(), "no more {what}:\n{}", self.text());
+            assert!(!self.has_ended(), "ended:\n{}", self.text());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
+        self.send(Signal::TERM);
+    }
+
+    /// Asks it to end, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        self.send(Signal::INT);
+    }
+
+    fn send(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Waits for its end; how it ended, and what it wrote.

@@ -66,6 +66,54 @@ fn a_new_job_begins_with_what_is_left() {
 }
 
 #[test]
+fn a_topic_that_was_made_anew_under_its_name_stops_the_job_or_is_read_whole() {
+    let Some(kafka) = Kafka::shared() else { return };
+    for client in ["auto", "librdkafka"] {
+        let topic = kafka.new_topic("again", 1, &[]);
+        kafka.produce(&topic, Compression::None, events(0..5, 1));
+        let pipeline = Pipeline::new(kafka, &topic).set("source.client", format!("{client:?}"));
+        pipeline.catch_up();
+        kafka.delete_topic(&topic);
+        kafka.create_topic(&topic, 1, &[]);
+        kafka.produce(&topic, Compression::None, events(100..109, 1));
+
+        let ended = pipeline.try_catch_up();
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        for part in [
+            topic.as_str(),
+            "deleted and created anew",
+            "source.on-missing-offsets",
+        ] {
+            assert!(ended.err.contains(part), "no {part} in: {}", ended.err);
+        }
+        assert_eq!(
+            pipeline.rows(),
+            5,
+            "nothing is read of what is another topic"
+        );
+
+        let pipeline = pipeline.set("source.on-missing-offsets", "earliest");
+        let ended = pipeline.try_catch_up();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(ended.err.contains("made anew"), "{}", ended.err);
+        let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+        let status = &report["summary"]["status"];
+        assert_eq!(
+            (&status["read"], &status["gone"], &status["replaced"]),
+            (&json!(14), &json!(0), &json!(1))
+        );
+        assert_eq!(pipeline.rows(), 14);
+        assert_eq!(pipeline.positions(), [(0, 14)].into());
+        pipeline.verify();
+        assert_eq!(
+            pipeline.catch_up()["read"],
+            0,
+            "that is known the next time"
+        );
+    }
+}
+
+#[test]
 fn a_topic_that_was_made_anew_is_not_taken_for_the_old_one() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("before", 1, &[]);

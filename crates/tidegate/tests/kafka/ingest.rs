@@ -21,6 +21,9 @@ fn pipeline(kafka: &Kafka, topic: &str) -> Pipeline {
         .set("http.ingest.key", "id")
 }
 
+/// An event that a rule rejects.
+const BAD: &str = r#"{"id":5,"amount":-1,"at":"2026-03-01T10:00:00Z"}"#;
+
 /// A pipeline that runs, and where it listens.
 struct Running {
     process: Process,
@@ -108,8 +111,7 @@ fn events_are_answered_one_by_one_and_are_where_the_answer_says() {
         (200, &json!(3)),
         "{several:?}"
     );
-    let bad = r#"{"id":5,"amount":-1,"at":"2026-03-01T10:00:00Z"}"#;
-    let lines = format!("{}\r\n\n{bad}\nnonsense\n{}", event(6, 6), event(7, 7));
+    let lines = format!("{}\r\n\n{BAD}\nnonsense\n{}", event(6, 6), event(7, 7));
     let mixed = running.post(&[("content-type", "application/x-ndjson")], &lines);
     assert_eq!(mixed.status, 207, "{mixed:?}");
     assert_eq!(
@@ -154,8 +156,24 @@ fn events_are_answered_one_by_one_and_are_where_the_answer_says() {
         "what is rejected is not in Kafka"
     );
 
+    // The pipeline has them, and finds nothing wrong with what was accepted.
+    running.process.stop();
+    let summary = pipeline.catch_up();
+    assert_eq!(
+        summary["status"]["events"].as_i64().unwrap() + summary["status"]["late"].as_i64().unwrap(),
+        6
+    );
+    pipeline.check_against(kafka);
+}
+
+#[test]
+fn a_body_in_which_nothing_is_an_event_is_refused_and_nothing_of_it_is_in_kafka() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("refused", 1, &[]);
+    let pipeline = pipeline(kafka, &topic);
+    let running = Running::start(&pipeline);
     for (headers, body, status) in [
-        (vec![], bad.to_owned(), 422),
+        (vec![], BAD.to_owned(), 422),
         (vec![], String::new(), 400),
         (vec![], "[{}".to_owned(), 400),
         (vec![("content-type", "text/html")], event(8, 8), 415),
@@ -167,19 +185,59 @@ fn events_are_answered_one_by_one_and_are_where_the_answer_says() {
         assert_eq!(refused.status, status, "{refused:?}");
         assert!(refused.body["error"]["message"].is_string(), "{refused:?}");
     }
-    assert_eq!(
-        kafka.read_all(&topic, Isolation::Committed).len(),
-        expected.len()
-    );
-
-    // The pipeline has them, and finds nothing wrong with what was accepted.
     running.process.stop();
-    let summary = pipeline.catch_up();
-    assert_eq!(
-        summary["status"]["events"].as_i64().unwrap() + summary["status"]["late"].as_i64().unwrap(),
-        6
-    );
-    pipeline.check_against(kafka);
+    assert!(kafka.read_all(&topic, Isolation::Committed).is_empty());
+}
+
+/// Worked out without a client: murmur2 and CRC-32 of the keys.
+#[test]
+fn a_key_goes_to_the_partition_that_the_named_client_would_choose() {
+    let Some(kafka) = Kafka::shared() else { return };
+    for (partitioner, partitions) in [
+        ("java", [2, 2, 5, 6, 1, 3, 1, 2]),
+        ("librdkafka", [2, 0, 6, 1, 6, 2, 4, 1]),
+    ] {
+        let topic = kafka.new_topic("placed", 7, &[]);
+        let pipeline = pipeline(kafka, &topic).set("http.ingest.partitioner", partitioner);
+        let running = Running::start(&pipeline);
+        for (id, partition) in (1..).zip(partitions) {
+            let answer = running.post(&[], &event(id, id));
+            let place = &answer.body["results"][0]["partition"];
+            assert_eq!(*place, json!(partition), "{partitioner}: {id}");
+        }
+        running.process.stop();
+    }
+}
+
+/// Whichever comes first: one is sent, and the other waits for its answer or is told to.
+#[test]
+fn two_with_the_same_key_at_once_are_sent_once() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("at-once", 2, &[]);
+    let pipeline = pipeline(kafka, &topic);
+    let running = Running::start(&pipeline);
+    for id in 1..=20 {
+        let key = format!("order-{id}");
+        let ask = || {
+            running
+                .post(&[("idempotency-key", &key)], &event(id, id))
+                .status
+        };
+        #[expect(clippy::disallowed_methods, reason = "it has no channel")]
+        let both = thread::scope(|scope| {
+            let both = [scope.spawn(ask), scope.spawn(ask)];
+            both.map(|one| one.join().unwrap())
+        });
+        assert!(both.contains(&200), "{both:?}");
+        assert!(
+            both.iter().all(|status| [200, 409].contains(status)),
+            "{both:?}"
+        );
+    }
+    let mut sent = ids(&kafka.read_all(&topic, Isolation::Committed));
+    sent.sort_unstable();
+    assert_eq!(sent, (1..=20).collect::<Vec<_>>());
+    running.process.stop();
 }
 
 #[test]
@@ -225,7 +283,7 @@ fn a_repeat_with_its_key_is_answered_as_the_first_and_sent_once() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("repeats", 2, &[]);
     let pipeline = pipeline(kafka, &topic).set("http.ingest.remember", "\"3s\"");
-    let running = Running::start(&pipeline);
+    let mut running = Running::start(&pipeline);
     let key = [("idempotency-key", "order-17")];
     let first = running.post(&key, &event(1, 1));
     let again = running.post(&key, &event(1, 1));
@@ -253,8 +311,12 @@ fn a_repeat_with_its_key_is_answered_as_the_first_and_sent_once() {
     );
     assert_eq!(ids(&kafka.read_all(&topic, Isolation::Committed)), [1]);
     // Once it is forgotten, it is a request as any other.
-    thread::sleep(Duration::from_secs(3));
-    assert!(!running.post(&key, &event(1, 1)).head.contains("replayed"));
+    let address = running.address.clone();
+    running.process.until("it is forgotten", |_| {
+        let answer = post(&address, &key, &event(1, 1)).unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        !answer.head.contains("replayed")
+    });
     assert_eq!(ids(&kafka.read_all(&topic, Isolation::Committed)), [1, 1]);
     running.process.stop();
 }
@@ -299,56 +361,70 @@ fn without_kafka_nothing_is_acknowledged() {
     running.process.stop();
 }
 
-/// Senders that send until `stop`, each event with a number of its own; the numbers that were acknowledged.
-fn send_until(stop: &Arc<AtomicBool>, address: &str) -> BTreeSet<i64> {
-    let (next, acknowledged) = (AtomicI64::new(0), Mutex::new(BTreeSet::new()));
-    thread::scope(|scope| {
-        for _ in 0..6 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let first = next.fetch_add(5, Ordering::Relaxed);
-                    let events: Vec<_> =
-                        (first..first + 5).map(|id| event(id, id / 1000)).collect();
-                    // The end of the process cuts connections.
-                    let Ok(answer) = post(address, &[], &format!("[{}]", events.join(","))) else {
-                        continue;
-                    };
-                    let results = answer.body["results"]
-                        .as_array()
-                        .cloned()
-                        .unwrap_or_default();
-                    let mut acknowledged = acknowledged.lock().unwrap();
-                    acknowledged.extend(
-                        results
-                            .iter()
-                            .filter(|result| result["status"] == "accepted")
-                            .map(|result| first + result["index"].as_i64().unwrap()),
-                    );
-                }
-            });
-        }
-    });
-    acknowledged.into_inner().unwrap()
+/// Several that send, each event with a number of its own.
+#[derive(Default)]
+struct Senders {
+    stop: AtomicBool,
+    next: AtomicI64,
+    /// The numbers that were acknowledged.
+    acknowledged: Mutex<BTreeSet<i64>>,
+}
+
+impl Senders {
+    /// How many events are acknowledged.
+    fn count(&self) -> usize {
+        self.acknowledged.lock().unwrap().len()
+    }
+
+    /// Sends until it is to stop.
+    fn send(&self, address: &str) {
+        thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    while !self.stop.load(Ordering::Relaxed) {
+                        self.send_five(address);
+                    }
+                });
+            }
+        });
+    }
+
+    fn send_five(&self, address: &str) {
+        let first = self.next.fetch_add(5, Ordering::Relaxed);
+        let events: Vec<_> = (first..first + 5).map(|id| event(id, id / 1000)).collect();
+        // The end of the process cuts connections.
+        let Ok(answer) = post(address, &[], &format!("[{}]", events.join(","))) else {
+            return;
+        };
+        let results = answer.body["results"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let accepted = results
+            .iter()
+            .filter(|result| result["status"] == "accepted")
+            .map(|result| first + result["index"].as_i64().unwrap());
+        self.acknowledged.lock().unwrap().extend(accepted);
+    }
 }
 
 fn everything_acknowledged_is_in_the_topic(end: impl FnOnce(Process)) {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("ended", 3, &[]);
     let pipeline = pipeline(kafka, &topic).set("http.ingest.rate", 1_000_000);
-    let running = Running::start(&pipeline);
+    let mut running = Running::start(&pipeline);
     assert_eq!(running.post(&[], &event(-1, 0)).status, 200);
-    let stop = Arc::new(AtomicBool::new(false));
-    let (sending, address) = (Arc::clone(&stop), running.address.clone());
-    let sender = thread::spawn(move || send_until(&sending, &address));
-    thread::sleep(Duration::from_secs(2));
+    let senders = Arc::new(Senders::default());
+    let (sending, address) = (Arc::clone(&senders), running.address.clone());
+    let sender = thread::spawn(move || sending.send(&address));
+    // It ends in the middle of it.
+    running
+        .process
+        .until("many are acknowledged", |_| senders.count() >= 500);
     end(running.process);
-    stop.store(true, Ordering::Relaxed);
-    let acknowledged = sender.join().unwrap();
-    assert!(
-        acknowledged.len() > 50,
-        "only {} were acknowledged",
-        acknowledged.len()
-    );
+    senders.stop.store(true, Ordering::Relaxed);
+    sender.join().unwrap();
+    let acknowledged = senders.acknowledged.lock().unwrap();
     let found: BTreeSet<i64> = ids(&kafka.read_all(&topic, Isolation::Committed))
         .into_iter()
         .collect();

@@ -100,7 +100,10 @@ fn a_broker_that_is_not_there_at_the_start_is_waited_for() {
     let pipeline = Pipeline::new(&kafka, &topic);
     let mut run = pipeline.start(&["run", "--until-caught-up", "--summary", "json"]);
     run.until("it has said so", |run| run.log().contains(LOST));
-    std::thread::sleep(Duration::from_secs(3));
+    // So long that it has tried several times to connect.
+    run.stays("one word of it", Duration::from_secs(3), |run| {
+        run.log().matches(LOST).count() == 1
+    });
     kafka.start_again();
     run.until("it has found it", |run| run.log().contains(FOUND));
     let ended = run.end();

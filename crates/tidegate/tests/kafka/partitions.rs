@@ -1,8 +1,5 @@
 //! Many partitions, empty ones, and ones that come later.
 
-use std::thread;
-use std::time::Duration;
-
 use serde_json::json;
 use tidegate_testkit::{Compression, Kafka, Record};
 
@@ -32,7 +29,6 @@ fn empty_partitions_do_not_hold_up_the_windows() {
             Compression::None,
             [Record::new(3, event(second, second))],
         );
-        thread::sleep(Duration::from_millis(200));
         pipeline.query(windows).len() == 3
     });
     let total = |ids: std::ops::Range<i64>| ids.map(|id| (1 + id % 100) as f64 + 0.25).sum::<f64>();

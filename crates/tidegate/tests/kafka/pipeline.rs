@@ -63,7 +63,8 @@ pub(crate) fn event(id: i64, second: i64) -> String {
     )
 }
 
-/// Events with the numbers `ids`, dealt to `partitions` partitions; a second has a thousand of them.
+/// Events with the numbers `ids`, dealt to `partitions` partitions; a second has a thousand of
+/// them.
 pub(crate) fn events(ids: std::ops::Range<i64>, partitions: i32) -> impl Iterator<Item = Record> {
     ids.map(move |id| {
         let partition = i32::try_from(id % i64::from(partitions)).unwrap();

@@ -69,6 +69,18 @@ impl Process {
         }
     }
 
+    /// Looks for a while whether something stays as it is, while the process runs.
+    #[track_caller]
+    pub(crate) fn stays(&mut self, what: &str, time: Duration, is_so: impl Fn(&Self) -> bool) {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            assert!(is_so(self), "no more {what}: {}", self.log());
+            let ended = self.child.try_wait().unwrap();
+            assert_eq!(ended, None, "it ended: {}", self.log());
+            thread::sleep(Duration::from_millis(30));
+        }
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn end(mut self) -> Ended {
@@ -104,6 +116,13 @@ impl Process {
     /// Ctrl-C.
     pub(crate) fn interrupt(&self) {
         self.signal(Signal::INT);
+    }
+
+    /// Has it stand still for a while, as a machine that is suspended does.
+    pub(crate) fn stand_still(&self, meanwhile: impl FnOnce()) {
+        self.signal(Signal::STOP);
+        meanwhile();
+        self.signal(Signal::CONT);
     }
 
     fn signal(&self, signal: Signal) {

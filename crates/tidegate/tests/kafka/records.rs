@@ -103,3 +103,42 @@ fn what_is_no_event_is_rejected_with_where_it_was() {
     assert_eq!(by_reason["record.empty"], 2);
     pipeline.verify();
 }
+
+/// A batch that becomes larger than librdkafka may make it ends the job, which names the setting;
+/// with that it goes through.
+#[test]
+fn a_batch_that_librdkafka_may_not_unpack_names_the_setting_that_helps() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.new_topic("unpacked", 1, &[]);
+    let huge = vec![b'y'; 200 << 20];
+    let records = [
+        Record::new(0, event(1, 0)),
+        Record::new(0, huge),
+        Record::new(0, event(2, 0)),
+    ];
+    kafka.produce(&topic, Compression::Zstd, records);
+    let pipeline = Pipeline::new(kafka, &topic).set("source.client", "\"librdkafka\"");
+    let ended = pipeline.try_catch_up();
+    assert_ne!(ended.code, Some(0), "{}", ended.err);
+    for part in [
+        "partition 0",
+        "`receive.message.max.bytes` in `source.properties`",
+        "`source.client = \"auto\"`",
+    ] {
+        assert!(ended.err.contains(part), "no {part} in: {}", ended.err);
+    }
+    let key = "source.properties.\"receive.message.max.bytes\"";
+    let pipeline = pipeline.set(key, "\"1000000000\"");
+    let status = pipeline.catch_up()["status"].take();
+    assert_eq!(
+        (&status["read"], &status["rejected"], &status["events"]),
+        (&json!(3), &json!(1), &json!(2))
+    );
+    assert_eq!(pipeline.positions(), pipeline.ends(kafka));
+    assert_eq!(pipeline.events(), [(0, 0, 1), (0, 2, 2)]);
+    pipeline.verify();
+    // And so it does where Tidegate fetches, without any setting.
+    let other = Pipeline::new(kafka, &topic);
+    assert_eq!(other.catch_up()["status"]["read"], 3);
+    assert_eq!(other.events(), pipeline.events());
+}

@@ -1,4 +1,5 @@
-//! The other engine: DuckDB over the input files, and the comparison of its answer with a warehouse.
+//! The other engine: DuckDB over the input files, and the comparison of its answer with a
+//! warehouse.
 
 use std::fs;
 use std::io::Read as _;
@@ -29,9 +30,9 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Lets DuckDB work out the answer: `sql` over the lines of all files of the folder `input`, which are
-    /// `lines(part, lane, off, bytes)`. Each file is a partition, in the order of their names, and a line's
-    /// number is its offset.
+    /// Lets DuckDB work out the answer: `sql` over the lines of all files of the folder `input`,
+    /// which are `lines(part, lane, off, bytes)`. Each file is a partition, in the order of their
+    /// names, and a line's number is its offset.
     pub fn work_out(input: &Path, lanes: Lanes, sql: &str) -> Self {
         let connection = Connection::open_in_memory().unwrap();
         let answer = Answer { connection };
@@ -117,8 +118,9 @@ impl Answer {
         );
     }
 
-    /// The table `tidegate.<table>` has the rows of `expected_<table>`: the columns of `exact` are the same,
-    /// and those of `near` up to the order in which floats are added up. `exact` identifies a row.
+    /// The table `tidegate.<table>` has the rows of `expected_<table>`: the columns of `exact` are
+    /// the same, and those of `near` up to the order in which floats are added up. `exact`
+    /// identifies a row.
     #[track_caller]
     pub fn same_aggregates(&self, table: &str, exact: &[&str], near: &[&str]) {
         let exact_of = |times: bool| {

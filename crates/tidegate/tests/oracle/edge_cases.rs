@@ -94,7 +94,8 @@ impl Lines {
     }
 }
 
-/// All of them, one a line. The first ones happen at `start`; the last ones make whatever follows late.
+/// All of them, one a line. The first ones happen at `start`; the last ones make whatever follows
+/// late.
 pub fn lines(start: i64) -> Vec<u8> {
     let mut lines = Lines {
         out: Vec::new(),
@@ -220,7 +221,8 @@ fn shapes(lines: &mut Lines) {
     lines.raw(&[0xa9]);
 }
 
-/// The same content again, at times around the ten minutes for which it is remembered.
+/// The same content again, at the same time and at times around the ten minutes for which it is
+/// remembered.
 fn repeats(lines: &mut Lines) {
     const STEP: i64 = 600 * SECOND / 64;
     for apart in [
@@ -245,11 +247,13 @@ fn repeats(lines: &mut Lines) {
             // Three times: the third may repeat the first, the second, or neither.
             for n in 0..3 {
                 lines.put(&event.clone().at(first + n * apart));
+                lines.put(&event.clone().at(first));
             }
             lines.time = first + 2 * apart;
         }
     }
-    // Between an event and its repeat, another one moves the watermark beyond it: the repeat is late.
+    // Between an event and its repeat, another one moves the watermark beyond it: the repeat is
+    // late.
     for moved in [
         600 * SECOND - 1,
         600 * SECOND,
@@ -276,10 +280,25 @@ fn updates(lines: &mut Lines) {
         lines.put(&event.clone().at(at + apart));
         lines.put(&event.with("amount", "13").at(at + apart));
     }
+    // A status that comes back is an update; the same at the same time is a repeat.
+    for apart in [1, SECOND, 300 * SECOND] {
+        let event = lines.event();
+        let at = lines.time;
+        for (n, status) in ["PENDING", "FAILED", "PENDING", "FAILED", "PENDING"]
+            .iter()
+            .enumerate()
+        {
+            let event = event.clone().with("status", &format!("\"{status}\""));
+            let event = event.at(at + n as i64 * apart);
+            lines.put(&event);
+            lines.put(&event);
+        }
+        lines.time = at + 4 * apart;
+    }
 }
 
-/// Times in all their forms, at the borders of windows, and at those of the rules. The last ones move the
-/// watermark to the present.
+/// Times in all their forms, at the borders of windows, and at those of the rules. The last ones
+/// move the watermark to the present.
 fn times(lines: &mut Lines) {
     for form in [
         "%Y-%m-%dT%H:%M:%SZ",

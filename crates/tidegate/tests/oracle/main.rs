@@ -1,5 +1,5 @@
-//! Whole runs against the answer of another engine: DuckDB's SQL straight over the input, written from the
-//! specification. Every row, every aggregate and every reject is compared.
+//! Whole runs against the answer of another engine: DuckDB's SQL straight over the input, written
+//! from the specification. Every row, every aggregate and every reject is compared.
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // A helper that cannot do its part ends the test.
 
@@ -23,8 +23,8 @@ const READINGS: &str = include_str!("readings.sql");
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
 
-/// A stream that passes midnight between a Sunday and a Monday, and takes so long that what the generator
-/// makes late is late, and what it repeats is partly forgotten.
+/// A stream that passes midnight between a Sunday and a Monday, and takes so long that what the
+/// generator makes late is late, and what it repeats is partly forgotten.
 fn stream(count: u64, seed: u64) -> GeneratorOptions {
     GeneratorOptions {
         event_rate: 40,
@@ -40,7 +40,7 @@ fn stream(count: u64, seed: u64) -> GeneratorOptions {
     }
 }
 
-/// Writes the stream into files of all formats, and one with edge cases behind it.
+/// Writes the stream into files of all formats, and one with edge cases after it.
 fn write_input(dir: &Path, options: &GeneratorOptions) {
     const FILES: usize = 6;
     fs::create_dir(dir).unwrap();
@@ -64,6 +64,17 @@ fn write_input(dir: &Path, options: &GeneratorOptions) {
     fs::write(dir.join("z-edge-cases.jsonl"), edge_cases).unwrap();
 }
 
+/// Compares the table of transactions with the answer.
+fn same_transactions(answer: &Answer) {
+    answer.same_rows(
+        "FROM expected_transactions",
+        "SELECT transaction_id, customer_id, amount, currency, merchant, category, status, timestamp, \
+         metadata, epoch_us(event_timestamp) AS event_us, amount_category, hour_of_day, day_of_week, \
+         row_hash, epoch_us(processing_timestamp) AS processing_us, source_partition, source_offset \
+         FROM tidegate.transactions",
+    );
+}
+
 /// Compares all tables of the transactions example, as `tidegate`, with the answer.
 fn check_transactions(answer: &Answer) {
     assert_eq!(
@@ -74,13 +85,7 @@ fn check_transactions(answer: &Answer) {
          day_of_week INTEGER, row_hash VARCHAR, processing_timestamp TIMESTAMP, \
          source_partition INTEGER, source_offset BIGINT, source_timestamp TIMESTAMP"
     );
-    answer.same_rows(
-        "FROM expected_transactions",
-        "SELECT transaction_id, customer_id, amount, currency, merchant, category, status, timestamp, \
-         metadata, epoch_us(event_timestamp) AS event_us, amount_category, hour_of_day, day_of_week, \
-         row_hash, epoch_us(processing_timestamp) AS processing_us, source_partition, source_offset \
-         FROM tidegate.transactions",
-    );
+    same_transactions(answer);
     answer.same_rows(
         "FROM expected_rejected",
         "SELECT payload, payload_encoding, reasons, source_partition, source_offset, \
@@ -193,6 +198,42 @@ fn transactions_from_the_generator_are_what_sql_over_its_partitions_says() {
         ),
         "SELECT transaction_id, epoch_us(source_timestamp) AS us FROM tidegate.transactions",
     );
+}
+
+#[test]
+fn a_status_that_comes_back_is_an_update_and_its_exact_repeat_is_dropped() {
+    let job = Job::new("transactions");
+    fs::create_dir(job.path("in")).unwrap();
+    let first = NOW_MICROS - HOUR;
+    let line = |status: &str, at: i64| {
+        format!(
+            r#"{{"transaction_id":"TXN_1_0001","customer_id":"CUST_000001","amount":5.0,"currency":"EUR","status":"{status}","timestamp":"{}"}}"#,
+            edge_cases::iso(at)
+        )
+    };
+    let lines = [
+        line("PENDING", first),
+        line("FAILED", first + SECOND),
+        line("PENDING", first + 2 * SECOND),
+        line("PENDING", first + 2 * SECOND),
+    ];
+    fs::write(job.path("in/payments.ndjson"), lines.join("\n") + "\n").unwrap();
+    let summary = job.catch_up();
+    let answer = Answer::work_out(&job.path("in"), Lanes::One, TRANSACTIONS);
+    answer.attach(&job.path("warehouse.duckdb"), "tidegate");
+    same_transactions(&answer);
+    answer.same_counts(&summary);
+    let number = |sql: &str| answer.number(&format!("SELECT {sql}"));
+    assert_eq!(
+        number("count(*) FROM tidegate.transactions WHERE status = 'PENDING'"),
+        1
+    );
+    assert_eq!(number("count(*) FROM tidegate.transactions"), 1);
+    assert_eq!(
+        number("sum(transaction_count)::BIGINT FROM tidegate.transactions_1m"),
+        3
+    );
+    assert_eq!(number("duplicates FROM expected_counts"), 1);
 }
 
 #[test]

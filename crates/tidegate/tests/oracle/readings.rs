@@ -1,6 +1,7 @@
 //! Sensor readings, with nested values and with everything that can be wrong with them.
 
 use chrono::DateTime;
+use tidegate_testkit::Random;
 
 use crate::common::NOW_MICROS;
 
@@ -8,19 +9,12 @@ const FILES: usize = 3;
 /// Milliseconds of event time between two readings.
 const STEP: i64 = 100;
 
-/// A sequence of random numbers (SplitMix64).
-struct Draw(u64);
+/// A sequence of random numbers.
+struct Draw(Random);
 
 impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
     fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.0.below(bound)
     }
 
     fn one_of<'a>(&mut self, values: &[&'a str]) -> &'a str {
@@ -84,7 +78,7 @@ const FAULTS: [(&str, &[&str]); 13] = [
 
 /// `count` lines in a few files, in the order of their names.
 pub fn files(count: usize, seed: u64) -> Vec<Vec<u8>> {
-    let mut draw = Draw(seed);
+    let mut draw = Draw(Random::new(seed));
     let mut lines: Vec<String> = Vec::with_capacity(count);
     let start = NOW_MICROS / 1000 - 3 * 3_600_000;
     for n in 0..count {

@@ -104,10 +104,23 @@ WITH enriched AS (
         columns = {'site': 'VARCHAR', 'building': 'VARCHAR', 'floor': 'INTEGER'}) AS s ON s.site = j.site
     WHERE reasons = ''
 ),
+-- Where one of the files that come later begins holds the watermark. Of the first 16 lines, the first that is accepted tells.
+begins AS (
+    SELECT part, arg_min(event_us, off) AS first_us FROM enriched WHERE off < 16 GROUP BY part
+),
+holds AS (
+    SELECT p.part, min(b.first_us) AS hold_us
+    FROM (SELECT DISTINCT part FROM enriched) AS p JOIN begins AS b ON b.part > p.part
+    GROUP BY p.part
+),
+clocked AS (
+    SELECT e.*, least(event_us, coalesce(hold_us, event_us)) AS clock_us
+    FROM enriched AS e LEFT JOIN holds USING (part)
+),
 marked AS (
-    SELECT *, max(event_us) OVER (ORDER BY part, off
+    SELECT *, max(clock_us) OVER (ORDER BY part, off
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) - 120_000_000 AS watermark
-    FROM enriched
+    FROM clocked
 )
 SELECT *, coalesce(event_us < watermark, false) AS late FROM marked;
 
@@ -116,7 +129,7 @@ SELECT *, coalesce(event_us < watermark, false) AS late FROM marked;
 CREATE TEMP TABLE occurrences AS
 SELECT
     part, off, sensor_id, sequence,
-    greatest(event_us - 120_000_000, coalesce(watermark, event_us - 120_000_000)) // 1_875_000 AS step_passed,
+    greatest(clock_us - 120_000_000, coalesce(watermark, clock_us - 120_000_000)) // 1_875_000 AS step_passed,
     event_us // 1_875_000 AS step,
     row_number() OVER (PARTITION BY sensor_id, sequence ORDER BY part, off) AS nth
 FROM accepted WHERE NOT late;

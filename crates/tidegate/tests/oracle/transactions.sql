@@ -70,7 +70,7 @@ WHERE decode_reason IS NULL;
 CREATE TEMP TABLE judged AS
 SELECT *, array_to_string(list_filter([
     CASE WHEN event_us IS NULL THEN 'event_time.invalid' END,
-    CASE WHEN event_us > getvariable('now') + 86_400_000_000 THEN 'event_time.too_far_ahead' END,
+    CASE WHEN event_us > getvariable('now') + 600_000_000 THEN 'event_time.too_far_ahead' END,
     CASE WHEN regexp_matches(transaction_id, '^TXN_[0-9]+_[0-9]{4}$') THEN NULL ELSE 'rule.transaction_id_format' END,
     CASE WHEN regexp_matches(customer_id, '^CUST_[0-9]{6}$') THEN NULL ELSE 'rule.customer_id_format' END,
     CASE WHEN amount > 0 AND amount < 1000000 THEN NULL ELSE 'rule.amount_in_range' END,
@@ -103,41 +103,35 @@ WITH enriched AS (
         sha256(concat_ws('|', transaction_id, customer_id, float_text(amount), status)) AS row_hash
     FROM judged WHERE reasons = ''
 ),
+-- Where one of the files that come later begins holds the watermark. Of the first 16 lines, the first that is accepted tells.
+begins AS (
+    SELECT lane, part, arg_min(event_us, off) AS first_us FROM enriched WHERE off < 16 GROUP BY lane, part
+),
+holds AS (
+    SELECT p.part, min(b.first_us) AS hold_us
+    FROM (SELECT DISTINCT lane, part FROM enriched) AS p JOIN begins AS b ON b.lane = p.lane AND b.part > p.part
+    GROUP BY p.part
+),
+clocked AS (
+    SELECT e.*, least(event_us, coalesce(hold_us, event_us)) AS clock_us
+    FROM enriched AS e LEFT JOIN holds USING (part)
+),
 marked AS (
-    SELECT *, max(event_us) OVER (PARTITION BY lane ORDER BY part, off
+    SELECT *, max(clock_us) OVER (PARTITION BY lane ORDER BY part, off
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) - 600_000_000 AS watermark
-    FROM enriched
+    FROM clocked
 )
 SELECT *, coalesce(event_us < watermark, false) AS late FROM marked;
 
--- Exact repeats: the same key as a kept record of the lane, in a 64th of the ten minutes that the watermark
--- has not passed yet. Late records are never dropped, and are not what a repeat repeats.
+-- Exact repeats: the same key, event time included, as a record before it in the lane. One that is on time is
+-- within the ten minutes, since its own time is. Late records are never dropped, and are not what a repeat repeats.
 CREATE TEMP TABLE occurrences AS
 SELECT
-    lane, part, off, event_us, transaction_id, row_hash,
-    greatest(event_us - 600_000_000, coalesce(watermark, event_us - 600_000_000)) // 9_375_000 AS step_passed,
-    event_us // 9_375_000 AS step,
-    row_number() OVER (PARTITION BY lane, transaction_id, row_hash ORDER BY part, off) AS nth
+    part, off,
+    row_number() OVER (PARTITION BY lane, transaction_id, row_hash, event_us ORDER BY part, off) AS nth
 FROM accepted WHERE NOT late;
 
-CREATE TEMP TABLE kept AS
-WITH RECURSIVE repeated AS (
-    SELECT lane, transaction_id, row_hash FROM occurrences WHERE nth = 2
-),
-candidates AS (SELECT * FROM occurrences SEMI JOIN repeated USING (lane, transaction_id, row_hash)),
-decided AS (
-    SELECT lane, transaction_id, row_hash, nth, part, off, step AS kept_step, true AS is_new
-    FROM candidates WHERE nth = 1
-    UNION ALL
-    SELECT c.lane, c.transaction_id, c.row_hash, c.nth, c.part, c.off,
-        CASE WHEN d.kept_step >= c.step_passed THEN d.kept_step ELSE c.step END,
-        d.kept_step < c.step_passed
-    FROM decided d JOIN candidates c
-        ON c.lane = d.lane AND c.transaction_id = d.transaction_id AND c.row_hash = d.row_hash AND c.nth = d.nth + 1
-)
-SELECT part, off FROM occurrences ANTI JOIN repeated USING (lane, transaction_id, row_hash)
-UNION ALL
-SELECT part, off FROM decided WHERE is_new;
+CREATE TEMP TABLE kept AS SELECT part, off FROM occurrences WHERE nth = 1;
 
 CREATE TEMP TABLE events AS SELECT * FROM accepted SEMI JOIN kept USING (part, off);
 

@@ -26,8 +26,8 @@ impl Reference {
         Reference { job }
     }
 
-    /// Compares every table of the schema with the DuckDB's. A payload that no column of Redshift can hold is
-    /// left out on both sides.
+    /// Compares every table of the schema with the DuckDB's. A payload that no column of Redshift
+    /// can hold is left out on both sides.
     #[track_caller]
     pub fn check(&self, world: &World, schema: &str) {
         let connection = Connection::open_in_memory().unwrap();
@@ -137,8 +137,8 @@ fn columns(connection: &Connection, table: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A value as it can be compared: members of a map in order, since JSON has none; sums of floats rounded,
-/// since they are added up in another order.
+/// A value as it can be compared: members of a map in order, since JSON has none; sums of floats
+/// rounded, since they are added up in another order.
 fn comparable(name: &str, ty: &str) -> String {
     match ty {
         _ if is_map(ty) => format!("list_sort(map_entries(\"{name}\"))"),

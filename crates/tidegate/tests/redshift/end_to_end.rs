@@ -14,7 +14,8 @@ fn files_become_the_rows_that_duckdb_has() {
     let Some(world) = World::new(1) else { return };
     let job = world.job("files");
     write_input(&job.job, 20_000, 4, 1);
-    // Text that is wider than new columns are, of many bytes a character, and a payload that no column can hold.
+    // Text that is wider than new columns are, of many bytes a character, and a payload that no
+    // column can hold.
     let at = "2026-03-02T11:00:00+00:00";
     let line = |id: u32, merchant: &str| {
         format!(
@@ -77,7 +78,7 @@ fn a_topic_becomes_the_rows_that_duckdb_has() {
     Reference::of(duckdb).check(&world, &job.schema);
 }
 
-/// A present behind all events of the generator, which begins at the machine's.
+/// A present after all events of the generator, which begins at the machine's.
 fn far_enough() -> String {
     let now = std::time::SystemTime::now();
     let micros = now

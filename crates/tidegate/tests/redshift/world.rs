@@ -16,7 +16,7 @@ const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
 
 /// What a warehouse of a job needs beside the example.
-const REDSHIFT: &str = r#"
+pub const REDSHIFT: &str = r#"
 [redshift]
 workgroup = "test"
 iam-role = "default"
@@ -66,17 +66,23 @@ impl World {
         &self.s3
     }
 
-    /// A job from the transactions example that reads files, with its own files under the prefix `name`, and
-    /// loads into the schema `name`.
+    /// A job from the transactions example that reads files, with its own files under the prefix
+    /// `name`, and loads into the schema `name`.
     pub fn job(&self, name: &str) -> Loaded<'_> {
         self.job_from(name, &[("kind", "files"), ("path", "in")])
     }
 
     /// The same with another source.
     pub fn job_from(&self, name: &str, source: &[(&str, &str)]) -> Loaded<'_> {
-        self.sql(&format!("CREATE SCHEMA IF NOT EXISTS {name}"));
         let example = std::fs::read_to_string(repository_file("examples/transactions.toml"));
-        let job = from(Job::from_text(&(example.unwrap() + REDSHIFT)), source)
+        let job = from(Job::from_text(&(example.unwrap() + REDSHIFT)), source);
+        self.loaded(job, name)
+    }
+
+    /// A job with its own files under the prefix `name`, which loads into the schema `name`.
+    pub fn loaded(&self, job: Job, name: &str) -> Loaded<'_> {
+        self.sql(&format!("CREATE SCHEMA IF NOT EXISTS {name}"));
+        let job = job
             .set("storage.url", format!("s3://{}/{name}", S3::BUCKET))
             .set("storage.endpoint", self.proxy.endpoint())
             .set("storage.allow-http", true)
@@ -202,8 +208,8 @@ impl Loaded<'_> {
         answer[0].parse().unwrap()
     }
 
-    /// Checks that the ledger begins with the first record, has no gap and no overlap, and ends where the
-    /// log does.
+    /// Checks that the ledger begins with the first record, has no gap and no overlap, and ends
+    /// where the log does.
     #[track_caller]
     pub fn check_ledger(&self) {
         let spans = self.world.sql(&format!(
@@ -232,7 +238,8 @@ pub fn from(job: Job, source: &[(&str, &str)]) -> Job {
     })
 }
 
-/// A stream with repeats, updates, late events and rejects, in `files` files in the folder of a job.
+/// A stream with repeats, updates, late events and rejects, in `files` files in the folder of a
+/// job.
 pub fn write_input(job: &Job, events: u64, files: usize, seed: u64) {
     let options = GeneratorOptions {
         event_rate: 20,

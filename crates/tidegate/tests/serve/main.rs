@@ -1,5 +1,5 @@
-//! A running job over HTTP: every tier gives the same answer, which is that of SQL over the input; what is lost or away
-//! shows; and no question does harm.
+//! A running job over HTTP: every tier gives the same answer, which is that of SQL over the input;
+//! what is lost or away shows; and no question does harm.
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // A helper that cannot do its part ends the test.
 
@@ -8,9 +8,18 @@
 mod answer;
 #[path = "../common/mod.rs"]
 mod common;
+mod demo;
+mod described;
 mod harm;
+mod health;
+mod much;
+mod outside;
 mod push;
+mod redis;
+mod removed;
 mod server;
+mod stopped;
+mod values;
 
 use std::fs;
 use std::path::Path;
@@ -79,7 +88,8 @@ fn aggregates(server: &Server, view: &str, more: &str) -> Value {
     ))
 }
 
-/// Rows without what tiers may differ in: the last bit of a sum of floats, and whether a window is known to be final.
+/// Rows without what tiers may differ in: the last bit of a sum of floats, and whether a window is
+/// known to be final.
 fn rounded(rows: &Value, finals_only: bool) -> Vec<Value> {
     let rows = rows
         .as_array()
@@ -301,8 +311,12 @@ fn other_answers(job: &Job, server: &Server) {
     let status = server.get("/v1/status");
     assert_eq!(status["lag_total"], 0);
     assert!(
-        status["latency"]["commit"]["p99"].as_f64().unwrap() > 3_600.0,
+        status["lateness"]["p99"].as_f64().unwrap() > 3_600.0,
         "the stream is hours old: {status}"
+    );
+    assert!(
+        status["latency"]["queryable"]["p99"].as_f64().unwrap() < 300.0,
+        "and nothing waited for long: {status}"
     );
     let job = server.get("/v1/job");
     assert_eq!(
@@ -425,5 +439,57 @@ fn parameters_that_make_no_sense_are_explained() {
         assert_eq!(code, status, "{path}: {answer}");
         let message = answer["error"]["message"].as_str().unwrap();
         assert!(message.contains(says), "{path}: {message}");
+    }
+}
+
+/// What runs beside the answers panics once, each of them. It is started again, and answers are as
+/// they would be.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_panics_beside_the_answers_is_started_again() {
+    let job = job().with_variables([(
+        "FAILPOINTS",
+        "serve.hub=1*panic;serve.index=1*panic;serve.hot=3*off->1*panic->off",
+    )]);
+    let server = Server::start(&job);
+    server.until_loaded(records(&job));
+    let whole = |answer: &Value| !answer["rows"].as_array().unwrap().is_empty();
+    let question = format!("/v1/aggregates?view=transactions_1m&{RANGE}&limit=100000");
+    let warm = server.until(&format!("{question}&tier=warm"), whole);
+    // The index follows the log again, and live values are taken again.
+    let same = |answer: &Value| rounded(&answer["rows"], true) == rounded(&warm["rows"], true);
+    server.until(&format!("{question}&tier=cold"), same);
+    server.until(&format!("{question}&tier=hot"), whole);
+    let history = |answer: &Value| answer.to_string().len() > 500;
+    server.until("/v1/history", history);
+}
+
+/// Without answers nobody sees what the job does: it stops, and says why.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_job_whose_server_panics_stops_with_the_reason() {
+    let job = job().with_variables([("FAILPOINTS", "serve.accept=1*panic")]);
+    let child = job
+        .command(&["run", "--set", "http.listen=127.0.0.1:0"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut child = child;
+    let mut text = String::new();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
+        let address = line.split("address=").nth(1)?.split_whitespace().next()?;
+        Some(address.to_owned())
+    });
+    // The first connection is the one too many.
+    let _connection = std::net::TcpStream::connect(address.unwrap()).unwrap();
+    for line in lines.map_while(Result::ok) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{text}");
+    for part in ["the HTTP server panicked", "start the job again"] {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
 }

@@ -10,9 +10,9 @@ use tungstenite::{Message, WebSocket, connect};
 use crate::job;
 use crate::server::Server;
 
-type Socket = WebSocket<MaybeTlsStream<TcpStream>>;
+pub type Socket = WebSocket<MaybeTlsStream<TcpStream>>;
 
-fn open(server: &Server) -> Socket {
+pub fn open(server: &Server) -> Socket {
     let (socket, _) = connect(format!("ws://{}/v1/live", server.address)).unwrap();
     if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
         stream
@@ -22,13 +22,13 @@ fn open(server: &Server) -> Socket {
     socket
 }
 
-fn subscribe(socket: &mut Socket, topics: &[&str]) {
+pub fn subscribe(socket: &mut Socket, topics: &[&str]) {
     socket
         .send(Message::text(json!({ "subscribe": topics }).to_string()))
         .unwrap();
 }
 
-fn next(socket: &mut Socket) -> Value {
+pub fn next(socket: &mut Socket) -> Value {
     loop {
         if let Message::Text(text) = socket.read().unwrap() {
             return serde_json::from_str(&text).unwrap();

@@ -3,10 +3,11 @@
 #![allow(clippy::print_stderr)] // what the job says, for a test that fails
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::common::Job;
@@ -23,8 +24,42 @@ pub struct Server {
 impl Server {
     /// Runs the job, which listens on any port.
     pub fn start(job: &Job) -> Self {
+        Server::start_command(job, &["run", "--set", "http.listen=127.0.0.1:0"])
+    }
+
+    /// Runs the loader of the job, which listens on any port.
+    pub fn start_load(job: &Job) -> Self {
+        Server::start_command(job, &["load", "--set", "load.listen=127.0.0.1:0"])
+    }
+
+    /// Runs the demo in the job's folder, whatever the job is.
+    pub fn start_demo(job: &Job) -> Self {
+        Server::start_command(job, &["demo", "--rate", "2000", "--progress", "none"])
+    }
+
+    /// Runs a command of the job, which need not get as far as to say where it listens: `key` says
+    /// where.
+    pub fn start_unready(job: &Job, command: &str, key: &str) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let child = job
+            .command(&[command, "--set", &format!("{key}={address}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begin = Instant::now();
+        while TcpStream::connect(&address).is_err() {
+            assert!(begin.elapsed() < PATIENCE, "nobody listens at {address}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Server { child, address }
+    }
+
+    fn start_command(job: &Job, args: &[&str]) -> Self {
         let mut child = job
-            .command(&["run", "--set", "http.listen=127.0.0.1:0"])
+            .command(args)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -78,13 +113,41 @@ impl Server {
         answer
     }
 
-    /// Asks again until the answer is as it should be.
+    /// Asks whether the process is ready until it is, or is not; gives what it says.
+    #[track_caller]
+    pub fn until_ready(&self, is_ready: bool) -> String {
+        let begin = Instant::now();
+        loop {
+            let (status, said) = self.request("GET", "/readyz", "");
+            if (status == 200) == is_ready {
+                return said.as_str().unwrap().to_owned();
+            }
+            assert!(begin.elapsed() < PATIENCE, "/readyz stays {status} {said}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// The value of a series on the page of metrics, by its name and labels but `pipeline`.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let page = self.get("/metrics");
+        let line = page.as_str().unwrap().lines().find_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            let (name, labels) = name.split_once('{')?;
+            let labels = labels.trim_end_matches('}');
+            let (_, labels) = labels.split_once(',').unwrap_or(("", ""));
+            (format!("{name}{{{labels}}}").replace("{}", "") == series).then_some(value)
+        });
+        line.map(|value| value.parse().unwrap())
+    }
+
+    /// Asks again until the answer is as it should be; 503 says to ask again.
     #[track_caller]
     pub fn until(&self, path: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let begin = Instant::now();
         loop {
-            let answer = self.get(path);
-            if is_it(&answer) {
+            let (status, answer) = self.request("GET", path, "");
+            assert!([200, 503].contains(&status), "{path}: {status} {answer}");
+            if status == 200 && is_it(&answer) {
                 return answer;
             }
             assert!(begin.elapsed() < PATIENCE, "{path} stays {answer}");
@@ -98,6 +161,39 @@ impl Server {
         self.until("/v1/status", |status| {
             status["read"] == records && status["loaded_seq"] == status["last_seq"]
         })
+    }
+
+    /// The most memory that the process has had, in bytes.
+    pub fn memory_max(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().split(' ').next().unwrap();
+        kib.parse::<u64>().unwrap() << 10
+    }
+
+    /// Sends a question, and reads nothing of the answer.
+    pub fn ask_and_leave(&self, path: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends the process a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Ends the process at once.

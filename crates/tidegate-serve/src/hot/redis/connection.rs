@@ -1,7 +1,7 @@
-//! The connection to Redis, one server or a cluster: made when it is needed, let go after an error, and not asked for
-//! again at once.
+//! The connection to Redis, one server or a cluster: made when it is needed, let go after an error,
+//! and not asked for again at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ use redis::cluster_async::ClusterConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, TlsCertificates, Value,
 };
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use crate::hot::HotError;
 use crate::options::HotOptions;
@@ -42,7 +45,8 @@ impl Connector {
             message: error.to_string(),
         };
         let certificates = if url.starts_with("rediss:") {
-            // The process's choice is the one that everything else here uses; another one that was made before stays.
+            // The process's choice is the one that everything else here uses; another one that was
+            // made before stays.
             let _ = rustls::crypto::ring::default_provider().install_default();
             Some(certificates(options)?)
         } else {
@@ -137,17 +141,35 @@ impl Connector {
 }
 
 /// Whom to believe: the authorities in `hot.ca`, or else those of the system.
-fn certificates(options: &HotOptions) -> Result<TlsCertificates, HotError> {
+///
+/// # Errors
+/// If `hot.ca` is not a file in PEM with certificates.
+pub(super) fn certificates(options: &HotOptions) -> Result<TlsCertificates, HotError> {
     let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|source| HotError::Authority {
+        authorities(path).map_err(|message| HotError::Authority {
             path: path.clone(),
-            source,
+            message,
         })
     };
     Ok(TlsCertificates {
         client_tls: None,
         root_cert: options.ca.as_ref().map(read).transpose()?,
     })
+}
+
+/// The bytes of a file that are certificates in PEM. The client of Redis would say what is wrong
+/// with them only when it connects, and pass over what it does not know.
+fn authorities(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let mut known = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        known.add(certificate).map_err(|error| error.to_string())?;
+    }
+    match known.is_empty() {
+        true => Err("there is no certificate in it".to_owned()),
+        false => Ok(bytes),
+    }
 }
 
 /// One server, or a cluster.

@@ -30,8 +30,8 @@ const fn words() -> [[u8; 8]; 256] {
     words
 }
 
-/// Appends an entry to the metadata so that `room` bytes are used with the two closing braces, if it
-/// fits. The same event gets the same text each time, as repeats need it.
+/// Appends an entry to the metadata so that `room` bytes are used with the two closing braces, if
+/// it fits. The same event gets the same text each time, as repeats need it.
 pub(super) fn padding(room: usize, fields: &Fields, out: &mut Vec<u8>) {
     let Some(mut rest) = room.checked_sub(BEFORE.len() + AFTER) else {
         return;

@@ -86,8 +86,8 @@ impl Malformation {
     ];
 }
 
-/// Appends an event, spoiled by `malformation` if there is one; `random` says where. It is filled up
-/// to `event_bytes`.
+/// Appends an event, spoiled by `malformation` if there is one; `random` says where. It is filled
+/// up to `event_bytes`.
 pub(super) fn write_json(
     fields: &Fields,
     malformation: Option<Malformation>,

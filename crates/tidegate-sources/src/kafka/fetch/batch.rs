@@ -1,9 +1,16 @@
 //! Record batches as a broker stores them. No IO.
 //!
-//! Source: <https://kafka.apache.org/documentation/#messageformat>, version 2, which all brokers have written since Kafka 0.11.
+//! Source: <https://kafka.apache.org/documentation/#messageformat>, version 2, which all brokers
+//! have written since Kafka 0.11.
 
-use super::decompress::{Compression, Decompressor};
+use std::ops::Range;
+use std::sync::Arc;
 
+use super::decompress::{Compression, Decompressor, NotHere};
+use super::unpack::{Slice, Unpacking, ValueLimits, unpack};
+
+/// Bytes up to and with the one that says the format: at the same place in all of them.
+const FORMAT_END: usize = 17;
 /// Bytes before a batch's records.
 const HEAD: usize = 61;
 /// Bytes up to and with the field that says how long the rest of the batch is.
@@ -30,7 +37,7 @@ pub(super) struct Batch<'a> {
     bytes: &'a [u8],
     /// Offset of the first record that it was written with.
     pub(super) first: i64,
-    /// Offset behind the last one. Compaction leaves it as it was.
+    /// Offset after the last one. Compaction leaves it as it was.
     pub(super) next: i64,
     /// Epoch of the leader that took it.
     pub(super) epoch: i32,
@@ -39,15 +46,17 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// The batch at the beginning of `bytes`, and what is behind it; none if it is not whole.
+    /// The batch at the beginning of `bytes`, and what comes after it; none if it is not whole.
     pub(super) fn split(bytes: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, BadBatch> {
+        // A message of an old format may be shorter than the head of a batch.
+        if let Some(start) = bytes.first_chunk::<FORMAT_END>()
+            && start[FORMAT_END - 1] != 2
+        {
+            return Err(BadBatch::Format(start[FORMAT_END - 1] as i8));
+        }
         let Some(head) = bytes.first_chunk::<HEAD>() else {
             return Ok(None);
         };
-        let format = head[16] as i8;
-        if format != 2 {
-            return Err(BadBatch::Format(format));
-        }
         let length = usize::try_from(i32_at(head, 8)).map_err(|_| BadBatch::Record)? + LENGTH_END;
         if length < HEAD {
             return Err(BadBatch::Record);
@@ -99,24 +108,47 @@ impl<'a> Batch<'a> {
         Ok(self.is_marker() && abort)
     }
 
-    /// Hands over the records.
+    /// Hands over the records; false if they are too large for that, and [`Batch::unpack`] has to
+    /// be used. Then it may have handed over none.
     pub(super) fn records(
         &self,
         decompressor: &mut Decompressor,
         each: impl FnMut(Record<'_>),
-    ) -> Result<(), BadBatch> {
+    ) -> Result<bool, BadBatch> {
+        match decompressor.decompress(self.compression()?, &self.bytes[HEAD..]) {
+            Ok(bytes) => self.decode(bytes, each).map(|()| true),
+            Err(NotHere::TooLarge) => Ok(false),
+            Err(NotHere::Bad(reason)) => Err(BadBatch::Compressed(reason)),
+        }
+    }
+
+    /// Begins to read the records as they decompress; the batch is at `at` in `answer`.
+    pub(super) fn unpack(&self, answer: &Arc<Vec<u8>>, at: usize) -> Result<Large, BadBatch> {
+        let records = Slice::new(answer, at + HEAD, at + self.bytes.len());
+        let bytes = unpack(self.compression()?, records).map_err(BadBatch::Compressed)?;
+        Ok(Large {
+            times: self.times(),
+            offsets: self.first..self.next,
+            left: i32_at(self.bytes, 57),
+            from: Unpacking::new(bytes),
+        })
+    }
+
+    fn compression(&self) -> Result<Compression, BadBatch> {
         let unknown = || BadBatch::Compressed("the compression is unknown".to_owned());
-        let compression = Compression::new(self.attributes & 7).ok_or_else(unknown)?;
-        let bytes = decompressor
-            .decompress(compression, &self.bytes[HEAD..])
-            .map_err(BadBatch::Compressed)?;
-        self.decode(bytes, each)
+        Compression::new(self.attributes & 7).ok_or_else(unknown)
+    }
+
+    fn times(&self) -> Times {
+        Times {
+            first: i64_at(self.bytes, 27),
+            appended: (self.attributes & 8 != 0).then(|| i64_at(self.bytes, 35)),
+        }
     }
 
     fn decode(&self, bytes: &[u8], mut each: impl FnMut(Record<'_>)) -> Result<(), BadBatch> {
         let count = i32_at(self.bytes, 57);
-        let (first_time, last_time) = (i64_at(self.bytes, 27), i64_at(self.bytes, 35));
-        let is_appended = self.attributes & 8 != 0;
+        let times = self.times();
         let mut from = Reader(bytes);
         for _ in 0..count {
             let length = from.length()?.ok_or(BadBatch::Record)?;
@@ -125,25 +157,80 @@ impl<'a> Batch<'a> {
             let (time, offset) = (record.varint()?, record.varint()?);
             let key = record.bytes()?;
             let value = record.bytes()?;
-            let timestamp = if is_appended {
-                last_time
-            } else {
-                first_time.wrapping_add(time)
-            };
             let offset = self.first.wrapping_add(offset);
             if !(self.first..self.next).contains(&offset) {
                 return Err(BadBatch::Record);
             }
             each(Record {
                 offset,
-                timestamp: Some(timestamp).filter(|millis| *millis != -1),
+                timestamp: times.of(time),
                 key,
                 value,
+                bytes: value.map_or(0, <[u8]>::len),
             });
         }
         Ok(())
     }
 }
+
+/// What the times of a batch's records are counted from.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    first: i64,
+    /// When the broker got it, where that is the time of all its records.
+    appended: Option<i64>,
+}
+
+impl Times {
+    /// The time of the record that has this one.
+    fn of(self, time: i64) -> Option<i64> {
+        let millis = self
+            .appended
+            .unwrap_or_else(|| self.first.wrapping_add(time));
+        Some(millis).filter(|millis| *millis != -1)
+    }
+}
+
+/// A batch that is read as it decompresses.
+pub(super) struct Large {
+    times: Times,
+    offsets: Range<i64>,
+    /// Records that are left.
+    left: i32,
+    from: Unpacking,
+}
+
+impl Large {
+    /// Hands over records, of some `bytes` bytes; whether they were the last ones.
+    pub(super) fn records(
+        &mut self,
+        limits: ValueLimits,
+        bytes: usize,
+        mut each: impl FnMut(Record<'_>),
+    ) -> Result<bool, BadBatch> {
+        let mut done = 0;
+        while self.left > 0 && done < bytes {
+            let record = self.from.record(limits)?;
+            let offset = self.offsets.start.wrapping_add(record.offset);
+            if !self.offsets.contains(&offset) {
+                return Err(BadBatch::Record);
+            }
+            done += record.value.map_or(0, <[u8]>::len) + RECORD_COST;
+            each(Record {
+                offset,
+                timestamp: self.times.of(record.time),
+                key: None,
+                value: record.value,
+                bytes: record.bytes,
+            });
+            self.left -= 1;
+        }
+        Ok(self.left <= 0)
+    }
+}
+
+/// Bytes that a record costs beyond its value, so that there are not too many of them at a time.
+const RECORD_COST: usize = 64;
 
 /// One record of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +241,8 @@ pub(super) struct Record<'a> {
     key: Option<&'a [u8]>,
     /// None of a tombstone.
     pub(super) value: Option<&'a [u8]>,
+    /// Bytes of the value, of which `value` may be only the beginning.
+    pub(super) bytes: usize,
 }
 
 /// Reads what is in records.

@@ -1,23 +1,27 @@
 //! A connection to one broker, and the thread that fetches over it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::Settings;
-use super::batch::{BadBatch, Batch};
+use super::answer::{Part, advance, check, digest, unchecked};
 use super::read_ahead::{ReadAhead, Share};
-use super::wire::{self, Bounds, Wanted};
+use super::wire::{self, Bounds, Trust, Wanted};
+use crate::kafka::positions::Cut;
 
-/// How long a connection may take to come about, and an answer beyond what the broker was told to wait.
+/// How long a connection may take to come about, and an answer beyond what the broker was told to
+/// wait.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The least time from one request to the next, where a broker has nothing and does not wait as it
+/// was told to.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a thread is told once and for all.
 #[derive(Clone)]
@@ -38,11 +42,11 @@ pub(super) enum Told {
         wanted: Wanted,
         code: RDKafkaErrorCode,
     },
-    /// The log of this partition was cut off at `end`, which is before what was read, and written anew.
+    /// The leader of this partition does not have all that was read of it. It is not fetched
+    /// further.
     Truncated {
-        partition: i32,
-        end: i64,
-        read: i64,
+        wanted: Wanted,
+        cut: Cut,
     },
     /// The thread has ended; its partitions are left in [`Link::wanted`].
     Ended {
@@ -70,25 +74,10 @@ pub(super) enum Ending {
 /// An answer.
 pub(super) struct Fetched {
     pub(super) broker: i32,
-    pub(super) answer: Vec<u8>,
+    pub(super) answer: Arc<Vec<u8>>,
     pub(super) parts: VecDeque<Part>,
-    /// Dropped when the answer is.
-    _share: Share,
-}
-
-/// What is in an answer of one partition.
-pub(super) struct Part {
-    pub(super) partition: i32,
-    /// Where the partition ends now, for records that may be read.
-    pub(super) end: i64,
-    /// Whether there was nothing more to read.
-    pub(super) is_end: bool,
-    /// Where reading goes on behind it.
-    pub(super) next: i64,
-    /// Producer and first offset of each aborted transaction, by offset.
-    pub(super) aborted: VecDeque<(i64, i64)>,
-    /// Where in the answer the record batches are, all of them whole.
-    pub(super) records: Range<usize>,
+    /// Dropped when the answer is; none in a test without a connection.
+    pub(super) _share: Option<Share>,
 }
 
 /// A connection and its thread, which ends with it.
@@ -116,6 +105,18 @@ impl State {
     }
 }
 
+impl Ending {
+    /// An answer makes no sense.
+    pub(super) fn garbled(error: wire::Garbled) -> Self {
+        Ending::Connection(io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// The broker has this error for all of a request.
+    pub(super) fn error(code: i16) -> Self {
+        Ending::Connection(io::Error::other(error_code(code).to_string()))
+    }
+}
+
 impl Link {
     /// Starts the thread, which connects.
     pub(super) fn start(broker: i32, address: (String, u16), setup: &Setup) -> io::Result<Self> {
@@ -126,6 +127,7 @@ impl Link {
                 broker,
                 state: shared,
                 request: Vec::new(),
+                starving: None,
                 setup,
             };
             let out = fetcher.setup.out.clone();
@@ -170,6 +172,8 @@ struct Fetcher {
     state: Arc<State>,
     setup: Setup,
     request: Vec<u8>,
+    /// The partition, and its offset, of which the last answer had records, but no whole batch.
+    starving: Option<(i32, i64)>,
 }
 
 impl Fetcher {
@@ -191,7 +195,7 @@ impl Fetcher {
         }
         wire::ask_versions(&mut self.request, &self.setup.settings.client);
         let answer = self.ask(&socket)?;
-        if !wire::knows_versions(&answer).map_err(garbled)? {
+        if !wire::knows_versions(&answer).map_err(Ending::garbled)? {
             let reason = "the broker does not know Fetch 11 and OffsetForLeaderEpoch 3, which came with Kafka 2.3";
             return Err(Ending::TooOld(reason.to_owned()));
         }
@@ -199,29 +203,52 @@ impl Fetcher {
             let Some(mut share) = self.setup.read_ahead.take() else {
                 break;
             };
-            let settings = &self.setup.settings;
-            let bounds = Bounds {
-                wait_ms: settings.wait.as_millis().try_into().unwrap_or(i32::MAX),
-                bytes: share.bytes.try_into().unwrap_or(i32::MAX),
-                partition_bytes: settings.partition_bytes.try_into().unwrap_or(i32::MAX),
-                read_committed: settings.read_committed,
-            };
-            {
-                let wanted = &self.state.inner().wanted;
-                let topic = &self.setup.topic;
-                wire::ask_records(
-                    &mut self.request,
-                    &settings.client,
-                    topic,
-                    wanted.iter(),
-                    &bounds,
-                );
+            if !self.check(&socket)? {
+                continue;
             }
+            let asked_at = Instant::now();
+            let asked = self.ask_records(share.bytes);
             let answer = self.ask(&socket)?;
             share.resize(answer.len());
-            self.receive(&socket, answer, share)?;
+            if !self.receive(answer, &asked, share)? {
+                self.rest(asked_at);
+            }
         }
         Ok(())
+    }
+
+    /// Puts a request for records together; gives the partitions that are in it.
+    fn ask_records(&mut self, bytes: usize) -> Vec<Wanted> {
+        let settings = &self.setup.settings;
+        let bounds = Bounds {
+            wait_ms: settings.wait.as_millis().try_into().unwrap_or(i32::MAX),
+            bytes: bytes.try_into().unwrap_or(i32::MAX),
+            partition_bytes: settings.partition_bytes.try_into().unwrap_or(i32::MAX),
+            read_committed: settings.read_committed,
+        };
+        let asked: Vec<Wanted> = {
+            let wanted = &self.state.inner().wanted;
+            let checked = wanted.iter().filter(|w| w.trust != Trust::Unchecked);
+            checked.copied().collect()
+        };
+        let (client, topic) = (&settings.client, &self.setup.topic);
+        wire::ask_records(&mut self.request, client, topic, asked.iter(), &bounds);
+        asked
+    }
+
+    /// Waits where an answer had nothing, and came sooner than a broker that waits for records
+    /// would send it.
+    fn rest(&self, asked_at: Instant) {
+        let pause = self.setup.settings.wait.min(PAUSE);
+        let inner = self.state.inner();
+        let Some(left) = pause
+            .checked_sub(asked_at.elapsed())
+            .filter(|_| !inner.stopped)
+        else {
+            return;
+        };
+        // A partition that is added, or the end, may wake it sooner.
+        let _ = self.state.changed.wait_timeout(inner, left);
     }
 
     /// Whether there is something to fetch; waits until there is, or the thread has to end.
@@ -237,7 +264,8 @@ impl Fetcher {
         !inner.stopped
     }
 
-    /// Sends the request, and waits for its answer. One is under way at a time, so that answers need no numbers.
+    /// Sends the request, and waits for its answer. One is under way at a time, so that answers
+    /// need no numbers.
     fn ask(&self, mut socket: &TcpStream) -> Result<Vec<u8>, Ending> {
         let mut length = [0; 4];
         socket
@@ -256,125 +284,68 @@ impl Fetcher {
         }
     }
 
-    /// Hands an answer over, and moves the partitions behind what is in it.
-    fn receive(&mut self, socket: &TcpStream, answer: Vec<u8>, share: Share) -> Result<(), Ending> {
-        let (error, found) = wire::records(&answer).map_err(garbled)?;
-        if error != 0 {
-            let code = error_code(error);
-            return Err(Ending::Connection(io::Error::other(code.to_string())));
+    /// Hands an answer over, and moves the partitions to after what is in it; whether there was
+    /// something.
+    fn receive(&mut self, answer: Vec<u8>, asked: &[Wanted], share: Share) -> Result<bool, Ending> {
+        let digest = digest(&answer, asked, self.setup.settings.read_committed)?;
+        if digest.starved.is_some() && digest.starved == self.starving {
+            let reason =
+                "the broker sends only a part of a batch, and no more of it when asked again";
+            return Err(Ending::Connection(io::Error::other(reason)));
         }
-        let wanted: BTreeMap<i32, Wanted> = {
-            let inner = self.state.inner();
-            inner.wanted.iter().map(|w| (w.partition, *w)).collect()
-        };
-        let mut parts = VecDeque::with_capacity(found.len());
-        let mut dealt_with = BTreeSet::new();
-        let mut moved = Vec::new();
-        let mut told = Vec::new();
-        for mut part in found {
-            let Some(mut wanted) = wanted.get(&part.partition).copied() else {
-                continue;
-            };
-            dealt_with.insert(part.partition);
-            if part.error != 0 {
-                let code = error_code(part.error);
-                told.push(Told::Left { wanted, code });
-                continue;
-            }
-            let corrupt = |error: BadBatch, offset: i64| match error {
-                BadBatch::Format(_) => Ending::TooOld(format!(
-                    "partition {} at offset {offset}: {error}",
-                    part.partition
-                )),
-                _ => Ending::Corrupt {
-                    partition: part.partition,
-                    offset,
-                    reason: error.to_string(),
-                },
-            };
-            let mut rest = &answer[part.records.clone()];
-            let mut whole = 0;
-            while let Some((batch, behind)) =
-                Batch::split(rest).map_err(|error| corrupt(error, wanted.offset))?
-            {
-                batch.check().map_err(|error| corrupt(error, batch.first))?;
-                if wanted.epoch != batch.epoch && wanted.epoch >= 0 {
-                    told.extend(self.truncation(socket, &wanted)?);
-                }
-                wanted.epoch = batch.epoch;
-                wanted.offset = wanted.offset.max(batch.next);
-                whole += rest.len() - behind.len();
-                rest = behind;
-            }
-            // What did not fit comes first next time, where it will; who got something goes to the end of the queue.
-            let first = whole == 0 && !part.records.is_empty();
-            moved.push((wanted, first));
-            let end = if self.setup.settings.read_committed {
-                part.last_stable
-            } else {
-                part.high
-            };
-            part.aborted.sort_unstable_by_key(|(_, first)| *first);
-            parts.push_back(Part {
-                partition: part.partition,
-                end,
-                is_end: part.records.is_empty() && wanted.offset >= end,
-                next: wanted.offset,
-                aborted: part.aborted.into(),
-                records: part.records.start..part.records.start + whole,
-            });
-        }
-        told.push(Told::Fetched(Fetched {
-            broker: self.broker,
-            answer,
-            parts,
-            _share: share,
-        }));
-        // From here on nothing can fail: what is handed over and where it goes on belong together.
+        self.starving = digest.starved;
+        let has_records = digest.has_records();
+        // What is handed over and where it goes on belong together.
         let mut inner = self.state.inner();
-        inner
-            .wanted
-            .retain(|wanted| !dealt_with.contains(&wanted.partition));
-        for (wanted, first) in moved {
-            if first {
-                inner.wanted.push_front(wanted);
-            } else {
-                inner.wanted.push_back(wanted);
-            }
-        }
+        let (told, parts) = advance(&mut inner.wanted, digest);
+        let fetched = Told::Fetched(Fetched {
+            broker: self.broker,
+            answer: Arc::new(answer),
+            parts,
+            _share: Some(share),
+        });
+        self.tell(told.into_iter().chain([fetched]));
+        Ok(has_records)
+    }
+
+    fn tell(&self, told: impl IntoIterator<Item = Told>) {
         for told in told {
             // Nobody listens any more when the source has ended.
             let _ = self.setup.out.send(told);
         }
-        Ok(())
     }
 
-    /// Another leader has written what comes next: what was read from the one before must have been kept.
+    /// Asks whether the broker has what was read of the partitions that are not checked; whether
+    /// one can be fetched then.
     ///
     /// Source: KIP-320, <https://cwiki.apache.org/confluence/x/f5q7Bg>.
-    fn truncation(&mut self, socket: &TcpStream, read: &Wanted) -> Result<Option<Told>, Ending> {
-        let Wanted {
-            partition,
-            offset,
-            epoch,
-        } = *read;
+    fn check(&mut self, socket: &TcpStream) -> Result<bool, Ending> {
+        let asked = unchecked(&mut self.state.inner().wanted);
+        if asked.is_empty() {
+            return Ok(true);
+        }
         let (client, topic) = (&self.setup.settings.client, &self.setup.topic);
-        wire::ask_epoch_end(&mut self.request, client, topic, partition, epoch);
+        wire::ask_epoch_ends(&mut self.request, client, topic, &asked);
         let answer = self.ask(socket)?;
-        let (error, known, end) = wire::epoch_end(&answer).map_err(garbled)?;
-        let end = (error == 0).then(|| cut_off(read, known, end)).flatten();
-        Ok(end.map(|end| Told::Truncated {
-            partition,
-            end,
-            read: offset,
-        }))
+        let ends = wire::epoch_ends(&answer).map_err(Ending::garbled)?;
+        let mut inner = self.state.inner();
+        let told = check(&mut inner.wanted, ends);
+        self.tell(told);
+        if inner.wanted.iter().any(|wanted| asked.contains(wanted)) {
+            // Still unchecked: it says nothing of them.
+            return Err(Ending::garbled(wire::Garbled));
+        }
+        Ok(inner.wanted.iter().any(|w| w.trust != Trust::Unchecked))
     }
 }
 
-/// Where a log was cut off, if before what was read of it: the greatest epoch that is left of those up to the one that was read, and
-/// its end.
-fn cut_off(read: &Wanted, known: i32, end: i64) -> Option<i64> {
-    (known < read.epoch || end < read.offset).then(|| end.min(read.offset))
+/// Where a log was cut off, if before what was read of it: the greatest epoch that is left of those
+/// up to the one that was read, and its end.
+pub(super) fn cut_off(read: &Wanted, known: i32, end: i64) -> Option<Cut> {
+    (known < read.epoch || end < read.offset).then(|| Cut {
+        epoch: known,
+        end: end.min(read.offset),
+    })
 }
 
 fn connect((host, port): &(String, u16)) -> io::Result<TcpStream> {
@@ -388,14 +359,11 @@ fn connect((host, port): &(String, u16)) -> io::Result<TcpStream> {
     Err(failed)
 }
 
-fn garbled(error: wire::Garbled) -> Ending {
-    Ending::Connection(io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
 /// A code of the protocol, which librdkafka's codes include.
-fn error_code(code: i16) -> RDKafkaErrorCode {
+pub(super) fn error_code(code: i16) -> RDKafkaErrorCode {
     use rdkafka::types::RDKafkaRespErr;
-    // Every code that a broker of this version can send is among them; others are unknown to librdkafka too.
+    // Every code that a broker of this version can send is among them; others are unknown to
+    // librdkafka too.
     let known = |code: i32| -> Option<RDKafkaRespErr> { RDKafkaRespErr::try_from(code).ok() };
     known(i32::from(code)).map_or(RDKafkaErrorCode::Unknown, RDKafkaErrorCode::from)
 }
@@ -410,12 +378,16 @@ mod tests {
             partition: 0,
             offset: 100,
             epoch: 5,
+            trust: Trust::Unchecked,
         };
-        assert_eq!(cut_off(&read, 5, 100), None);
-        assert_eq!(cut_off(&read, 5, 120), None);
-        assert_eq!(cut_off(&read, 5, 80), Some(80));
-        assert_eq!(cut_off(&read, 3, 60), Some(60));
+        let cut = |known, end| cut_off(&read, known, end).map(|cut| (cut.epoch, cut.end));
+        assert_eq!(cut(5, 100), None);
+        assert_eq!(cut(5, 120), None);
+        assert_eq!(cut(5, 80), Some((5, 80)));
+        assert_eq!(cut(3, 60), Some((3, 60)));
+        // The batches of epoch 5 that were read are not there, whatever else is.
+        assert_eq!(cut(3, 120), Some((3, 100)));
         // Nothing is known of any epoch: another topic of the same name.
-        assert_eq!(cut_off(&read, -1, -1), Some(-1));
+        assert_eq!(cut(-1, -1), Some((-1, -1)));
     }
 }

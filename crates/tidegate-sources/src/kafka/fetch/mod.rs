@@ -1,39 +1,51 @@
 //! Records from the brokers without a client in between.
 //!
-//! librdkafka makes an object of every record, which a fifth of all CPU time goes into. Here an answer of a broker stays one piece
-//! of memory until its records are copied into chunks, and nothing is allocated for a record.
+//! librdkafka makes an object of every record, which a fifth of all CPU time goes into. Here an
+//! answer of a broker stays one piece of memory until its records are copied into chunks, and
+//! nothing is allocated for a record.
 //!
-//! It does one thing: fetch, from known offsets. All else (metadata, offsets, the consumer group) stays with librdkafka, and so does
-//! fetching where a setting asks for what is not here: TLS, SASL, a rack (`Settings::of`).
+//! It does one thing: fetch, from known offsets. All else (metadata, offsets, the consumer group)
+//! stays with librdkafka, and so does fetching where a setting asks for what is not here: TLS,
+//! SASL, a rack (`Settings::of`).
 //!
-//! A partition has one owner at any time: a [`Link`], which knows where it goes on, or [`Fetch::homeless`], when its broker does
-//! not give it any more. Both change hands in the order of the one queue that all links share, so that nothing comes twice or not.
+//! A partition has one owner at any time: a [`Link`], which knows where it goes on, or
+//! [`Fetch::homeless`], when its broker does not give it any more. Both change hands in the order
+//! of the one queue that all links share, so that nothing comes twice or not.
 
+mod answer;
 mod batch;
 mod decompress;
 mod link;
+#[cfg(test)]
+mod model;
 mod read_ahead;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 use rdkafka::error::RDKafkaErrorCode;
 
+use self::answer::Part;
 use self::batch::{BadBatch, Batch};
 use self::decompress::Decompressor;
-use self::link::{Ending, Fetched, Link, Part, Setup, Told};
+use self::link::{Ending, Fetched, Link, Setup, Told};
 use self::read_ahead::ReadAhead;
-use self::wire::Wanted;
+use self::unpack::ValueLimits;
+use self::wire::{Trust, Wanted};
 use super::context::SAY_AFTER;
 use super::messages::Taken;
 use super::options::{CLIENT_ID, FETCH_WAIT_MS};
 use super::positions::Position;
 use super::{KafkaClient, KafkaOptions};
 use crate::{ChunkLimits, SourceError};
+
+pub(super) use self::answer::Ends;
 
 /// Of librdkafka's settings, those that are followed here.
 #[derive(Debug, Clone)]
@@ -52,6 +64,8 @@ pub(super) struct Fetch {
     links: BTreeMap<i32, Link>,
     /// Brokers that have not answered since their connection failed.
     failing: BTreeMap<i32, Failing>,
+    /// Partitions of which nothing whole comes.
+    stuck: BTreeMap<i32, Stuck>,
     /// Partitions that no link has.
     homeless: BTreeMap<i32, Wanted>,
     setup: Setup,
@@ -59,21 +73,41 @@ pub(super) struct Fetch {
     /// The answer that is being decoded.
     current: Option<Fetched>,
     decoder: Decoder,
-    ends: BTreeMap<i32, i64>,
+    ends: BTreeMap<i32, Ends>,
 }
 
+/// A broker from which nothing can be fetched.
 struct Failing {
     since: Instant,
     /// Whether it has been logged.
     said: bool,
+    why: String,
 }
 
-/// Decodes the parts of an answer, a batch at a time.
+/// A partition of which a broker sends nothing whole, although it has more.
+struct Stuck {
+    /// Where it goes on.
+    offset: i64,
+    since: Instant,
+    tries: u32,
+    /// What is said of it; empty before that is said.
+    why: String,
+}
+
+/// Answers without anything whole, before they are said to be a fault.
+const STUCK_TRIES: u32 = 3;
+
+/// Decodes the parts of an answer, a batch at a time. It keeps nothing of a part but memory: what
+/// is known of one that is half decoded is in the part, and goes with it.
 struct Decoder {
     decompressor: Decompressor,
-    /// Producers whose transactions, of the part that is decoded, end in an abort.
-    aborting: BTreeSet<i64>,
+    values: ValueLimits,
 }
+
+/// Bytes up to which a batch is decompressed in one piece. Larger ones are read as they decompress.
+const WHOLE_BYTES: usize = 32 << 20;
+/// Bytes that are taken of such a batch at a time.
+const LARGE_BYTES: usize = 4 << 20;
 
 /// Why fetching cannot go on here.
 pub(super) enum Stop {
@@ -84,7 +118,8 @@ pub(super) enum Stop {
 }
 
 impl Settings {
-    /// The settings; none if librdkafka is to fetch, or has to, because one of them is not followed here.
+    /// The settings; none if librdkafka is to fetch, or has to, because one of them is not followed
+    /// here.
     pub(super) fn of(options: &KafkaOptions) -> Option<Self> {
         if options.client == KafkaClient::Librdkafka {
             return None;
@@ -125,22 +160,22 @@ impl Fetch {
             read_ahead_bytes: options.read_ahead_bytes,
             links: BTreeMap::new(),
             failing: BTreeMap::new(),
+            stuck: BTreeMap::new(),
             homeless: BTreeMap::new(),
             setup,
             told,
             current: None,
-            decoder: Decoder {
-                decompressor: Decompressor::new(options.receive_bytes_max(limits)),
-                aborting: BTreeSet::new(),
-            },
+            decoder: Decoder::new(WHOLE_BYTES, limits),
             ends: BTreeMap::new(),
         }
     }
 
-    /// Forgets all that is under way, and goes on from these positions, once their leaders are told.
+    /// Forgets all that is under way, and goes on from these positions, once their leaders are
+    /// told.
     pub(super) fn assign(&mut self, positions: &BTreeMap<i32, Position>) {
         let (out, told) = unbounded();
         self.links.clear();
+        self.stuck.clear();
         self.current = None;
         self.setup.read_ahead.close();
         self.setup.read_ahead = ReadAhead::new(self.read_ahead_bytes);
@@ -151,8 +186,9 @@ impl Fetch {
             .map(|(partition, position)| {
                 let wanted = Wanted {
                     partition: *partition,
-                    offset: position.at,
-                    epoch: -1,
+                    offset: position.fetch(),
+                    epoch: position.identity.epoch,
+                    trust: Trust::Unchecked,
                 };
                 (*partition, wanted)
             })
@@ -171,7 +207,9 @@ impl Fetch {
         brokers: &BTreeMap<i32, (String, u16)>,
     ) {
         let homeless = std::mem::take(&mut self.homeless);
-        for (partition, wanted) in homeless {
+        for (partition, mut wanted) in homeless {
+            // Another leader, or one that was away, may not have what was read.
+            wanted.trust = Trust::Unchecked;
             let leader = leaders.get(&partition).copied();
             let address = leader.and_then(|id| Some((id, brokers.get(&id)?)));
             let Some((broker, address)) = address else {
@@ -196,8 +234,56 @@ impl Fetch {
     }
 
     /// Where each partition ends, as far as known.
-    pub(super) fn ends(&self) -> &BTreeMap<i32, i64> {
+    pub(super) fn ends(&self) -> &BTreeMap<i32, Ends> {
         &self.ends
+    }
+
+    /// For how long nothing can be fetched from a broker, or of a partition, and why.
+    pub(super) fn failing(&self) -> Option<(Duration, String)> {
+        let said = self.failing.iter().filter(|(_, failing)| failing.said);
+        let failing = said.map(|(broker, failing)| {
+            let error = format!(
+                "no records can be fetched from broker {broker} ({}); trying again. Check that its \
+                 advertised address can be reached from here",
+                failing.why
+            );
+            (failing.since.elapsed(), error)
+        });
+        let said = self.stuck.values().filter(|stuck| !stuck.why.is_empty());
+        let stuck = said.map(|stuck| (stuck.since.elapsed(), stuck.why.clone()));
+        failing.chain(stuck).max_by_key(|(elapsed, ..)| *elapsed)
+    }
+
+    /// Notes which partitions get on, and which get nothing whole again and again.
+    fn note_stuck(&mut self, fetched: &Fetched) {
+        for part in &fetched.parts {
+            if !part.is_stuck {
+                if !part.records.is_empty() || part.is_end {
+                    self.stuck.remove(&part.partition);
+                }
+                continue;
+            }
+            let stuck = self.stuck.entry(part.partition).or_insert_with(|| Stuck {
+                offset: part.next,
+                since: Instant::now(),
+                tries: 0,
+                why: String::new(),
+            });
+            stuck.tries += 1;
+            if !stuck.why.is_empty()
+                || stuck.tries < STUCK_TRIES
+                || stuck.since.elapsed() < SAY_AFTER
+            {
+                continue;
+            }
+            let (partition, offset) = (part.partition, stuck.offset);
+            stuck.why = format!(
+                "partition {partition}: broker {} has records at offset {offset}, and sends no whole \
+                 batch of them; asking again. Look at its disk, and at the other replicas",
+                fetched.broker
+            );
+            tracing::warn!("{}", stuck.why);
+        }
     }
 
     /// Waits for an answer, unless one is there, and hands over the records of its next batch.
@@ -212,28 +298,21 @@ impl Fetch {
             };
             match told {
                 Told::Fetched(fetched) => {
-                    let ends = fetched.parts.iter().map(|part| (part.partition, part.end));
+                    let ends = fetched.parts.iter().map(|part| (part.partition, part.ends));
                     self.ends.extend(ends);
                     self.failing.remove(&fetched.broker);
+                    self.note_stuck(&fetched);
                     self.current = Some(fetched);
                 }
                 Told::Left { wanted, code } => {
                     self.leave(wanted, code, &mut each);
                     return Ok(());
                 }
-                Told::Truncated {
-                    partition,
-                    end,
-                    read,
-                } => {
-                    tracing::error!(
-                        topic = &*self.setup.topic,
-                        partition,
-                        from = end,
-                        to = read,
-                        "the brokers lost these offsets after they had been read, and wrote others in their place, which are not read: send those again, and \
-                        see that `unclean.leader.election.enable` is false"
-                    );
+                Told::Truncated { wanted, cut } => {
+                    each(Taken::Truncated {
+                        partition: wanted.partition,
+                        cut,
+                    });
                     return Ok(());
                 }
                 Told::Ended { broker, why } => return self.end(broker, why),
@@ -269,7 +348,10 @@ impl Fetch {
         self.homeless.insert(wanted.partition, wanted);
         // Whatever passes is over when its leader is asked again.
         if !super::source::passes(code) {
-            each(Taken::Error(code));
+            each(Taken::Error {
+                partition: wanted.partition,
+                code,
+            });
         }
     }
 
@@ -285,7 +367,9 @@ impl Fetch {
                 let failing = self.failing.entry(broker).or_insert_with(|| Failing {
                     since: Instant::now(),
                     said: false,
+                    why: String::new(),
                 });
+                failing.why = error.to_string();
                 if failing.said || failing.since.elapsed() < SAY_AFTER {
                     tracing::debug!(broker, %error, "a connection to Kafka failed; connecting again");
                 } else {
@@ -333,46 +417,95 @@ impl Drop for Fetch {
 }
 
 impl Decoder {
-    /// Hands over the next batch of a part, or its end; whether the part is done with.
+    /// Batches of more than `whole_bytes` bytes are read as they decompress.
+    fn new(whole_bytes: usize, limits: &ChunkLimits) -> Self {
+        Decoder {
+            decompressor: Decompressor::new(whole_bytes),
+            values: ValueLimits {
+                bytes_max: limits.record_bytes_max,
+                bytes_kept: limits.truncated_bytes(),
+            },
+        }
+    }
+
+    /// Hands over the next batch of a part, or a piece of it, or the part's end; whether the part
+    /// is done with.
     ///
     /// # Errors
     /// Why the batch at the beginning of the part's records cannot be read.
     fn next(
         &mut self,
-        answer: &[u8],
+        answer: &Arc<Vec<u8>>,
         part: &mut Part,
         mut each: impl FnMut(Taken<'_>),
     ) -> Result<bool, BadBatch> {
         let partition = part.partition;
         let Some((batch, rest)) = Batch::split(&answer[part.records.clone()])? else {
-            self.aborting.clear();
+            let (offset, epoch) = (part.next, part.epoch);
+            each(Taken::Passed {
+                partition,
+                offset,
+                epoch,
+            });
             if part.is_end {
-                let offset = part.next;
                 each(Taken::End { partition, offset });
             }
             return Ok(true);
         };
-        let behind = part.records.end - rest.len();
+        let after = part.records.end - rest.len();
         while let Some((producer, _)) = part.aborted.pop_front_if(|(_, first)| *first < batch.next)
         {
-            self.aborting.insert(producer);
+            part.aborting.insert(producer);
         }
+        let mut is_done = true;
         if batch.is_marker() {
             if batch.is_abort()? {
-                self.aborting.remove(&batch.producer);
+                part.aborting.remove(&batch.producer);
             }
-        } else if !batch.is_transactional() || !self.aborting.contains(&batch.producer) {
-            batch.records(&mut self.decompressor, |record| {
+        } else if !batch.is_transactional() || !part.aborting.contains(&batch.producer) {
+            let each = |record: batch::Record<'_>| {
                 each(Taken::Record {
                     partition,
                     offset: record.offset,
+                    epoch: batch.epoch,
                     timestamp: record.timestamp,
                     payload: record.value,
+                    bytes: record.bytes,
                 });
-            })?;
+            };
+            is_done = self.records(answer, &batch, part, each)?;
         }
         // Not before: a batch that cannot be read is not passed over.
-        part.records.start = behind;
+        if is_done {
+            part.large = None;
+            part.records.start = after;
+        }
         Ok(false)
+    }
+
+    /// Hands over the records of a batch, or some of them; whether those were the last.
+    fn records(
+        &mut self,
+        answer: &Arc<Vec<u8>>,
+        batch: &Batch<'_>,
+        part: &mut Part,
+        mut each: impl FnMut(batch::Record<'_>),
+    ) -> Result<bool, BadBatch> {
+        if part.large.is_none() {
+            if batch.records(&mut self.decompressor, &mut each)? {
+                return Ok(true);
+            }
+            part.large = Some(Box::new(batch.unpack(answer, part.records.start)?));
+        }
+        let Some(large) = &mut part.large else {
+            return Ok(true);
+        };
+        let done = large.records(self.values, LARGE_BYTES, each);
+        if done.is_err() {
+            // Whoever tries again begins with the batch: what has come of it is known by its
+            // offsets.
+            part.large = None;
+        }
+        done
     }
 }

@@ -23,8 +23,8 @@ pub(super) struct Share {
     pub(super) bytes: usize,
 }
 
-/// Of the budget, what one answer of one of `n` connections may take: `1 / (ANSWERS * n)`. One is decoded and one waits, while the
-/// next is on its way.
+/// Of the budget, what one answer of one of `n` connections may take: `1 / (ANSWERS * n)`. One is
+/// decoded and one waits, while the next is on its way.
 const ANSWERS: usize = 4;
 /// With hundreds of brokers an answer must still be worth its request.
 const ANSWER_MIN: usize = 64 << 10;

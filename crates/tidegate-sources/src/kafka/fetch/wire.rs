@@ -1,7 +1,7 @@
 //! The requests that fetching needs, and their answers, as bytes. No IO.
 //!
-//! Source: Kafka's protocol guide, <https://kafka.apache.org/protocol>. All versions used here have been there since Kafka 2.3, are
-//! there in Kafka 4, and are from before compact encodings.
+//! Source: Kafka's protocol guide, <https://kafka.apache.org/protocol>. All versions used here have
+//! been there since Kafka 2.3, are there in Kafka 4, and are from before compact encodings.
 
 use std::ops::Range;
 
@@ -24,6 +24,29 @@ pub(super) struct Wanted {
     pub(super) offset: i64,
     /// Leader epoch of the last batch that was fetched; -1 before the first.
     pub(super) epoch: i32,
+    pub(super) trust: Trust,
+}
+
+/// Whether the leader has what was read of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It has to be asked, before anything more is fetched.
+    Unchecked,
+    /// It was, and nothing has been fetched since.
+    Fresh,
+    /// It was, and is still the leader as far as its batches say.
+    Settled,
+}
+
+/// Where a leader epoch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EpochEnd {
+    pub(super) error: i16,
+    pub(super) partition: i32,
+    /// The greatest epoch up to the one that was asked for; -1 if there is none.
+    pub(super) epoch: i32,
+    /// Its end.
+    pub(super) end: i64,
 }
 
 /// Bounds of one answer.
@@ -44,7 +67,8 @@ pub(super) struct Part {
     pub(super) error: i16,
     /// Offset of the next record that is written.
     pub(super) high: i64,
-    /// First offset of a transaction that is open; records from there on are not read with `read_committed`.
+    /// First offset of a transaction that is open; records from there on are not read with
+    /// `read_committed`.
     pub(super) last_stable: i64,
     /// Producer and first offset of each aborted transaction that may be in the records.
     pub(super) aborted: Vec<(i64, i64)>,
@@ -142,35 +166,41 @@ pub(super) fn records(answer: &[u8]) -> Result<(i16, Vec<Part>), Garbled> {
     Ok((error, parts))
 }
 
-/// Asks where a leader epoch ended.
-pub(super) fn ask_epoch_end(
-    out: &mut Vec<u8>,
-    client: &str,
-    topic: &str,
-    partition: i32,
-    epoch: i32,
-) {
+/// Asks where the leader epochs ended that were read last.
+pub(super) fn ask_epoch_ends(out: &mut Vec<u8>, client: &str, topic: &str, read: &[Wanted]) {
     begin(out, EPOCH_END, EPOCH_END_VERSION, client);
     put(out, (-1i32).to_be_bytes());
     put(out, 1i32.to_be_bytes());
     put_text(out, topic);
-    put(out, 1i32.to_be_bytes());
-    put(out, partition.to_be_bytes());
-    put(out, (-1i32).to_be_bytes());
-    put(out, epoch.to_be_bytes());
+    put(out, (read.len() as i32).to_be_bytes());
+    for Wanted {
+        partition, epoch, ..
+    } in read
+    {
+        put(out, partition.to_be_bytes());
+        put(out, (-1i32).to_be_bytes()); // the leader's epoch is not known
+        put(out, epoch.to_be_bytes());
+    }
     finish(out);
 }
 
-/// Where the epoch ended: the error, the greatest epoch up to the one that was asked for, and its end.
-pub(super) fn epoch_end(answer: &[u8]) -> Result<(i16, i32, i64), Garbled> {
+/// Where they ended.
+pub(super) fn epoch_ends(answer: &[u8]) -> Result<Vec<EpochEnd>, Garbled> {
     let mut from = Reader::new(answer)?;
     let _throttled = from.i32()?;
-    from.count(1)?;
-    from.text()?;
-    from.count(18)?;
-    let error = from.i16()?;
-    let _partition = from.i32()?;
-    Ok((error, from.i32()?, from.i64()?))
+    let mut ends = Vec::new();
+    for _ in 0..from.count(6)? {
+        from.text()?;
+        for _ in 0..from.count(18)? {
+            ends.push(EpochEnd {
+                error: from.i16()?,
+                partition: from.i32()?,
+                epoch: from.i32()?,
+                end: from.i64()?,
+            });
+        }
+    }
+    Ok(ends)
 }
 
 /// A request's head; its length and number are filled in later.

@@ -21,7 +21,7 @@ super::on_each_warehouse! {
     a_file_that_is_something_else_is_refused,
 }
 
-/// A first commit that is loaded, and one behind it whose file for the table `rejected` is `bad`.
+/// A first commit that is loaded, and one after it whose file for the table `rejected` is `bad`.
 fn with_a_bad_file(world: &mut World<'_>, bad: FileEntry) {
     world.job.commit("events", &[Event("a", 1, 0, 0, 1.0)]);
     let events = [Event("a", 2, 0, 1, 2.0), Event("b", 2, 0, 2, 2.0)];

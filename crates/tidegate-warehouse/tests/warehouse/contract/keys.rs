@@ -39,6 +39,7 @@ pub(super) fn table() -> TableSpec {
         datasets: vec!["events".into()],
         columns: columns(&batch(&[])),
         required: vec![],
+        time: None,
         kind: TableKind::Upsert {
             key: vec!["word".into(), "part".into()],
             order: vec!["first".into(), "second".into()],

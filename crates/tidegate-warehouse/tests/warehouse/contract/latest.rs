@@ -18,7 +18,8 @@ super::on_each_warehouse! {
 
 const ROWS: &str = "SELECT id, value FROM t ORDER BY id";
 
-/// Loads batches of events, each in its own load or all in one, and expects these rows: key and value.
+/// Loads batches of events, each in its own load or all in one, and expects these rows: key and
+/// value.
 fn check(place: &Place, batches: &[&[Event]], expect: &str) {
     place.in_loads_of_any_size(|mut world, rows_max| {
         for batch in batches {
@@ -81,6 +82,7 @@ fn bounded() -> TableSpec {
     });
     TableSpec {
         required: vec!["event_timestamp".into()],
+        time: None,
         kind: TableKind::Upsert { key, order, reach },
         ..events_table()
     }

@@ -37,7 +37,7 @@ fn the_same_records_are_not_loaded_twice(place: &Place) {
             matches!(error.fault, LoadFault::NotNext { ledger: 3 }),
             "{error}"
         );
-        assert!(error.is_transient(), "the next try goes on behind it");
+        assert!(error.is_transient(), "the next try goes on after it");
     }
     assert_eq!(world.ask(COUNT), "4\n");
     assert_eq!(world.load(warehouse.as_mut(), 3..4).unwrap().rows, 2);

@@ -1,5 +1,5 @@
-//! What both warehouses do alike: each of these tests runs against both. What is true of one of them
-//! alone is tested beside this module.
+//! What both warehouses do alike: each of these tests runs against both. What is true of one of
+//! them alone is tested beside this module.
 
 mod columns;
 mod failures;
@@ -11,6 +11,8 @@ mod place;
 mod random;
 mod random_windows;
 mod reports;
+mod streams;
+mod sums;
 mod tables;
 mod windows;
 

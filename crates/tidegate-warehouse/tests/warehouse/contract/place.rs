@@ -1,4 +1,5 @@
-//! Where the contract's tests load to: each kind of warehouse, with a storage that it can load from.
+//! Where the contract's tests load to: each kind of warehouse, with a storage that it can load
+//! from.
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -7,9 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use redshift_emulator::{Emulator, Objects, Options};
-use tidegate_log::{Keys, S3Options, StorageOptions};
+use tidegate_storage::{Keys, S3Options, StorageOptions};
 use tidegate_testkit::{Postgres, S3};
-use tidegate_warehouse::redshift::options::{Identity, Layout, Target};
+use tidegate_warehouse::redshift::options::{Identity, Layout, Target, Timestamps, TooLong};
 use tidegate_warehouse::{
     LoadError, LoadReport, LoadRequest, Loader, LoaderOptions, RedshiftOptions, RedshiftWarehouse,
     TableSpec, Warehouse, WarehouseReader,
@@ -76,8 +77,8 @@ impl Place {
         }
     }
 
-    /// Tests loads of one record each, and one load of everything; both at a time, since a Redshift is mostly
-    /// waited for.
+    /// Tests loads of one record each, and one load of everything; both at a time, since a Redshift
+    /// is mostly waited for.
     pub(crate) fn in_loads_of_any_size(&self, test: impl Fn(World<'_>, u64) + Sync) {
         std::thread::scope(|scope| {
             for rows_max in [1, u64::MAX] {
@@ -87,7 +88,17 @@ impl Place {
         });
     }
 
-    /// How many cases a property test should try: each takes seconds where every statement is waited for.
+    /// A name as it stands in SQL that is asked here.
+    pub(crate) fn quote(&self, name: &str) -> String {
+        let name = match self {
+            Place::DuckDb => name.to_owned(),
+            Place::Redshift(_) => name.to_lowercase(),
+        };
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+
+    /// How many cases a property test should try: each takes seconds where every statement is
+    /// waited for.
     pub(crate) fn cases(&self) -> u32 {
         match self {
             Place::DuckDb => 24,
@@ -125,13 +136,15 @@ impl Redshift {
             region: Some(S3::REGION.to_owned()),
             endpoint: Some(self.emulator.url()),
             layout: Layout::default(),
+            too_long: TooLong::default(),
+            timestamps: Timestamps::default(),
             timeout: Duration::from_secs(60),
             keys: Some(keys()),
         }
     }
 
-    /// Runs SQL on the PostgreSQL underneath, and returns the rows as CSV, with quotes for text that is empty and
-    /// not null.
+    /// Runs SQL on the PostgreSQL underneath, and returns the rows as CSV, with quotes for text
+    /// that is empty and not null.
     fn sql(&self, sql: &str) -> String {
         let rows = self.runtime.block_on(async {
             let connected = tokio_postgres::connect(self.postgres, tokio_postgres::NoTls).await;
@@ -236,6 +249,20 @@ impl World<'_> {
             runtime: self.job.runtime.handle(),
             now: self.job.clock.now_micros(),
         })
+    }
+
+    /// Does what a person might do to the database while nothing is loaded.
+    pub(crate) fn execute(&self, sql: &str) {
+        match self.place {
+            Place::DuckDb => {
+                self.reader.take();
+                let connection = duckdb::Connection::open(self.job.database()).unwrap();
+                connection.execute_batch(sql).unwrap();
+            }
+            Place::Redshift(redshift) => {
+                redshift.sql(&format!("SET search_path = {}; {sql}", self.schema));
+            }
+        }
     }
 
     /// The answer to a query as CSV, with whole numbers for floats that are whole.

@@ -6,10 +6,11 @@ use arrow::array::{
     ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
 use arrow::record_batch::RecordBatch;
-use tidegate_warehouse::{Loader, LoaderOptions, TableSpec, ViewMerge};
+use tidegate_core::meaning::Gap;
+use tidegate_warehouse::{Loader, LoaderOptions, TableKind, TableSpec, ViewMerge};
 
 use super::{Place, World};
-use crate::job::{NEW_YEAR, columns};
+use crate::job::{Event, NEW_YEAR, append_table, columns};
 
 super::on_each_warehouse! {
     a_window_shows_once_every_lane_has_passed_it,
@@ -17,7 +18,12 @@ super::on_each_warehouse! {
     a_part_that_comes_again_replaces_the_first,
     parts_of_one_load_are_all_kept,
     a_lane_without_watermark_holds_every_window_back,
+    a_view_of_somebody_else_is_left_as_it_is,
+    an_aggregate_and_a_group_are_removed_while_parts_with_them_wait,
+    windows_that_some_lanes_have_no_parts_of_are_not_shown,
+    a_window_that_is_no_more_gets_what_is_left_and_is_not_made_again,
     the_end_of_time_is_a_watermark_too,
+    windows_begin_before_the_first_year_and_end_after_the_last_one,
 }
 
 /// Window start in minutes, status, lane, values.
@@ -105,14 +111,20 @@ impl<'p> Windows<'p> {
 
     /// Loads what is committed, and tells what the view shows.
     pub(super) fn shown(&mut self) -> String {
-        self.loader.catch_up(self.world.job.last_seq()).unwrap();
-        self.world.ask(
-            "SELECT EXTRACT(MINUTE FROM window_start), status, n, total, \"least\", most, mean FROM t_1m \
-             ORDER BY 1, status NULLS LAST",
-        )
+        self.shown_by("status")
     }
 
-    /// Commits and loads parts, new lanes and watermarks (in seconds), and tells what the view shows.
+    /// The same, with this in place of the group.
+    pub(super) fn shown_by(&mut self, group: &str) -> String {
+        self.loader.catch_up(self.world.job.last_seq()).unwrap();
+        self.world.ask(&format!(
+            "SELECT EXTRACT(MINUTE FROM window_start), {group}, n, total, \"least\", most, mean FROM t_1m \
+             ORDER BY 1, status NULLS LAST"
+        ))
+    }
+
+    /// Commits and loads parts, new lanes and watermarks (in seconds), and tells what the view
+    /// shows.
     fn step(&mut self, parts: &[Part<'_>], lanes: &[i32], watermarks: &[(i32, i64)]) -> String {
         self.commit(parts, lanes, watermarks);
         self.shown()
@@ -169,7 +181,8 @@ fn a_part_that_comes_again_replaces_the_first(place: &Place) {
     assert_eq!(shown, "0,A,1,1,1,1,1\n0,,2,7,2,5,3.5\n");
 }
 
-/// Zero and minus zero are two groups to a lane, which closes a window once, and one to a warehouse.
+/// Zero and minus zero are two groups to a lane, which closes a window once, and one to a
+/// warehouse.
 fn parts_of_one_load_are_all_kept(place: &Place) {
     let mut world = place.world();
     let parts: [Part<'_>; 3] = [
@@ -190,9 +203,141 @@ fn parts_of_one_load_are_all_kept(place: &Place) {
     }
 }
 
+fn a_view_of_somebody_else_is_left_as_it_is(place: &Place) {
+    let mut world = place.world();
+    world.job.commit("events", &[Event("a", 1, 0, 0, 1.0)]);
+    let events = append_table("other", "events");
+    drop(world.load_all(vec![events.clone()], u64::MAX));
+    // It only has a name like that of the parts.
+    world.execute("CREATE VIEW t_1m AS SELECT value AS xt_1m__parts FROM other");
+    let batch = parts_batch(&[(0, Some("A"), 0, &[2.0])]);
+    let file = world.job.file("window:t_1m", &batch);
+    // The events are of lane 1000.
+    let watermarks = [(0, 60), (1000, 60)];
+    world.job.commit_with(vec![file], &[0], &watermarks);
+    let tables = vec![events, window_table(&batch)];
+    let loader = world.load_all(tables.clone(), u64::MAX);
+    assert_eq!(world.ask("SELECT xt_1m__parts FROM t_1m"), "1\n");
+    assert_eq!(world.ask("SELECT total FROM t_1m__parts"), "2\n");
+    drop(loader);
+    world.execute("DROP VIEW t_1m");
+    world.execute("CREATE TABLE t_1m (x INTEGER)");
+    drop(world.open(tables.clone()));
+    world.execute("DROP TABLE t_1m");
+    let _warehouse = world.open(tables);
+    assert_eq!(world.ask("SELECT total FROM t_1m"), "2\n");
+}
+
+fn an_aggregate_and_a_group_are_removed_while_parts_with_them_wait(place: &Place) {
+    let mut windows = Windows::new(place);
+    windows.step(&[(0, Some("A"), 0, &[1.0])], &[0], &[(0, 60)]);
+    let more: [Part<'_>; 2] = [(1, Some("A"), 0, &[1.0, 2.0]), (1, Some("B"), 0, &[4.0])];
+    windows.commit(&more, &[], &[(0, 120)]);
+    let Windows { world, loader } = windows;
+    drop(loader);
+    let mut table = window_table(&parts_batch(&[]));
+    let gone = ["status", "most", "mean__sum"];
+    table
+        .columns
+        .retain(|(column, _)| !gone.contains(&column.as_str()));
+    table.kind = TableKind::WindowParts {
+        view: "t_1m".into(),
+        group_by: Vec::new(),
+        aggregates: [("n", ViewMerge::Count), ("total", ViewMerge::Sum)]
+            .map(|(name, merge)| (name.to_owned(), merge))
+            .into(),
+        gaps: Vec::new(),
+        last_record: None,
+    };
+    let mut loader = world.loader(vec![table], LoaderOptions::default());
+    loader.catch_up(world.job.last_seq()).unwrap();
+    let shown = "SELECT EXTRACT(MINUTE FROM window_start), n, total FROM t_1m ORDER BY 1";
+    assert_eq!(world.ask(shown), "0,1,1\n1,3,7\n");
+    let parts = "SELECT EXTRACT(MINUTE FROM window_start), status, most, mean__sum FROM t_1m__parts ORDER BY 1, 2";
+    assert_eq!(world.ask(parts), "0,A,1,1\n1,A,2,3\n1,B,4,4\n");
+}
+
+fn windows_that_some_lanes_have_no_parts_of_are_not_shown(place: &Place) {
+    let mut windows = Windows::new(place);
+    let ahead: Vec<Part<'_>> = (0..5).map(|minute| (minute, None, 0, &[1.0][..])).collect();
+    windows.step(&ahead, &[0, 1], &[(0, 300)]);
+    let behind: Vec<Part<'_>> = (0..2).map(|minute| (minute, None, 1, &[2.0][..])).collect();
+    windows.step(&behind, &[], &[(1, 120)]);
+    // Lane 1 goes on, and the window is not there any more.
+    windows.commit(&[], &[], &[(1, 600)]);
+    let Windows { world, mut loader } = windows;
+    let minute = |minute: i64| Some(NEW_YEAR + minute * 60_000_000);
+    let gap = |after, before| Gap { after, before };
+    let cases = [
+        (vec![], "0,2\n1,2\n2,1\n3,1\n4,1\n"),
+        (vec![gap(minute(2), None)], "0,2\n1,2\n"),
+        (vec![gap(minute(2), minute(4))], "0,2\n1,2\n4,1\n"),
+        (vec![gap(None, minute(3))], "3,1\n4,1\n"),
+        (vec![gap(None, None)], ""),
+        (
+            vec![gap(minute(1), minute(2)), gap(minute(4), None)],
+            "0,2\n2,1\n3,1\n",
+        ),
+    ];
+    for (gaps, shown) in cases {
+        drop(loader);
+        let table = window_table(&parts_batch(&[])).with_gaps(&gaps, None);
+        loader = world.load_all(vec![table], u64::MAX);
+        let sql = "SELECT EXTRACT(MINUTE FROM window_start), n FROM t_1m ORDER BY 1";
+        assert_eq!(world.ask(sql), shown, "{gaps:?}");
+    }
+}
+
+fn a_window_that_is_no_more_gets_what_is_left_and_is_not_made_again(place: &Place) {
+    let mut world = place.world();
+    let batch = parts_batch(&[(0, Some("A"), 0, &[2.0])]);
+    let file = world.job.file("window:t_1m", &batch);
+    world.job.commit_with(vec![file], &[0], &[(0, 60)]);
+    let last = world.job.last_seq();
+    world.job.commit_with(vec![], &[], &[(0, 120)]);
+    let tables = || vec![window_table(&batch).with_gaps(&[], Some(last))];
+    // The table was not there before.
+    drop(world.load_all(tables(), u64::MAX));
+    assert_eq!(world.ask("SELECT total FROM t_1m"), "2\n");
+    drop(world.open(tables()));
+    assert_eq!(world.ask("SELECT total FROM t_1m"), "2\n");
+    // Who drops it is not told to bring it back, nor is it made again.
+    world.execute("DROP VIEW t_1m");
+    world.execute("DROP TABLE t_1m__parts");
+    drop(world.open(tables()));
+    world.execute("CREATE TABLE t_1m__parts (x INTEGER)");
+}
+
 fn the_end_of_time_is_a_watermark_too(place: &Place) {
     let mut windows = Windows::new(place);
     let end = i64::MAX / 1_000_000 - NEW_YEAR / 1_000_000 - 1;
     let shown = windows.step(&[(0, Some("A"), 0, &[1.0])], &[0], &[(0, end)]);
     assert_eq!(shown, "0,A,1,1,1,1,1\n");
+}
+
+fn windows_begin_before_the_first_year_and_end_after_the_last_one(place: &Place) {
+    const YEAR_1: i64 = -62_135_596_800;
+    const YEAR_10000: i64 = 253_402_300_800;
+    let minute = |second: i64| (second - NEW_YEAR / 1_000_000) / 60;
+    let parts: [Part<'_>; 2] = [
+        (minute(YEAR_1) - 1, Some("first"), 0, &[1.0]),
+        (minute(YEAR_10000) - 1, Some("last"), 0, &[2.0]),
+    ];
+    let mut windows = Windows::new(place);
+    let second = |second: i64| second - NEW_YEAR / 1_000_000;
+    windows.commit(&parts, &[0], &[(0, second(YEAR_10000) - 1)]);
+    windows
+        .loader
+        .catch_up(windows.world.job.last_seq())
+        .unwrap();
+    let shown = "SELECT status, total FROM t_1m ORDER BY 1";
+    assert_eq!(windows.world.ask(shown), "first,1\n");
+    windows.commit(&[], &[], &[(0, second(YEAR_10000))]);
+    windows
+        .loader
+        .catch_up(windows.world.job.last_seq())
+        .unwrap();
+    assert_eq!(windows.world.ask(shown), "first,1\nlast,2\n");
+    let year = "SELECT EXTRACT(YEAR FROM window_end) FROM t_1m ORDER BY window_end DESC LIMIT 1";
+    assert_eq!(windows.world.ask(year), "10000\n");
 }

@@ -1,8 +1,9 @@
-//! `tidegate bench`: how fast this machine takes this configuration, end to end, and what holds it up.
+//! `tidegate bench`: how fast this machine takes this configuration, end to end, and what holds it
+//! up.
 //!
-//! The configuration's own events and source, or the transactions example from the generator, go as fast
-//! as they can into a folder and a DuckDB of their own, which are removed afterwards. Nothing of the job
-//! itself is touched: it has another name, another consumer group and other places.
+//! The configuration's own events and source, or the transactions example from the generator, go as
+//! fast as they can into a folder and a DuckDB of their own, which are removed afterwards. Nothing
+//! of the job itself is touched: it has another name, another consumer group and other places.
 
 mod report;
 mod usage;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tidegate_engine::Engine;
 use tidegate_sources::SourceOptions;
+use tidegate_warehouse::scratch::{self, Scratch};
 
 use self::report::{Measured, Measuring};
 use super::{demo, failures, load_file, run, runtime};
@@ -23,6 +25,8 @@ use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::signals::Signals;
 
+/// How the names of the folders begin.
+const FOLDER: &str = "tidegate-bench-";
 /// Time to get going: recovery, first connections, caches.
 const WARM_UP: Duration = Duration::from_secs(3);
 /// How often the job is looked at.
@@ -30,13 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Measures, and tells.
 pub(super) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
-    let dir = match &args.dir {
-        Some(dir) => tempfile::Builder::new()
-            .prefix("tidegate-bench-")
-            .tempdir_in(dir),
-        None => tempfile::Builder::new().prefix("tidegate-bench-").tempdir(),
-    }
-    .map_err(|error| {
+    let place = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+    scratch::collect_in(&place, FOLDER);
+    let dir = Scratch::new_in(&place, FOLDER).map_err(|error| {
         Failure::other(format!("cannot make a folder to measure in: {error}"))
             .hint("name one with --dir")
     })?;
@@ -96,14 +96,14 @@ fn at_full_speed(config: &mut Config) -> &'static str {
 
 async fn measure(config: &Config, duration: Duration) -> Result<Measured, Failure> {
     let mut signals = Signals::new()?;
-    let handle = Engine::start(run::engine_options(config, false, None))
+    let job = Engine::start(run::engine_options(config, false, None))
         .await
         .map_err(|error| failures::engine(&error))?;
-    let (status, stop) = (handle.watch(), handle.stopper());
-    let waiting = handle.wait();
+    let handle = job.handle().clone();
+    let waiting = job.wait();
     tokio::pin!(waiting);
     let started = Instant::now();
-    let mut measuring = Measuring::begin(&status());
+    let mut measuring = Measuring::begin(&handle.status());
     let mut is_warm = false;
     let summary = loop {
         tokio::select! {
@@ -112,10 +112,10 @@ async fn measure(config: &Config, duration: Duration) -> Result<Measured, Failur
             exit = signals.next() => return Err(Failure::new(exit, "stopped before it was measured")),
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        measuring.look(&status());
+        measuring.look(&handle.status());
         if !is_warm && started.elapsed() >= WARM_UP {
             is_warm = true;
-            measuring = Measuring::begin(&status());
+            measuring = Measuring::begin(&handle.status());
         }
         if is_warm && started.elapsed() >= WARM_UP + duration {
             break None;
@@ -124,8 +124,8 @@ async fn measure(config: &Config, duration: Duration) -> Result<Measured, Failur
     match summary {
         Some(summary) => Ok(measuring.end(&summary.status)),
         None => {
-            let measured = measuring.end(&status());
-            stop();
+            let measured = measuring.end(&handle.status());
+            handle.stop();
             waiting.await.map_err(|error| failures::engine(&error))?;
             Ok(measured)
         }

@@ -77,7 +77,7 @@ fn nanoseconds(schedstat: &str) -> f64 {
         .unwrap_or(0.0)
 }
 
-/// `utime` and `stime` of `/proc/PID/stat`: fields 14 and 15, counted behind the name in brackets.
+/// `utime` and `stime` of `/proc/PID/stat`: fields 14 and 15, counted after the name in brackets.
 fn ticks(stat: &str) -> f64 {
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let numbers = fields.split_whitespace().skip(11).take(2);

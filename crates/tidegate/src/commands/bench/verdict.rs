@@ -121,7 +121,7 @@ pub(super) fn bottleneck(facts: &Facts) -> String {
                 A longer load.interval makes fewer and larger loads."
             .to_owned();
     }
-    "The bottleneck is the source: everything behind it has room left.".to_owned()
+    "The bottleneck is the source: everything after it has room left.".to_owned()
 }
 
 #[cfg(test)]

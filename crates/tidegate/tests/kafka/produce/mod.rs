@@ -204,7 +204,8 @@ fn the_report_adds_up_with_the_topic_however_it_is_compressed() {
         let latency = |name: &str| report["latency_ms"][name].as_f64().unwrap();
         assert!(0.0 < latency("p50") && latency("p50") <= latency("p95"));
         assert!(latency("p95") <= latency("p99") && latency("p99") <= latency("max"));
-        // Seconds are rounded to a thousandth, which is several hundredths of a run as short as this.
+        // Seconds are rounded to a thousandth, which is several hundredths of a run as short as
+        // this.
         let seconds = number("seconds") - 0.0005..=number("seconds") + 0.0005;
         assert!(latency("max") <= seconds.end() * 1e3, "{report}");
         let took = 3000.0 / number("records_per_second");

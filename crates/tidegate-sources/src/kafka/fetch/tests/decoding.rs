@@ -1,6 +1,6 @@
 //! What comes out of answers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -26,19 +26,34 @@ struct Out {
     end: Option<i64>,
 }
 
-fn decode(answer: &[u8], aborted: &[(i64, i64)], limit: usize) -> Result<Out, BadBatch> {
-    let mut decoder = Decoder {
-        decompressor: Decompressor::new(limit),
-        aborting: BTreeSet::new(),
-    };
-    let mut part = Part {
+/// All that an answer has of a partition, up to its end at 99.
+fn part(answer: &[u8], aborted: &[(i64, i64)]) -> Part {
+    Part {
         partition: 7,
-        end: 0,
+        ends: Ends {
+            stable: 99,
+            high: 99,
+        },
+        is_stuck: false,
         is_end: true,
         next: 99,
+        epoch: 5,
         aborted: aborted.iter().copied().collect(),
+        aborting: BTreeSet::new(),
         records: 0..answer.len(),
+        large: None,
+    }
+}
+
+/// Decodes it; batches of more than `whole` bytes are read as they decompress.
+fn decode(answer: &[u8], aborted: &[(i64, i64)], whole: usize) -> Result<Out, BadBatch> {
+    let limits = ChunkLimits {
+        record_bytes_max: 100_000,
+        ..ChunkLimits::default()
     };
+    let mut decoder = Decoder::new(whole, &limits);
+    let mut part = part(answer, aborted);
+    let answer = &Arc::new(answer.to_vec());
     let mut out = Out::default();
     let mut done = false;
     while !done {
@@ -48,9 +63,17 @@ fn decode(answer: &[u8], aborted: &[(i64, i64)], limit: usize) -> Result<Out, Ba
                 offset,
                 timestamp,
                 payload,
-            } => out
-                .records
-                .push((offset, timestamp, payload.map(<[u8]>::to_vec))),
+                bytes,
+                ..
+            } => {
+                assert!(
+                    bytes > 100_000 || payload.map_or(0, <[u8]>::len) == bytes,
+                    "only what is too large is cut"
+                );
+                out.records
+                    .push((offset, timestamp, payload.map(<[u8]>::to_vec)));
+            }
+            Taken::Passed { offset: 99, .. } => {}
             Taken::End { offset, .. } => out.end = Some(offset),
             _ => panic!("nothing else is expected"),
         })?;
@@ -72,6 +95,7 @@ proptest! {
     fn records_come_as_they_were_written(
         batches in prop::collection::vec((rows(), prop::sample::select(COMPRESSIONS.to_vec())), 0..5),
         cut in 0_usize..60,
+        whole in prop::sample::select(vec![0_usize, 100, 1 << 20]),
     ) {
         let (mut answer, mut expected, mut first) = (Vec::new(), Vec::new(), 40);
         for (rows, how) in &batches {
@@ -82,7 +106,7 @@ proptest! {
         // What is left of a batch that did not fit is no batch.
         let more = batch(first, 0, &[(0, None)], COMPRESSIONS[0], 0, -1);
         answer.extend_from_slice(&more[..cut]);
-        let out = decode(&answer, &[], 1 << 20).unwrap();
+        let out = decode(&answer, &[], whole).unwrap();
         prop_assert_eq!(out, Out { records: expected, end: Some(99) });
     }
 
@@ -91,11 +115,13 @@ proptest! {
         rows in rows(),
         how in prop::sample::select(COMPRESSIONS.to_vec()),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        after_head in any::<bool>(),
     ) {
         let whole = batch(40, 199, &rows, how, 0, -1);
         let mut damaged = whole.clone();
         for (at, byte) in damage {
-            let at = at.index(damaged.len());
+            let from = if after_head { 61.min(damaged.len() - 1) } else { 0 };
+            let at = from + at.index(damaged.len() - from);
             damaged[at] = byte;
         }
         // The checksum is of all but the first offset, the length and the epoch.
@@ -104,33 +130,103 @@ proptest! {
         {
             prop_assert_eq!(batch.check(), Err(BadBatch::Checksum));
         }
-        let _ = decode(&damaged, &[], 1 << 20);
+        let (in_one, in_pieces) = (decode(&damaged, &[], 1 << 20), decode(&damaged, &[], 0));
+        // The checks of the two are not the same, but what both take is.
+        if let (Ok(in_one), Ok(in_pieces)) = (in_one, in_pieces) {
+            prop_assert_eq!(in_one, in_pieces);
+        }
     }
 
     #[test]
     fn answers_can_be_anything(bytes in prop::collection::vec(prop::sample::select(vec![0_u8, 0, 0, 0, 1, 2, 42, 255]), 0..200)) {
         let _ = wire::records(&bytes);
         let _ = wire::knows_versions(&bytes);
-        let _ = wire::epoch_end(&bytes);
+        let _ = wire::epoch_ends(&bytes);
     }
 }
 
 #[test]
-fn a_batch_that_decompresses_to_too_much_is_refused() {
-    for how in &COMPRESSIONS[1..] {
-        let rows = [(0, Some(vec![b'x'; 300_000])), (1, None)];
-        let answer = batch(0, 1, &rows, *how, 0, -1);
-        assert_eq!(
-            decode(&answer, &[], 301_000).unwrap().records.len(),
-            2,
-            "{how:?}"
-        );
-        let error = decode(&answer, &[], 200_000).unwrap_err().to_string();
-        assert!(
-            error.contains("receive.message.max.bytes"),
-            "{how:?}: {error}"
-        );
+fn a_batch_that_decompresses_to_much_is_read_in_pieces() {
+    for how in COMPRESSIONS {
+        let large = |byte: u8, bytes| Some(vec![byte; bytes]);
+        let rows = [
+            (0, large(b'a', 90_000)),
+            (1, large(b'b', 5_000_000)),
+            (2, None),
+            (3, large(b'c', 100_000)),
+        ];
+        let answer = batch(0, 3, &rows, how, 0, -1);
+        let out = decode(&answer, &[], 50_000).unwrap();
+        let kept: Vec<_> = out
+            .records
+            .into_iter()
+            .map(|(offset, _, value)| (offset, value.map(|v| (v[0], v.len()))))
+            .collect();
+        // Of the second only the beginning is kept, where it is not there in one piece anyway.
+        let second = if how.0 == 0 { 5_000_000 } else { 64 << 10 };
+        let expected = [
+            (0, Some((b'a', 90_000))),
+            (1, Some((b'b', second))),
+            (2, None),
+            (3, Some((b'c', 100_000))),
+        ];
+        assert_eq!(kept, expected, "{how:?}");
     }
+}
+
+#[test]
+fn a_batch_in_pieces_is_handed_over_a_few_megabytes_at_a_time() {
+    let rows: Vec<Row> = (0..64).map(|i| (i, Some(vec![b'x'; 1 << 20]))).collect();
+    let limits = ChunkLimits::default();
+    for how in &COMPRESSIONS[1..] {
+        let answer = Arc::new(batch(0, 63, &rows, *how, 0, -1));
+        let mut decoder = Decoder::new(1 << 20, &limits);
+        let mut part = part(&answer, &[]);
+        let (mut all, mut most) = (0, 0);
+        loop {
+            let mut taken = 0;
+            let done = decoder.next(&answer, &mut part, |record| {
+                taken += usize::from(matches!(record, Taken::Record { .. }));
+            });
+            all += taken;
+            most = most.max(taken);
+            if done.unwrap() {
+                break;
+            }
+        }
+        assert_eq!(all, 64, "{how:?}");
+        assert!(most <= 5, "{how:?}: {most} MiB at a time");
+    }
+}
+
+#[test]
+fn what_was_given_up_half_decoded_does_not_leak_into_the_next_part() {
+    let row = |text: &str| [(0, Some(text.as_bytes().to_vec()))];
+    let of = |first, text, producer| {
+        batch(
+            first,
+            0,
+            &row(text),
+            COMPRESSIONS[0],
+            TRANSACTIONAL,
+            producer,
+        )
+    };
+    let given_up = Arc::new([of(10, "aborted", 7), of(11, "aborted", 7)].concat());
+    let next = Arc::new([of(3, "committed", 7), marker(4, true, 7)].concat());
+    let mut decoder = Decoder::new(1 << 20, &ChunkLimits::default());
+    let mut first = part(&given_up, &[(7, 10)]);
+    let none = |_: Taken<'_>| panic!("of an aborted transaction");
+    assert_eq!(decoder.next(&given_up, &mut first, none), Ok(false));
+    let mut seen = Vec::new();
+    let mut second = part(&next, &[]);
+    let note = |taken: Taken<'_>| {
+        if let Taken::Record { offset, .. } = taken {
+            seen.push(offset);
+        }
+    };
+    assert_eq!(decoder.next(&next, &mut second, note), Ok(false));
+    assert_eq!(seen, [3]);
 }
 
 #[test]
@@ -172,25 +268,21 @@ fn records_of_aborted_transactions_and_markers_are_left_out() {
 
 #[test]
 fn a_batch_that_cannot_be_read_is_not_passed_over() {
-    let mut decoder = Decoder {
-        decompressor: Decompressor::new(1 << 20),
-        aborting: BTreeSet::new(),
-    };
-    let mut answer = batch(0, 0, &[(0, None)], COMPRESSIONS[6], 0, -1);
-    let last = answer.len() - 1;
-    answer.truncate(last);
-    answer[8..12].copy_from_slice(&(last as i32 - 12).to_be_bytes());
-    let mut part = Part {
-        partition: 0,
-        end: 1,
-        is_end: false,
-        next: 1,
-        aborted: VecDeque::new(),
-        records: 0..last,
-    };
-    for _ in 0..2 {
-        let error = decoder.next(&answer, &mut part, |_| panic!("no record"));
-        assert!(matches!(error, Err(BadBatch::Compressed(_))), "{error:?}");
+    for whole in [1 << 20, 0] {
+        let mut decoder = Decoder::new(whole, &ChunkLimits::default());
+        let mut answer = batch(0, 0, &[(0, None)], COMPRESSIONS[6], 0, -1);
+        let last = answer.len() - 1;
+        answer.truncate(last);
+        answer[8..12].copy_from_slice(&(last as i32 - 12).to_be_bytes());
+        let answer = Arc::new(answer);
+        let mut part = Part {
+            aborted: VecDeque::new(),
+            ..part(&answer, &[])
+        };
+        for _ in 0..2 {
+            let error = decoder.next(&answer, &mut part, |_| panic!("no record"));
+            assert!(error.is_err(), "{error:?}");
+        }
     }
 }
 
@@ -209,9 +301,22 @@ fn the_time_of_arrival_is_that_of_all_records() {
 
 #[test]
 fn old_formats_are_named() {
-    let mut answer = batch(0, 0, &[(0, None)], COMPRESSIONS[0], 0, -1);
-    answer[16] = 1;
-    assert_eq!(decode(&answer, &[], 0), Err(BadBatch::Format(1)));
+    for format in [0, 1] {
+        // The first is the shortest that there is.
+        let rows: Vec<Row> = (0..3).map(|i| (i, Some(vec![b'x'; 100]))).collect();
+        let messages = [
+            old_message(format, 0, 0, None),
+            old_message(format, 0, 0, Some(&[b'x'; 100])),
+            old_wrapper(format, &rows, COMPRESSIONS[1]),
+        ];
+        assert_eq!(messages[0].len(), 26 + 8 * usize::from(format));
+        for message in messages {
+            let named = Err(BadBatch::Format(format as i8));
+            assert_eq!(decode(&message, &[], 0), named);
+            assert_eq!(decode(&message[..17], &[], 0), named);
+            assert_eq!(decode(&message[..16], &[], 0).unwrap().records, []);
+        }
+    }
 }
 
 #[test]

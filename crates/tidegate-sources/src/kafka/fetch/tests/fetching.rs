@@ -6,6 +6,7 @@ use std::thread;
 
 use super::*;
 use crate::kafka::fetch::*;
+use crate::kafka::identity::Identity;
 
 /// What a broker made by hand does when it is asked for records, or where an epoch ended.
 enum Step {
@@ -63,11 +64,22 @@ fn answer(parts: &[(i32, i16, i64, Vec<u8>)]) -> Vec<u8> {
     out
 }
 
+/// An answer about partition 0.
 fn epoch_end(epoch: i32, end: i64) -> Vec<u8> {
+    epoch_ends(&[(0, 0, epoch, end)])
+}
+
+/// An answer about where epochs ended: partition, error, epoch, end.
+fn epoch_ends(ends: &[(i32, i16, i32, i64)]) -> Vec<u8> {
     let mut out = vec![0; 8];
-    out.extend_from_slice(&[0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    out.extend_from_slice(&epoch.to_be_bytes());
-    out.extend_from_slice(&end.to_be_bytes());
+    out.extend_from_slice(&[0, 0, 0, 1, 0, 1, b't']);
+    out.extend_from_slice(&(ends.len() as i32).to_be_bytes());
+    for (partition, error, epoch, end) in ends {
+        out.extend_from_slice(&error.to_be_bytes());
+        out.extend_from_slice(&partition.to_be_bytes());
+        out.extend_from_slice(&epoch.to_be_bytes());
+        out.extend_from_slice(&end.to_be_bytes());
+    }
     out
 }
 
@@ -78,9 +90,14 @@ fn one(offset: i64, epoch: i32) -> Vec<u8> {
     batch
 }
 
-/// Fetches partitions 0 and 1 from their beginnings, and notes what comes, until nothing has for a while. A partition that is left
-/// gets the same leader again.
+/// Fetches partitions 0 and 1 from their beginnings, and notes what comes, until nothing has for a
+/// while. A partition that is left gets the same leader again.
 fn fetch(steps: Vec<Step>) -> Vec<String> {
+    fetch_from(steps, [(0, -1); 2])
+}
+
+/// The same from other offsets, which were read in these epochs.
+fn fetch_from(steps: Vec<Step>, from: [(i64, i32); 2]) -> Vec<String> {
     let brokers = broker(steps);
     let options = KafkaOptions {
         topic: "t".to_owned(),
@@ -88,7 +105,17 @@ fn fetch(steps: Vec<Step>) -> Vec<String> {
     };
     let settings = Settings::of(&options).unwrap();
     let mut fetch = Fetch::new(&options, settings, &ChunkLimits::default());
-    fetch.assign(&[0, 1].map(|id| (id, Position { from: 0, at: 0 })).into());
+    let position = |(offset, epoch)| Position {
+        from: offset,
+        at: offset,
+        identity: Identity {
+            epoch,
+            ..Identity::default()
+        },
+        is_replaced: false,
+    };
+    let positions = (0..).zip(from.map(position));
+    fetch.assign(&positions.collect());
     let mut seen = Vec::new();
     let mut quiet = Instant::now();
     while quiet.elapsed() < Duration::from_millis(300) {
@@ -102,7 +129,11 @@ fn fetch(steps: Vec<Step>) -> Vec<String> {
                     partition, offset, ..
                 } => format!("{partition}: {offset}"),
                 Taken::End { partition, offset } => format!("{partition}: end at {offset}"),
-                Taken::Error(code) => format!("{code:?}"),
+                Taken::Error { code, .. } => format!("{code:?}"),
+                Taken::Truncated { partition, cut } => {
+                    format!("{partition}: cut off at {} in {}", cut.end, cut.epoch)
+                }
+                Taken::Passed { .. } => return,
             });
         });
         match taken {
@@ -125,6 +156,7 @@ fn partitions_go_on_where_they_were_over_a_connection_that_ends() {
     let steps = vec![
         Step::Answer(answer(&[(0, 0, 2, one(0, 5)), (1, 0, 0, vec![])])),
         Step::Close,
+        Step::Answer(epoch_end(5, 2)),
         Step::Answer(answer(&[(1, 0, 1, one(0, 5)), (0, 0, 2, one(1, 5))])),
         Step::Answer(answer(&[(1, 0, 1, vec![]), (0, 0, 2, vec![])])),
     ];
@@ -161,7 +193,7 @@ fn offsets_that_are_gone_are_for_the_source_to_decide() {
 }
 
 #[test]
-fn what_another_leader_wrote_is_read_whether_or_not_the_log_was_cut_off() {
+fn what_another_leader_wrote_is_read_once_it_has_what_was_read_before() {
     let steps = vec![
         Step::Answer(answer(&[(
             0,
@@ -170,11 +202,114 @@ fn what_another_leader_wrote_is_read_whether_or_not_the_log_was_cut_off() {
             [one(0, 5), one(1, 5), one(2, 7)].concat(),
         )])),
         Step::Answer(epoch_end(5, 2)),
-        Step::Answer(answer(&[(0, 0, 4, one(3, 9))])),
-        // What follows from an answer is `cut_off`'s to say, which has a test of its own.
-        Step::Answer(epoch_end(5, 2)),
+        Step::Answer(answer(&[(0, 0, 4, [one(2, 7), one(3, 7)].concat())])),
     ];
     assert_eq!(fetch(steps), ["0: 0", "0: 1", "0: 2", "0: 3"]);
+}
+
+#[test]
+fn nothing_is_read_of_a_log_that_was_cut_off_before_that_is_decided_on() {
+    let steps = vec![
+        Step::Answer(answer(&[(0, 0, 3, [one(0, 5), one(1, 5)].concat())])),
+        Step::Answer(answer(&[(0, 0, 3, [one(2, 7), one(3, 7)].concat())])),
+        Step::Answer(epoch_end(5, 1)),
+        // The other partition goes on.
+        Step::Answer(answer(&[(1, 0, 1, one(0, 5))])),
+    ];
+    assert_eq!(
+        fetch(steps),
+        ["0: 0", "0: 1", "0: cut off at 1 in 5", "1: 0"]
+    );
+}
+
+#[test]
+fn a_leader_is_asked_for_what_was_read_before_anything_is_fetched() {
+    const NOT_LEADER: i16 = 6;
+    let steps = vec![
+        Step::Answer(epoch_ends(&[(1, 0, 3, 60), (0, NOT_LEADER, -1, -1)])),
+        Step::Answer(epoch_ends(&[(0, 0, 4, 200)])),
+        Step::Answer(answer(&[(0, 0, 101, one(100, 4))])),
+    ];
+    assert_eq!(
+        fetch_from(steps, [(100, 4), (80, 3)]),
+        ["1: cut off at 60 in 3", "0: 100"]
+    );
+}
+
+#[test]
+fn a_broker_that_sends_only_a_part_of_a_batch_is_not_asked_for_it_in_a_hot_loop() {
+    let part = one(0, 5)[..70].to_vec();
+    let steps = (0..1000).map(|_| Step::Answer(answer(&[(0, 0, 1, part.clone())])));
+    let begun = Instant::now();
+    let brokers = broker(steps.collect());
+    let options = KafkaOptions::default();
+    let mut fetch = Fetch::new(
+        &options,
+        Settings::of(&options).unwrap(),
+        &ChunkLimits::default(),
+    );
+    let start = Position {
+        from: 0,
+        at: 0,
+        identity: Identity::default(),
+        is_replaced: false,
+    };
+    fetch.assign(&[(0, start)].into());
+    fetch.lead(&[(0, 1)].into(), &brokers);
+    while !fetch.wants_leaders() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let taken = fetch.take(Duration::from_millis(10), |taken| {
+            assert!(!matches!(taken, Taken::Record { .. }));
+        });
+        assert!(taken.is_ok());
+    }
+    // Whoever tells leaders does so with a pause.
+}
+
+#[test]
+fn of_a_partition_of_which_nothing_whole_comes_it_is_said() {
+    let parts = [
+        one(0, 5)[..40].to_vec(),
+        one(0, 5)[..70].to_vec(),
+        Vec::new(),
+    ];
+    for part in parts {
+        // The other partition gets on all the time.
+        let steps = (0..10_000).map(|n| {
+            let other = if n % 2 == 0 { one(n, -1) } else { Vec::new() };
+            Step::Answer(answer(&[(0, 0, 1, part.clone()), (1, 0, n + 1, other)]))
+        });
+        let brokers = broker(steps.collect());
+        let options = KafkaOptions::default();
+        let settings = Settings::of(&options).unwrap();
+        let mut fetch = Fetch::new(&options, settings, &ChunkLimits::default());
+        let start = Position {
+            from: 0,
+            at: 0,
+            identity: Identity::default(),
+            is_replaced: false,
+        };
+        fetch.assign(&[(0, start.clone()), (1, start)].into());
+        let begun = Instant::now();
+        let said = loop {
+            assert!(begun.elapsed() < Duration::from_secs(30), "nothing is said");
+            if fetch.wants_leaders() {
+                thread::sleep(Duration::from_millis(50));
+                fetch.lead(&[(0, 1), (1, 1)].into(), &brokers);
+            }
+            let taken = fetch.take(Duration::from_millis(10), |taken| {
+                assert!(!matches!(taken, Taken::Record { partition: 0, .. }));
+            });
+            assert!(taken.is_ok());
+            if let Some((_, said)) = fetch.failing() {
+                break said;
+            }
+        };
+        assert!(
+            said.contains("partition 0: broker 1 has records at offset 0"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

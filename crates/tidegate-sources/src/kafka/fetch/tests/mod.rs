@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use lz4_flex::frame::{BlockMode, FrameEncoder, FrameInfo};
 
 /// How a test's batches are compressed; the numbers are those of the attributes.
-const COMPRESSIONS: [(i16, &str); 7] = [
+pub(super) const COMPRESSIONS: [(i16, &str); 7] = [
     (0, "none"),
     (1, "gzip"),
     (2, "snappy"),
@@ -18,8 +18,8 @@ const COMPRESSIONS: [(i16, &str); 7] = [
     (3, "lz4, linked"),
     (4, "zstd"),
 ];
-const TRANSACTIONAL: i16 = 0x10;
-const MARKER: i16 = 0x20;
+pub(super) const TRANSACTIONAL: i16 = 0x10;
+pub(super) const MARKER: i16 = 0x20;
 
 fn compress(how: &str, bytes: &[u8]) -> Vec<u8> {
     let lz4 = |mode| {
@@ -61,11 +61,12 @@ fn varint(out: &mut Vec<u8>, number: i64) {
     out.push(bits as u8);
 }
 
-/// A record of a test: how far behind the first offset of its batch, and its value.
-type Row = (i64, Option<Vec<u8>>);
+/// A record of a test: how far after the first offset of its batch, and its value.
+pub(super) type Row = (i64, Option<Vec<u8>>);
 
-/// A batch as a broker stores it. `last` is how far behind the first offset the last one was, before compaction.
-fn batch(
+/// A batch as a broker stores it. `last` is how far after the first offset the last one was,
+/// before compaction.
+pub(super) fn batch(
     first: i64,
     last: i32,
     rows: &[Row],
@@ -113,6 +114,46 @@ fn batch(
     batch.extend_from_slice(&crc32c::crc32c(&checked).to_be_bytes());
     batch.extend_from_slice(&checked);
     batch
+}
+
+/// A message as brokers stored it before Kafka 0.11, in `format` 0 or 1. `compression` is not 0 if
+/// its value is other messages.
+///
+/// Source: <https://kafka.apache.org/documentation/#messageset>.
+pub(super) fn old_message(
+    format: u8,
+    offset: i64,
+    compression: i16,
+    value: Option<&[u8]>,
+) -> Vec<u8> {
+    let mut checked = vec![format, compression as u8];
+    if format == 1 {
+        checked.extend_from_slice(&1_000_i64.to_be_bytes());
+    }
+    // Of no key, and of no value, the length is -1.
+    checked.extend_from_slice(&(-1_i32).to_be_bytes());
+    let length = value.map_or(-1, |value| value.len() as i32);
+    checked.extend_from_slice(&length.to_be_bytes());
+    checked.extend_from_slice(value.unwrap_or_default());
+    let mut checksum = flate2::Crc::new();
+    checksum.update(&checked);
+    let mut message = offset.to_be_bytes().to_vec();
+    message.extend_from_slice(&(checked.len() as i32 + 4).to_be_bytes());
+    message.extend_from_slice(&checksum.sum().to_be_bytes());
+    message.extend_from_slice(&checked);
+    message
+}
+
+/// The message of an old format that has these in it, compressed. Its offset is that of the last
+/// one; in format 1 those within count from the first.
+pub(super) fn old_wrapper(format: u8, rows: &[Row], (number, how): (i16, &str)) -> Vec<u8> {
+    let (first, last) = (rows[0].0, rows[rows.len() - 1].0);
+    let base = if format == 1 { first } else { 0 };
+    let within: Vec<u8> = rows
+        .iter()
+        .flat_map(|(offset, value)| old_message(format, offset - base, 0, value.as_deref()))
+        .collect();
+    old_message(format, last, number, Some(&compress(how, &within)))
 }
 
 /// An answer about versions: number of a request, the lowest, the highest.
