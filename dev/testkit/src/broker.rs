@@ -20,7 +20,7 @@ pub enum Stop {
     Hard,
 }
 
-const START_MAX: Duration = Duration::from_secs(90);
+const START_MAX: Duration = Duration::from_secs(120);
 const CLUSTER_ID: &str = "VGlkZWdhdGVUZXN0aW5nMQ";
 /// Who may come to the listener that asks for it.
 pub(crate) const USER: &str = "tidegate";

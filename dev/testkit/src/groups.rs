@@ -8,7 +8,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::Kafka;
 
-const WAIT_MAX: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(120);
 
 impl Kafka {
     /// The offsets that `group` has committed, per partition; without those where it has none.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::skip::skip;
 
 const EXTERNAL: &str = "TIDEGATE_TEST_POSTGRES";
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_secs(120);
 
 /// Makes a cluster, runs it and watches over it from outside the test's process. The end of
 /// standard input is the end of the test's process, whatever ended it: PostgreSQL stops at once and

@@ -9,7 +9,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use crate::kafka::{Kafka, wait_for};
 
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// One record to produce.
 #[derive(Debug, Clone, PartialEq, Eq)]

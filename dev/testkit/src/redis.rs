@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::skip::skip;
 
-const START_MAX: Duration = Duration::from_secs(30);
+const START_MAX: Duration = Duration::from_secs(120);
 
 /// Runs a server and watches over it from outside the test's process. The end of standard input is
 /// the end of the test's process, whatever ended it: Redis stops at once.

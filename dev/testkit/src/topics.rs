@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::{Kafka, wait_for};
 
-const WAIT_MAX: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(120);
 
 impl Kafka {
     /// Makes a topic and waits until its partitions can be written to. `configs` are topic settings

@@ -28,7 +28,7 @@ pub(crate) const DELAY: Duration = Duration::from_secs(10);
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(3_600);
 /// How long a condition may take to come about.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A job's storage, and what runs it.
 pub(crate) struct World {

@@ -43,6 +43,8 @@ fn the_memory_of_the_warehouse_is_bounded_by_what_the_process_may_have() {
             .iter()
             .fold(job, |job, limit| job.set("warehouse.memory-limit", limit));
         let mut running = Running::start(job.command(&["run"]));
+        // A question that comes sooner opens the database itself, with the same limit.
+        running.wait_until("a commit", |_| records(&job) >= 1);
         let mut said = String::new();
         running.wait_until("an answer", |_| {
             let sql = "SELECT current_setting('memory_limit')";

@@ -10,7 +10,7 @@ use crate::server::Server;
 /// Looks in a row that have to find everything well, and the time between two of them.
 const LOOKS: usize = 6;
 const BETWEEN: Duration = Duration::from_millis(500);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the dashboard would show in yellow or red: the same conditions as in `dashboard/health.js`
 /// and `dashboard/pages`.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::common::Job;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A process that serves. It is killed when this is dropped.
 pub struct Server {
