@@ -7,19 +7,19 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use tidegate_core::chunk::Chunk;
+use tidegate_base::chunk::Chunk;
 use tidegate_core::decode::Decoder;
 use tidegate_core::lane::Lane;
 use tidegate_core::window::ClosedWindows;
 
-use common::{MINUTE, NOW, Rng, chunk_at, iso, plan, preparer, transactions};
+use common::{MINUTE, NOW, Random, chunk_at, iso, plan, preparer, transactions};
 
 const CHUNK: usize = 4096;
 const HOUR: i64 = 60 * MINUTE;
 
 /// Transactions as the generator makes them, over an hour: 100,000 customers, a tenth out of order.
 fn chunks(records: usize) -> Vec<Chunk> {
-    let mut rng = Rng(1);
+    let mut rng = Random::new(1);
     let start = NOW - HOUR;
     let step = HOUR / records.max(1) as i64;
     let lines: Vec<String> = (0..records)
@@ -35,17 +35,17 @@ fn chunks(records: usize) -> Vec<Chunk> {
                     r#""metadata":{{"device":"{}","location":"{}"}}}}"#
                 ),
                 at,
-                rng.below(10_000),
-                rng.below(100_000),
-                1 + rng.below(2000),
-                rng.below(100),
-                rng.pick(&["USD", "EUR", "GBP"]),
-                rng.pick(&["AMAZON", "WALMART", "TARGET", "COSTCO"]),
-                rng.pick(&["grocery", "electronics", "travel", "fuel"]),
-                rng.pick(&["COMPLETED", "COMPLETED", "PENDING", "FAILED"]),
+                rng.place(10_000),
+                rng.place(100_000),
+                1 + rng.place(2000),
+                rng.place(100),
+                rng.choose(&["USD", "EUR", "GBP"]),
+                rng.choose(&["AMAZON", "WALMART", "TARGET", "COSTCO"]),
+                rng.choose(&["grocery", "electronics", "travel", "fuel"]),
+                rng.choose(&["COMPLETED", "COMPLETED", "PENDING", "FAILED"]),
                 iso(at),
-                rng.pick(&["ios", "android", "web"]),
-                rng.pick(&["New York", "London", "Berlin"]),
+                rng.choose(&["ios", "android", "web"]),
+                rng.choose(&["New York", "London", "Berlin"]),
             )
         })
         .collect();

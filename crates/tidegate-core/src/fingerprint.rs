@@ -23,9 +23,9 @@ use crate::equality::canonical;
 pub fn fingerprints(columns: &[&ArrayRef], seed: u64) -> Result<Vec<u128>, ArrowError> {
     let rows = columns.first().map_or(0, |c| c.len());
     let mut out = Vec::with_capacity(rows);
-    let columns: Vec<Key> = columns
+    let columns: Vec<KeyColumn> = columns
         .iter()
-        .map(|c| Key::new(c))
+        .map(|c| KeyColumn::new(c))
         .collect::<Result<_, _>>()?;
     let mut scratch = Vec::with_capacity(256);
     for row in 0..rows {
@@ -40,7 +40,7 @@ pub fn fingerprints(columns: &[&ArrayRef], seed: u64) -> Result<Vec<u128>, Arrow
 
 /// A column of a key, of which row `i` can be appended as bytes that no other value of it has, and
 /// whose end is known by what they begin with.
-enum Key {
+enum KeyColumn {
     Text(StringArray),
     /// Whole numbers, dates and times.
     Whole(Int64Array),
@@ -51,22 +51,22 @@ enum Key {
 const NULL: u8 = 0;
 const THERE: u8 = 1;
 
-impl Key {
+impl KeyColumn {
     fn new(column: &ArrayRef) -> Result<Self, ArrowError> {
         Ok(match column.data_type() {
-            DataType::Utf8 => Key::Text(column.as_string::<i32>().clone()),
-            DataType::Int64 => Key::Whole(column.as_primitive::<Int64Type>().clone()),
+            DataType::Utf8 => KeyColumn::Text(column.as_string::<i32>().clone()),
+            DataType::Int64 => KeyColumn::Whole(column.as_primitive::<Int64Type>().clone()),
             DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => {
                 let times = column.as_primitive::<TimestampMicrosecondType>();
-                Key::Whole(times.reinterpret_cast())
+                KeyColumn::Whole(times.reinterpret_cast())
             }
             DataType::Int32 => {
                 let wide = cast(column, &DataType::Int64)?;
-                Key::Whole(wide.as_primitive::<Int64Type>().clone())
+                KeyColumn::Whole(wide.as_primitive::<Int64Type>().clone())
             }
             ty => {
                 let converter = RowConverter::new(vec![SortField::new(ty.clone())])?;
-                Key::Other(converter.convert_columns(&[canonical(column)?])?)
+                KeyColumn::Other(converter.convert_columns(&[canonical(column)?])?)
             }
         })
     }
@@ -74,20 +74,20 @@ impl Key {
     #[inline]
     fn append(&self, row: usize, out: &mut Vec<u8>) {
         match self {
-            Key::Text(texts) if texts.is_null(row) => {
+            KeyColumn::Text(texts) if texts.is_null(row) => {
                 out.extend_from_slice(&u64::MAX.to_le_bytes());
             }
-            Key::Text(texts) => {
+            KeyColumn::Text(texts) => {
                 let value = texts.value(row).as_bytes();
                 out.extend_from_slice(&(value.len() as u64).to_le_bytes());
                 out.extend_from_slice(value);
             }
-            Key::Whole(numbers) if numbers.is_null(row) => out.push(NULL),
-            Key::Whole(numbers) => {
+            KeyColumn::Whole(numbers) if numbers.is_null(row) => out.push(NULL),
+            KeyColumn::Whole(numbers) => {
                 out.push(THERE);
                 out.extend_from_slice(&numbers.value(row).to_le_bytes());
             }
-            Key::Other(rows) => {
+            KeyColumn::Other(rows) => {
                 let value = rows.row(row);
                 let value: &[u8] = value.as_ref();
                 out.extend_from_slice(&(value.len() as u64).to_le_bytes());

@@ -15,7 +15,7 @@ pub const DEPTH_MAX: usize = 64;
 
 /// Why a record cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct DecodeFault {
     /// Kind of fault.
     pub code: Code,
     /// Byte of the record at which it was found.
@@ -33,7 +33,7 @@ pub struct Reader<'a> {
 
 /// A string token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Text<'a> {
+pub struct StringToken<'a> {
     /// Bytes between the quotes.
     pub raw: &'a [u8],
     /// Whether there are escapes in it, so that [`unescape`] is needed.
@@ -42,7 +42,7 @@ pub struct Text<'a> {
     pub at: usize,
 }
 
-impl<'a> Text<'a> {
+impl<'a> StringToken<'a> {
     /// The text with its escapes resolved; allocates only if there are any.
     pub fn plain(self) -> Cow<'a, [u8]> {
         if self.escaped {
@@ -57,7 +57,7 @@ impl<'a> Text<'a> {
 
 /// A number token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Number<'a> {
+pub struct NumberToken<'a> {
     /// Its text, which is ASCII.
     pub text: &'a [u8],
     /// Whether there is a minus sign.
@@ -77,7 +77,7 @@ const POWERS: [f64; 23] = [
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-impl Number<'_> {
+impl NumberToken<'_> {
     /// The value as an integer, if it is one and fits.
     pub fn to_i64(self) -> Option<i64> {
         if !self.integral {
@@ -164,8 +164,8 @@ impl<'a> Reader<'a> {
     }
 
     /// A syntax fault here.
-    pub fn syntax(&self, what: &'static str) -> Fault {
-        Fault {
+    pub fn syntax(&self, what: &'static str) -> DecodeFault {
+        DecodeFault {
             code: Code::Syntax,
             at: self.pos,
             what,
@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks that nothing but white space is left.
-    pub fn end(&mut self) -> Result<(), Fault> {
+    pub fn end(&mut self) -> Result<(), DecodeFault> {
         self.peek();
         if self.pos == self.bytes.len() {
             Ok(())
@@ -221,7 +221,7 @@ impl<'a> Reader<'a> {
 
     /// Consumes a string.
     #[inline]
-    pub fn string(&mut self) -> Result<Text<'a>, Fault> {
+    pub fn string(&mut self) -> Result<StringToken<'a>, DecodeFault> {
         if !self.eat(b'"') {
             return Err(self.syntax("expected a string"));
         }
@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
                 Some(b'"') => {
                     let raw = &self.bytes[start..self.pos];
                     self.pos += 1;
-                    return Ok(Text {
+                    return Ok(StringToken {
                         raw,
                         escaped,
                         at: start - 1,
@@ -252,7 +252,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks and steps over one escape sequence.
-    fn escape(&mut self) -> Result<(), Fault> {
+    fn escape(&mut self) -> Result<(), DecodeFault> {
         match self.bytes.get(self.pos + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
                 self.pos += 2;
@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
 
     /// Consumes a number.
     #[inline]
-    pub fn number(&mut self) -> Result<Number<'a>, Fault> {
+    pub fn number(&mut self) -> Result<NumberToken<'a>, DecodeFault> {
         self.peek();
         let at = self.pos;
         let negative = self.bytes.get(at) == Some(&b'-');
@@ -322,7 +322,7 @@ impl<'a> Reader<'a> {
                 .min(i32::MAX / 2);
             exponent = exponent.saturating_add(if minus { -power } else { power });
         }
-        Ok(Number {
+        Ok(NumberToken {
             text: &self.bytes[at..self.pos],
             negative,
             mantissa,
@@ -347,7 +347,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Consumes `true`, `false` or `null`.
-    pub fn literal(&mut self, word: &'static str) -> Result<(), Fault> {
+    pub fn literal(&mut self, word: &'static str) -> Result<(), DecodeFault> {
         self.peek();
         if self.bytes[self.pos..].starts_with(word.as_bytes()) {
             self.pos += word.len();
@@ -358,10 +358,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks and steps over one value of any type, inside of `depth` objects and arrays.
-    pub fn skip(&mut self, depth: usize) -> Result<(), Fault> {
+    pub fn skip(&mut self, depth: usize) -> Result<(), DecodeFault> {
         let first = self.peek();
         if depth >= DEPTH_MAX && matches!(first, b'{' | b'[') {
-            return Err(Fault {
+            return Err(DecodeFault {
                 code: Code::Depth,
                 at: self.pos,
                 what: "nested too deeply",
@@ -404,7 +404,7 @@ impl<'a> Reader<'a> {
 
     /// Consumes the colon after a key.
     #[inline]
-    pub fn colon(&mut self) -> Result<(), Fault> {
+    pub fn colon(&mut self) -> Result<(), DecodeFault> {
         if self.eat(b':') {
             Ok(())
         } else {
@@ -415,7 +415,7 @@ impl<'a> Reader<'a> {
     /// After a member or an item: consumes a comma and says true, or consumes `close` and says
     /// false.
     #[inline]
-    pub fn more(&mut self, close: u8) -> Result<bool, Fault> {
+    pub fn more(&mut self, close: u8) -> Result<bool, DecodeFault> {
         if self.eat(b',') {
             Ok(true)
         } else if self.eat(close) {

@@ -38,7 +38,7 @@ const ANSWERS: u64 = 2;
 const UNKNOWN: i64 = i64::MIN;
 
 /// The lanes of a job. Times are steady ones, in microseconds: see
-/// [`crate::clock::Clock::steady_micros`].
+/// [`tidegate_base::clock::Clock::steady_micros`].
 #[derive(Debug)]
 pub struct Lanes {
     plan: Arc<Plan>,

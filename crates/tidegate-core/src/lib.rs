@@ -1,8 +1,9 @@
 //! What Tidegate does to an event, and nothing else: decode, rules, enrichment, deduplication,
 //! watermarks and windows.
 //!
-//! This crate does no IO, starts no thread and reads no clock: bytes and times come in, Arrow
-//! batches and decisions go out. A record meets [`chunk`], [`decode`], [`prepare`] (which uses
+//! This crate does no IO, starts no thread and reads no clock: chunks of records
+//! ([`tidegate_base::chunk`]) and times come in, Arrow batches and decisions go out. A record meets
+//! [`decode`], [`prepare`] (which uses
 //! [`lookup`], expressions of [`tidegate_expr`], and [`fingerprint`]), [`lane`] (one of all
 //! [`lanes`]; it uses [`dedup`] and [`window`]); [`plan`] makes what they run from a [`spec`], and
 //! [`meaning`] is what the log keeps of it.
@@ -10,8 +11,6 @@
 #![forbid(unsafe_code)]
 
 pub mod advice;
-pub mod chunk;
-pub mod clock;
 pub mod decode;
 pub mod dedup;
 pub mod equality;

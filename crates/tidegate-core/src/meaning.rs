@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
-pub use self::change::{Change, Refusal};
+pub use self::change::{Change, ChangeRefusal};
 pub use self::types::type_name;
 pub(crate) use self::types::widens;
 pub use self::window::{Aggregate, Gap, Window};
@@ -34,7 +34,7 @@ pub struct Meaning {
     /// Where the time of an event is from, and how late an event may be.
     pub event_time: EventTime,
     /// Columns whose exact repetition is dropped, by name; empty for no deduplication.
-    pub deduplication: Vec<Column>,
+    pub deduplication: Vec<StateColumn>,
     /// Columns of which the table has each combination once, by name; empty where rows are
     /// appended. None as long as the job has had no warehouse.
     pub upsert_key: Option<Vec<String>>,
@@ -62,7 +62,7 @@ pub struct EventTime {
 
 /// A column that state depends on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Column {
+pub struct StateColumn {
     /// Its name.
     pub name: String,
     /// Its type, as the configuration writes types.
@@ -84,11 +84,11 @@ impl Meaning {
     /// is one.
     pub fn new(plan: &Plan, spec: &JobSpec, upsert_key: Option<&[String]>) -> Self {
         let schema = plan.event_schema();
-        let mut deduplication: Vec<Column> = plan
+        let mut deduplication: Vec<StateColumn> = plan
             .dedup_key
             .iter()
             .map(|column| {
-                Column::new(
+                StateColumn::new(
                     schema.field(*column).name(),
                     schema.field(*column).data_type(),
                 )
@@ -172,9 +172,9 @@ impl Meaning {
     }
 }
 
-impl Column {
+impl StateColumn {
     fn new(name: &str, ty: &DataType) -> Self {
-        Column {
+        StateColumn {
             name: name.to_owned(),
             ty: type_name(ty),
         }

@@ -16,15 +16,14 @@ use arrow::compute::cast;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
+use tidegate_base::time::{TIME_MAX, UTC, parse_instant};
 use tidegate_expr::compare::one_nan;
-use tidegate_expr::time::{TIME_MAX, UTC, parse_instant};
 use tidegate_expr::{DataFusionError, visible_batch};
 
 use self::bad_rows::BadRows;
 use self::evaluate::evaluate;
 pub use self::restore::{RestoreError, Restored};
 
-use crate::chunk::Chunk;
 use crate::decode::{Decoder, UnknownFields};
 use crate::fingerprint::fingerprints;
 use crate::lookup::LookupTable;
@@ -34,6 +33,7 @@ use crate::rejected::{oversized_batch, rejected_batch};
 use crate::stored::{Unfit, to_stored, unfit};
 use crate::trial::lost;
 use crate::window::{WindowEncoder, WindowInput, micros};
+use tidegate_base::chunk::Chunk;
 
 /// A chunk after all stateless work.
 #[derive(Debug)]

@@ -10,11 +10,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use base64::Engine as _;
-use tidegate_expr::time::{UTC, instant};
+use tidegate_base::time::UTC;
+use tidegate_expr::instant;
 
-use crate::chunk::Chunk;
 use crate::plan::{SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TIMESTAMP};
 use crate::reject::Reject;
+use tidegate_base::chunk::Chunk;
 
 /// The schema of rejected records. The payload is kept as it came: as text where it is valid
 /// UTF-8, in base64 otherwise; `payload_encoding` says which.

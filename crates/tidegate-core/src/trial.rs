@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BooleanArray, Date32Array, Decimal128Array, Float64Array,
-    Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, new_null_array,
+    Int32Array, Int64Array, StringArray, StructArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use tidegate_expr::time::UTC;
-use tidegate_expr::{Expression, Part, visible_batch};
+use tidegate_base::time::UTC;
+use tidegate_expr::{Expression, Subexpression, visible_batch};
 
 /// Whole numbers that events could have: small ones, a year, a date as a number, and a time in
 /// microseconds. How many there are is a prime number, so that every step goes through all of them.
@@ -126,12 +126,8 @@ impl<'a> Trial<'a> {
     /// Why a part fails for each of the events with values, if it does. What texts look like cannot
     /// be guessed, and to take one for a number may fail for all but the right ones: a part that
     /// reads one has to fail for an event without any value, too.
-    fn failure(&self, part: &Part<'_>, stored: Option<&DataType>) -> Option<String> {
-        let is_guess = |name: &String| {
-            let field = self.schema.field_with_name(name);
-            field.is_ok_and(|field| !is_tried(field.data_type()))
-        };
-        if part.columns().iter().any(is_guess) {
+    fn failure(&self, part: &Subexpression<'_>, stored: Option<&DataType>) -> Option<String> {
+        if !part.reads(self.schema).iter().all(is_tried) {
             error(part, &self.nothing, stored)?;
         }
         let mut failed = None;
@@ -142,7 +138,11 @@ impl<'a> Trial<'a> {
     }
 }
 
-fn error(part: &Part<'_>, event: &RecordBatch, stored: Option<&DataType>) -> Option<String> {
+fn error(
+    part: &Subexpression<'_>,
+    event: &RecordBatch,
+    stored: Option<&DataType>,
+) -> Option<String> {
     let value = match part.evaluate(event) {
         Ok(value) => value,
         Err(error) => return Some(error.strip_backtrace()),
@@ -157,11 +157,14 @@ fn error(part: &Part<'_>, event: &RecordBatch, stored: Option<&DataType>) -> Opt
 
 /// Whether there are values to try.
 fn is_tried(ty: &DataType) -> bool {
-    use DataType::{Boolean, Date32, Decimal128, Float64, Int32, Int64, Timestamp};
-    matches!(
-        ty,
-        Boolean | Int32 | Int64 | Float64 | Decimal128(..) | Timestamp(..) | Date32
-    )
+    use DataType::{Boolean, Date32, Decimal128, Float64, Int32, Int64, Struct, Timestamp};
+    match ty {
+        Struct(members) => members.iter().all(|member| is_tried(member.data_type())),
+        ty => matches!(
+            ty,
+            Boolean | Int32 | Int64 | Float64 | Decimal128(..) | Timestamp(..) | Date32
+        ),
+    }
 }
 
 /// One value of a type, the one at some place.
@@ -186,6 +189,14 @@ fn value(ty: &DataType, place: usize) -> ArrayRef {
             let decimal = Decimal128Array::from(vec![i128::from(number) % 10]);
             match decimal.with_precision_and_scale(*precision, *scale) {
                 Ok(decimal) => Arc::new(decimal),
+                Err(_) => new_null_array(ty, 1),
+            }
+        }
+        DataType::Struct(members) => {
+            let places = members.iter().zip(place..);
+            let values = places.map(|(member, place)| value(member.data_type(), place));
+            match StructArray::try_new(members.clone(), values.collect(), None) {
+                Ok(values) => Arc::new(values),
                 Err(_) => new_null_array(ty, 1),
             }
         }

@@ -10,14 +10,14 @@ use std::time::Duration;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use tidegate_core::chunk::{Chunk, Payload};
+use tidegate_base::chunk::{Chunk, Payload};
 use tidegate_core::lane::Lane;
 use tidegate_core::lanes::{Lanes, Notes, WasQuiet};
 use tidegate_core::plan::Plan;
 use tidegate_core::prepare::Preparer;
 use tidegate_core::window::ClosedWindows;
 
-use common::{MINUTE, NOW, Rng, SECOND, plain_job, plan, preparer, window};
+use common::{MINUTE, NOW, Random, SECOND, plain_job, plan, preparer, window};
 
 const DELAY: i64 = 10 * SECOND;
 const IDLE: i64 = 60 * SECOND;
@@ -440,12 +440,12 @@ fn another_idle_after_counts_from_the_same_instant() {
 /// Events are in order in each partition. Where they are not `orderly`, new partitions hold old
 /// events.
 fn random_run(seed: u64, orderly: bool, restarts: bool) -> World {
-    let mut rng = Rng(seed);
-    let mut world = World::new(1 + rng.below(4));
+    let mut rng = Random::new(seed);
+    let mut world = World::new(1 + rng.place(4));
     for _ in 0..250 {
         world.now += rng.range(0, 2 * SECOND);
-        let partition = rng.below(world.topic.len()) as i32;
-        match rng.below(100) {
+        let partition = rng.place(world.topic.len()) as i32;
+        match rng.place(100) {
             0..=29 => world.append(partition, world.now),
             30..=54 => world.ask(partition),
             55..=79 => world.take(partition),
@@ -453,7 +453,7 @@ fn random_run(seed: u64, orderly: bool, restarts: bool) -> World {
             90..=95 => world.commit(Notes::Some),
             96 => {
                 let (down, stops) = (rng.range(0, 3 * IDLE), rng.one_in(2));
-                let other = [IDLE, IDLE, IDLE / 2, 2 * IDLE][rng.below(4)];
+                let other = [IDLE, IDLE, IDLE / 2, 2 * IDLE][rng.place(4)];
                 if restarts {
                     if stops {
                         world.commit(Notes::All);
@@ -480,7 +480,7 @@ fn random_run(seed: u64, orderly: bool, restarts: bool) -> World {
 
 /// Nothing comes for a while, and then what was held up meanwhile, in each partition at another
 /// time.
-fn pause(world: &mut World, rng: &mut Rng, restarts: bool) {
+fn pause(world: &mut World, rng: &mut Random, restarts: bool) {
     let began = world.now;
     world.read_all();
     world.pass(3 * IDLE + rng.range(0, 10 * IDLE));
@@ -514,8 +514,8 @@ fn pause(world: &mut World, rng: &mut Rng, restarts: bool) {
     let ends = world.now + IDLE / 3;
     while world.now < ends {
         world.now += rng.range(0, SECOND / 2);
-        let partition = rng.below(world.topic.len()) as i32;
-        match rng.below(8) {
+        let partition = rng.place(world.topic.len()) as i32;
+        match rng.place(8) {
             0 => add(world, partition, 3),
             1 | 2 => world.ask(partition),
             3 | 4 => world.take(partition),

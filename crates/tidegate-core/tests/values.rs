@@ -102,7 +102,7 @@ fn with_rule(sql: &str) -> JobSpec {
         "day: date",
         "ok: bool",
         "tags: map<string,string>",
-        "user: struct<country: string>",
+        "user: struct<country: string, age: int32>",
     ]);
     spec.enrich = named(&[("out", sql)]);
     spec
@@ -123,6 +123,7 @@ fn what_fails_for_every_event_is_refused() {
         "n + 9223372036854775807 * 2",
         "to_timestamp('never')",
         "CASE WHEN ok THEN n / 0 ELSE n / 0 END",
+        "user['age'] / 0 = 1",
     ] {
         let errors = errors(&with_rule(sql));
         assert_eq!(errors.len(), 1, "{sql}: {errors:?}");
@@ -168,6 +169,9 @@ fn a_part_that_can_never_be_computed_is_refused_and_named() {
             "CASE WHEN ok THEN date_trunc('fortnight', now()) END",
             "date_trunc('fortnight', now())",
         ),
+        // Members of structs are tried, whatever is beside them.
+        ("CASE WHEN ok THEN user['age'] / 0 END", "user['age'] / 0"),
+        ("CASE WHEN ok THEN d / 0 END", "d / 0"),
         // Texts cannot be guessed, but this part reads none.
         ("concat(s, CAST(n / 0 AS TEXT))", "n / 0"),
         ("s IN ('a', CAST(n / 0 AS TEXT))", "n / 0"),
@@ -205,6 +209,7 @@ fn what_a_condition_keeps_away_or_leaves_out_is_no_fault() {
         "CASE WHEN length(s) = 8 THEN CAST(s AS INT) END",
         "CASE WHEN s LIKE '20%' THEN CAST(substr(s, 1, 10) AS DATE) END",
         "CASE WHEN tags IS NOT NULL THEN CAST(tags['a'] AS INT) END",
+        "CASE WHEN ok THEN CAST(user['country'] AS INT) END",
         "coalesce(TRY_CAST(s AS INT), m)",
         "make_date(n / 10000, n / 100 % 100, n % 100)",
         "CASE WHEN n > 1000000000000 THEN 1000000 / (n / 1000000000000) END",

@@ -2,6 +2,7 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
+use tidegate_base::lock::lock;
 
 /// Bytes that may be in flight between source and commit.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl Budget {
     pub(crate) fn take(&self, bytes: usize, stop: impl Fn() -> bool) -> bool {
         /// How long a stop can go unnoticed.
         const LOOK_UP: Duration = Duration::from_millis(50);
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = lock(&self.used);
         while *used > 0 && *used + bytes > self.limit {
             if stop() {
                 return false;
@@ -42,7 +43,7 @@ impl Budget {
 
     /// Gives bytes back.
     pub(crate) fn give(&self, bytes: usize) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = lock(&self.used);
         *used = used.saturating_sub(bytes);
         drop(used);
         self.freed.notify_all();
@@ -50,7 +51,7 @@ impl Budget {
 
     /// Bytes in flight.
     pub(crate) fn used(&self) -> usize {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.used)
     }
 }
 

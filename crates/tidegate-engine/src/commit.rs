@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use futures::future::join_all;
+use tidegate_base::backoff::Backoff;
 use tidegate_log::{CommitLog, FileEntry, ReadError, Record, path, put_data, read_records};
 use tidegate_storage::StorageError;
 use tokio::runtime::Handle;
@@ -182,14 +183,14 @@ fn can_pass(error: &StorageError) -> bool {
 /// Repeated tries of one step.
 struct Tries<'a> {
     shared: &'a Shared,
-    pause: Duration,
+    backoff: Backoff,
 }
 
 impl<'a> Tries<'a> {
     fn new(shared: &'a Shared) -> Self {
         Tries {
             shared,
-            pause: PAUSE_MIN,
+            backoff: Backoff::new(PAUSE_MIN, PAUSE_MAX),
         }
     }
 
@@ -211,8 +212,7 @@ impl<'a> Tries<'a> {
                 "cannot commit: {error}; {advice}trying again until it works, reading waits"
             );
         }
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        tokio::time::sleep(self.backoff.pause()).await;
         true
     }
 }

@@ -18,7 +18,7 @@ use tidegate_core::plan::{PROCESSING_TIMESTAMP, Plan};
 use tidegate_core::rejected::{oversized_schema, rejected_schema};
 use tidegate_core::window::{SumsWithoutRoom, WindowPlan};
 use tidegate_log::Draft;
-use tidegate_parquet::Part;
+use tidegate_parquet::BatchRows;
 
 use crate::error::EngineError;
 use crate::gather::{Batch, Judged};
@@ -191,7 +191,7 @@ fn encode_batch(
         let mut file = File::new("rejected", Some(now), &rejected_schema(), &properties.other);
         for rejected in batch.rejected {
             let range = rejected_at(&rejected);
-            file.add(Part::all(rejected), range);
+            file.add(BatchRows::all(rejected), range);
         }
         files.push(file);
     }
@@ -203,7 +203,7 @@ fn encode_batch(
             &properties.other,
         );
         for oversized in batch.oversized {
-            file.add(Part::all(oversized), None);
+            file.add(BatchRows::all(oversized), None);
         }
         files.push(file);
     }
@@ -212,7 +212,7 @@ fn encode_batch(
             let rows = closed.into_batch(window)?;
             let dataset = format!("window:{}", window.name);
             let mut file = File::new(&dataset, Some(now), &rows.schema(), &properties.other);
-            file.add(Part::all(rows), Some(range));
+            file.add(BatchRows::all(rows), Some(range));
             files.push(file);
         }
     }
@@ -307,7 +307,7 @@ fn late(
             File::new("late", Some(now), plan.stored_schema(), &properties.events)
         })
         .add(
-            Part::all(take_record_batch(
+            BatchRows::all(take_record_batch(
                 &rows.batch,
                 &UInt32Array::from(rows.late.clone()),
             )?),
@@ -352,7 +352,7 @@ impl File {
     }
 
     /// Adds rows that are between these two event times.
-    fn add(&mut self, part: Part, range: Option<(i64, i64)>) {
+    fn add(&mut self, part: BatchRows, range: Option<(i64, i64)>) {
         self.rows += part.rows() as u64;
         self.event_time = match (self.event_time, range) {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_core::lane::Lane;
 use tidegate_core::lookup::LookupTables;
 use tidegate_core::meaning::Meaning;
 use tidegate_core::plan::Plan;
 use tidegate_core::prepare::Preparer;
 use tidegate_log::{CommitLog, Draft, JobState, OpenOptions, ReadError, WriterId, read_records};
-use tidegate_sources::{ChunkLimits, Resume, ResumePartition, Source, SourceError, SourceOptions};
+use tidegate_source::{ChunkLimits, Resume, ResumePartition, Source, SourceError};
 use tidegate_storage::Storage;
 use tokio::runtime;
 
@@ -21,6 +21,7 @@ use crate::live::Live;
 use crate::load::JobLoader;
 use crate::options::EngineOptions;
 use crate::shared::Shared;
+use crate::source::SourceOptions;
 use crate::stages::Stages;
 use crate::starting::Starting;
 use crate::state::{EndsAt, State};
@@ -40,10 +41,10 @@ const SNAPSHOT_EVERY: u64 = 100;
 /// ```
 /// use std::time::Duration;
 ///
-/// use tidegate_core::clock::Clock;
+/// use tidegate_base::clock::Clock;
 /// use tidegate_core::spec::{EventTimeSpec, FieldSpec, JobSpec, StoredForm};
-/// use tidegate_engine::{BatchOptions, Engine, EngineOptions, LoadOptions};
-/// use tidegate_sources::{GeneratorOptions, SourceOptions};
+/// use tidegate_engine::{BatchOptions, Engine, EngineOptions, LoadOptions, SourceOptions};
+/// use tidegate_generator::GeneratorOptions;
 /// use tidegate_storage::StorageOptions;
 ///
 /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -133,7 +134,7 @@ impl Starting {
     /// # Errors
     /// If something that the job needs cannot be opened, or its log is not whole.
     pub async fn start(self, options: EngineOptions) -> Result<RunningJob, EngineError> {
-        let bounded = is_bounded(&options.source);
+        let bounded = options.source.is_bounded();
         if options.until_caught_up
             && !bounded
             && matches!(options.source, SourceOptions::Generator(_))
@@ -142,7 +143,7 @@ impl Starting {
         }
         let source = options.source.clone();
         let open = move |resume: &Resume, limits: &ChunkLimits, clock: &Clock| {
-            tidegate_sources::open(&source, resume, limits, clock)
+            source.open(resume, *limits, clock)
         };
         self.start_over(options, Box::new(open), bounded).await
     }
@@ -424,14 +425,6 @@ fn commit_change(
     };
     runtime.block_on(log.commit(draft))?;
     Ok(None)
-}
-
-fn is_bounded(source: &SourceOptions) -> bool {
-    match source {
-        SourceOptions::Kafka(_) => false,
-        SourceOptions::Files(files) => !files.follow,
-        SourceOptions::Generator(generator) => generator.count.is_some(),
-    }
 }
 
 fn resume(log: &JobState) -> Resume {

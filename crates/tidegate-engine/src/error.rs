@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
-use tidegate_core::meaning::Refusal;
+use tidegate_core::meaning::ChangeRefusal;
 use tidegate_core::plan::SpecError;
 use tidegate_core::prepare::{PrepareError, RestoreError};
 use tidegate_log::{CommitError, OpenError, ReadError};
-use tidegate_sources::SourceError;
+use tidegate_source::SourceError;
 use tidegate_storage::StorageError;
-use tidegate_warehouse::redshift::OpenError as RedshiftOpenError;
-use tidegate_warehouse::{LoadFault, LoaderError, OpenError as WarehouseOpenError};
+use tidegate_warehouse::redshift::RedshiftOpenError;
+use tidegate_warehouse::{DuckDbOpenError, LoadFault, LoaderError};
 
 /// Why a job could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,7 @@ pub enum EngineError {
     },
     /// The configuration was changed in a way that would break a promise about rows that are there.
     #[error("the configuration does not go with the rows of this job: {}", refusals(.0))]
-    Refused(Vec<Refusal>),
+    Refused(Vec<ChangeRefusal>),
     /// What the log says about the meaning of the rows cannot be read.
     #[error("cannot read the meaning of the rows in the commit log: {0}")]
     Meaning(String),
@@ -97,7 +97,7 @@ pub enum EngineError {
     },
     /// The warehouse cannot be opened.
     #[error("warehouse: {0}")]
-    Warehouse(#[from] WarehouseOpenError),
+    Warehouse(#[from] DuckDbOpenError),
     /// Redshift cannot be opened.
     #[error("warehouse: {0}")]
     Redshift(#[from] RedshiftOpenError),
@@ -165,7 +165,7 @@ fn describe(errors: &[SpecError]) -> String {
     lines.join("; ")
 }
 
-fn refusals(refusals: &[Refusal]) -> String {
+fn refusals(refusals: &[ChangeRefusal]) -> String {
     let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
     lines.join("; ")
 }

@@ -1,10 +1,11 @@
 //! A running job from outside: to look at it, to stop it, and to wait for its end.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
+use tidegate_base::lock::read;
 use tidegate_core::lookup::LookupTables;
 use tidegate_core::plan::Plan;
 use tidegate_core::window::WindowPlan;
@@ -123,7 +124,7 @@ impl Handle {
 
     /// The reference tables of the lookups as they are now.
     pub fn lookups(&self) -> LookupTables {
-        Arc::clone(&self.lookups.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&read(&self.lookups))
     }
 
     /// Where the job's files are.

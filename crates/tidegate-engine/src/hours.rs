@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{BooleanArray, BooleanBufferBuilder, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::error::ArrowError;
-use tidegate_parquet::Part;
+use tidegate_parquet::BatchRows;
 
 use crate::gather::Judged;
 
@@ -41,7 +41,7 @@ pub(crate) struct Homes {
 #[derive(Debug)]
 pub(crate) struct Share {
     pub(crate) home: Home,
-    pub(crate) part: Part,
+    pub(crate) part: BatchRows,
     /// Least and greatest event time.
     pub(crate) range: (i64, i64),
 }
@@ -154,21 +154,21 @@ fn kept(rows: &Judged) -> impl Iterator<Item = (u32, i64)> {
 }
 
 /// Rows of a batch, chosen by their ascending numbers.
-fn part(rows: &Judged, chosen: &[u32]) -> Result<Part, ArrowError> {
+fn part(rows: &Judged, chosen: &[u32]) -> Result<BatchRows, ArrowError> {
     let count = rows.batch.num_rows();
     if chosen.len() == count {
-        return Ok(Part::all(rows.batch.clone()));
+        return Ok(BatchRows::all(rows.batch.clone()));
     }
     if chosen.len() * SPARSE < count {
         let chosen = UInt32Array::from(chosen.to_vec());
-        return Ok(Part::all(take_record_batch(&rows.batch, &chosen)?));
+        return Ok(BatchRows::all(take_record_batch(&rows.batch, &chosen)?));
     }
     let mut mask = BooleanBufferBuilder::new(count);
     mask.append_n(count, false);
     for row in chosen {
         mask.set_bit(*row as usize, true);
     }
-    Ok(Part::selected(
+    Ok(BatchRows::selected(
         rows.batch.clone(),
         &BooleanArray::new(mask.finish(), None),
     ))

@@ -162,7 +162,7 @@ impl Histogram {
 
 /// One row that stands for several.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Sample {
+struct LatencySample {
     /// The event's own time.
     time: i64,
     /// From when on it could be read.
@@ -172,7 +172,7 @@ struct Sample {
 
 /// Rows that stand for all.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Samples(Vec<Sample>);
+pub(crate) struct Samples(Vec<LatencySample>);
 
 impl Samples {
     /// Samples of a chunk that was read at `read_at`.
@@ -195,7 +195,7 @@ impl Samples {
     ) -> Self {
         let step = (times.len() / SAMPLES).max(1);
         let rows = (0..times.len()).step_by(step).filter(|row| accepted[*row]);
-        let sample = |row: usize| Sample {
+        let sample = |row: usize| LatencySample {
             time: times[row],
             // A sender's clock can be ahead, and its time stamp can be none.
             readable: readable(row)

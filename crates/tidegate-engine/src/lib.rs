@@ -32,6 +32,7 @@ mod reach;
 mod read;
 mod restore;
 mod shared;
+mod source;
 mod stages;
 mod starting;
 mod state;
@@ -54,6 +55,7 @@ pub use options::{
 };
 pub use pace::Slow;
 pub use reach::Reach;
+pub use source::SourceOptions;
 pub use starting::Starting;
 pub use status::{BatchStatus, Before, LoadStatus, Phase, Status, Summary, WindowStatus};
 pub use tables::{check_tables, compare_tables};

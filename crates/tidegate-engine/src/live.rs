@@ -1,9 +1,10 @@
 //! Live values of a job's windows, for whoever serves them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
+use tidegate_base::lock::lock;
 use tidegate_core::lane::Lane;
 use tidegate_core::plan::Plan;
 use tidegate_core::window::live::{LeftOut, LiveWindows};
@@ -110,6 +111,6 @@ impl Live {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }

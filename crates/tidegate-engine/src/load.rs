@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tidegate_base::backoff::Backoff;
 use tidegate_core::meaning::Meaning;
 use tidegate_warehouse::{LoadReport, Loader, LoaderError, Tick, WarehouseReader};
 
@@ -253,8 +254,8 @@ fn show_failure(shared: &Shared, error: &LoaderError, goes_on: &str) {
 #[derive(Debug)]
 struct Schedule {
     interval: Duration,
-    /// The interval, or longer after loads that failed.
-    pause: Duration,
+    /// Pauses after loads that failed.
+    backoff: Backoff,
     due: Instant,
 }
 
@@ -262,7 +263,7 @@ impl Schedule {
     fn new(interval: Duration, due: Instant) -> Self {
         Schedule {
             interval,
-            pause: interval,
+            backoff: Backoff::new(interval * 2, PAUSE_MAX),
             due,
         }
     }
@@ -270,7 +271,7 @@ impl Schedule {
     /// The next load is due an interval after the start of this one, so that how long it took does
     /// not add to how old rows are; at once if there is `more` to load.
     fn succeeded(&mut self, started: Instant, more: bool) {
-        self.pause = self.interval;
+        self.backoff.reset();
         self.due = if more {
             started
         } else {
@@ -280,7 +281,6 @@ impl Schedule {
 
     /// The next try comes later each time, counted from now.
     fn failed(&mut self) {
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
-        self.due = Instant::now() + self.pause;
+        self.due = Instant::now() + self.backoff.pause();
     }
 }

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::csv::ReaderBuilder;
 use arrow::datatypes::{DataType, Field, Schema};
-use tidegate_core::chunk::{Chunk, Payload};
+use tidegate_base::chunk::{Chunk, Payload};
+use tidegate_base::lock;
 use tidegate_core::decode::{Decoder, arrow_type};
 use tidegate_core::lookup::LookupTable;
 use tidegate_core::spec::{FieldSpec, FieldType, LookupSpec};
@@ -176,7 +177,7 @@ pub(crate) fn watch(
             match load(spec, source) {
                 Ok(table) => {
                     tracing::info!(lookup = %spec.name, keys = table.len(), "reference table reloaded");
-                    let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
+                    let mut current = lock::write(current);
                     let mut tables = current.as_ref().clone();
                     tables[index] = Arc::new(table);
                     *current = Arc::new(tables);

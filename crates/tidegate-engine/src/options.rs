@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tidegate_core::clock::Clock;
+use crate::source::SourceOptions;
+use tidegate_base::clock::Clock;
 use tidegate_core::spec::{JobSpec, StoredForm};
-use tidegate_sources::SourceOptions;
 use tidegate_storage::StorageOptions;
 use tidegate_warehouse::redshift::options::{Timestamps, VARCHAR_MAX};
-use tidegate_warehouse::{DuckDbOptions, RedshiftOptions};
+use tidegate_warehouse::{DuckDbOptions, LoaderOptions, RedshiftOptions};
 
 use crate::memory;
 
@@ -133,14 +133,8 @@ impl WarehouseKind {
 pub struct LoadOptions {
     /// Time between loads.
     pub interval: Duration,
-    /// Rows in a load, at most, unless a single commit has more.
-    pub max_rows: u64,
-    /// Time between runs of ANALYZE.
-    pub analyze_every: Duration,
-    /// Time between checkpoints of a DuckDB.
-    pub checkpoint_every: Duration,
-    /// Time between runs of VACUUM on Redshift.
-    pub vacuum_every: Duration,
+    /// How large a load becomes, how often tables are looked after, and what is tried again.
+    pub loader: LoaderOptions,
     /// Another process loads (`tidegate load`): this one only commits.
     pub separate: bool,
 }
@@ -148,11 +142,8 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     fn default() -> Self {
         LoadOptions {
-            interval: Duration::from_secs(2),
-            max_rows: 2_000_000,
-            analyze_every: Duration::from_secs(600),
-            checkpoint_every: Duration::from_secs(300),
-            vacuum_every: Duration::from_secs(86_400),
+            interval: Duration::from_secs(1),
+            loader: LoaderOptions::default(),
             separate: false,
         }
     }

@@ -28,11 +28,11 @@ pub(crate) struct Trend {
 /// Remembers how much was read, and how much was left.
 #[derive(Debug, Default)]
 pub(crate) struct Outlook {
-    samples: VecDeque<Sample>,
+    samples: VecDeque<LagSample>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Sample {
+struct LagSample {
     at: Instant,
     read: u64,
     lag: u64,
@@ -42,7 +42,7 @@ impl Outlook {
     /// Takes in the records read so far and those that the source holds beyond, and says what
     /// follows.
     pub(crate) fn update(&mut self, at: Instant, read: u64, lag: u64) -> Trend {
-        self.samples.push_back(Sample { at, read, lag });
+        self.samples.push_back(LagSample { at, read, lag });
         // The oldest one stays until another is old enough to take its place.
         while let [_, next, ..] = self.samples.make_contiguous()
             && at.saturating_duration_since(next.at) >= OVER

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use tidegate_core::chunk::Chunk;
-use tidegate_sources::{Source, SourceEvent, Unreachable};
+use tidegate_base::chunk::Chunk;
+use tidegate_source::{Source, SourceEvent, Unreachable};
 
 use crate::outlook::Outlook;
 use crate::shared::Shared;

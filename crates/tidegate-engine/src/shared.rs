@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
+use tidegate_base::lock::lock;
 use tidegate_core::decode::UnknownFields;
 use tidegate_log::JobState;
 
@@ -229,9 +230,4 @@ impl Shared {
     pub(crate) fn take_committed(&self) -> BTreeMap<i32, i64> {
         std::mem::take(&mut *lock(&self.committed))
     }
-}
-
-/// A panic in one thread ends the job anyway; it must not hide behind a poisoned lock.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

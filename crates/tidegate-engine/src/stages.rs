@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_core::prepare::Preparer;
 use tidegate_log::CommitLog;
-use tidegate_sources::Source;
+use tidegate_source::Source;
 use tokio::runtime;
 
 use crate::error::EngineError;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_core::lane::Lane;
 use tidegate_core::lanes::{Lanes, Notes, WasQuiet};
 use tidegate_core::plan::Plan;

@@ -10,7 +10,7 @@ use tidegate_core::plan::{Plan, SOURCE_OFFSET, SOURCE_PARTITION};
 use tidegate_core::rejected::rejected_schema;
 use tidegate_core::spec::AggregateFunction;
 use tidegate_core::window::WindowPlan;
-use tidegate_warehouse::OpenError;
+use tidegate_warehouse::DuckDbOpenError;
 use tidegate_warehouse::{
     Dialect, Reach, STORED_COLUMNS, StoredColumn, TableError, TableKind, TableSpec, ViewMerge,
     check_types,
@@ -86,7 +86,7 @@ pub fn compare_tables(
         return Ok(None);
     };
     let wrong = |error| {
-        EngineError::Warehouse(OpenError::Schema {
+        EngineError::Warehouse(DuckDbOpenError::Schema {
             path: path.display().to_string(),
             error: Box::new(error),
         })

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_core::meaning::Meaning;
 use tidegate_core::plan::Plan;
 use tidegate_log::JobId;
 use tidegate_storage::Storage;
-use tidegate_warehouse::redshift::OpenError;
+use tidegate_warehouse::redshift::RedshiftOpenError;
 use tidegate_warehouse::{
-    DuckDbWarehouse, Loader, LoaderOptions, RedshiftOptions, RedshiftWarehouse, TableSpec,
-    Warehouse,
+    DuckDbWarehouse, Loader, RedshiftOptions, RedshiftWarehouse, TableSpec, Warehouse,
 };
 use tokio::runtime::Handle;
 
@@ -53,19 +52,12 @@ impl LoaderSetup {
             let last = last_seq;
             return Err(EngineError::WarehouseAhead { loaded, last });
         }
-        let bounds = LoaderOptions {
-            rows_max: self.load.max_rows,
-            analyze_every: self.load.analyze_every,
-            checkpoint_every: self.load.checkpoint_every,
-            vacuum_every: self.load.vacuum_every,
-            ..LoaderOptions::default()
-        };
         let loader = Loader::new(
             warehouse,
             self.storage.clone(),
             self.runtime.clone(),
             self.clock.clone(),
-            bounds,
+            self.load.loader.clone(),
         );
         Ok(loader.knows(self.meaning_at, self.meaning.to_value()))
     }
@@ -104,5 +96,8 @@ impl LoaderSetup {
 /// Whether a warehouse that could not be opened may be there later, without anybody changing what
 /// this job is told.
 pub(crate) fn is_away(error: &EngineError) -> bool {
-    matches!(error, EngineError::Redshift(OpenError::Schema { error, .. }) if error.is_transient())
+    matches!(
+        error,
+        EngineError::Redshift(RedshiftOpenError::Schema { error, .. }) if error.is_transient()
+    )
 }

@@ -1,8 +1,9 @@
 //! The worker threads: prepare chunks, any chunk on any core.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
+use tidegate_base::lock::read;
 use tidegate_core::lookup::LookupTables;
 use tidegate_core::prepare::Preparer;
 
@@ -25,7 +26,7 @@ pub(crate) fn work(
         if shared.failed() {
             return;
         }
-        let tables = Arc::clone(&lookups.read().unwrap_or_else(PoisonError::into_inner));
+        let tables = Arc::clone(&read(lookups));
         match preparer.prepare(&task.chunk, shared.clock.now_micros(), &tables) {
             Ok(prepared) => {
                 let prepared = Box::new(prepared);

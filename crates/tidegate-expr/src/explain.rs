@@ -4,14 +4,17 @@
 
 use std::ops::ControlFlow;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use datafusion_sql::parser::DFParserBuilder;
-use datafusion_sql::sqlparser::ast::{AccessExpr, Expr, FunctionArguments, visit_expressions};
+use datafusion_sql::sqlparser::ast::{
+    AccessExpr, Expr, FunctionArguments, Subscript, Value, visit_expressions,
+};
 
 use crate::Planner;
 
 /// What is in messages of DataFusion 54 that are meant for who writes it.
-const INTERNAL: [&str; 9] = [
+const INTERNAL: [&str; 10] = [
+    "Internal error",
     "sqltorel",
     "ExprPlanner",
     "DataFusion feature",
@@ -37,6 +40,9 @@ pub(crate) fn explain(planner: &Planner, sql: &str, schema: &SchemaRef, said: &s
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         member(&names, schema)
     }) {
+        return message;
+    }
+    if let Some(message) = unknown_member(&part, schema) {
         return message;
     }
     if INTERNAL.iter().any(|internal| said.contains(internal)) {
@@ -104,6 +110,45 @@ fn names(part: &Expr) -> Option<Vec<String>> {
     }
 }
 
+/// What to say of a member that was asked for in brackets, and that its struct does not have:
+/// `user['nme']`.
+fn unknown_member(part: &Expr, schema: &Schema) -> Option<String> {
+    let Expr::CompoundFieldAccess { root, access_chain } = part else {
+        return None;
+    };
+    let column = match root.as_ref() {
+        Expr::Identifier(name) => name.value.clone(),
+        Expr::Function(function) if function.args == FunctionArguments::None => {
+            function.name.to_string()
+        }
+        _ => return None,
+    };
+    let mut ty = schema.field_with_name(&column).ok()?.data_type();
+    let mut so_far = column;
+    for access in access_chain {
+        let AccessExpr::Subscript(Subscript::Index {
+            index: Expr::Value(name),
+        }) = access
+        else {
+            return None;
+        };
+        let (DataType::Struct(members), Value::SingleQuotedString(name)) = (ty, &name.value) else {
+            return None;
+        };
+        let Some((_, member)) = members.find(name) else {
+            return Some(format!("`{part}`: {}", no_member(&so_far, name, members)));
+        };
+        ty = member.data_type();
+        so_far = format!("{so_far}['{name}']");
+    }
+    None
+}
+
+fn no_member(of: &str, name: &str, members: &Fields) -> String {
+    let known: Vec<&str> = members.iter().map(|it| it.name().as_str()).collect();
+    format!("`{of}` has no member `{name}`; it has {}", known.join(", "))
+}
+
 /// What to say of a member that was asked for with a point: `user.country`. None where the first
 /// name is no column's.
 pub(crate) fn member(names: &[&str], schema: &Schema) -> Option<String> {
@@ -122,10 +167,9 @@ pub(crate) fn member(names: &[&str], schema: &Schema) -> Option<String> {
             DataType::Struct(fields) => match fields.find(member) {
                 Some((_, field)) => field.data_type(),
                 None => {
-                    let known: Vec<&str> = fields.iter().map(|it| it.name().as_str()).collect();
                     return Some(format!(
-                        "`{written}`: `{so_far}` has no member `{member}`; it has {}",
-                        known.join(", ")
+                        "`{written}`: {}",
+                        no_member(&so_far, member, fields)
                     ));
                 }
             },

@@ -18,15 +18,17 @@ use datafusion_expr::{
 use sha2::{Digest, Sha256};
 
 use crate::compare::canonical_floats;
-use crate::time::{self, instant};
+use tidegate_base::time;
+
+use crate::instant;
 
 /// All functions of this module.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
     vec![
         Arc::new(ScalarUDF::new_from_impl(RowHash::new(Nulls::LeftOut))),
         Arc::new(ScalarUDF::new_from_impl(RowHash::new(Nulls::Values))),
-        Arc::new(ScalarUDF::new_from_impl(TimePart::new(Part::DayOfWeek))),
-        Arc::new(ScalarUDF::new_from_impl(TimePart::new(Part::HourOfDay))),
+        Arc::new(ScalarUDF::new_from_impl(TimePart::new(DatePart::DayOfWeek))),
+        Arc::new(ScalarUDF::new_from_impl(TimePart::new(DatePart::HourOfDay))),
     ]
 }
 
@@ -281,12 +283,12 @@ fn to_hex(digest: &[u8; HEX / 2]) -> [u8; HEX] {
 /// A part of an instant as a whole number, in UTC.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct TimePart {
-    part: Part,
+    part: DatePart,
     signature: Signature,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Part {
+enum DatePart {
     /// 1 for Sunday to 7 for Saturday.
     DayOfWeek,
     /// 0 to 23.
@@ -294,7 +296,7 @@ enum Part {
 }
 
 impl TimePart {
-    fn new(part: Part) -> Self {
+    fn new(part: DatePart) -> Self {
         TimePart {
             part,
             signature: Signature::any(1, Volatility::Immutable),
@@ -305,8 +307,8 @@ impl TimePart {
 impl ScalarUDFImpl for TimePart {
     fn name(&self) -> &'static str {
         match self.part {
-            Part::DayOfWeek => "day_of_week",
-            Part::HourOfDay => "hour_of_day",
+            DatePart::DayOfWeek => "day_of_week",
+            DatePart::HourOfDay => "hour_of_day",
         }
     }
 
@@ -329,8 +331,10 @@ impl ScalarUDFImpl for TimePart {
         let micros = cast(array, &instant())?;
         let micros = micros.as_primitive::<TimestampMicrosecondType>();
         let parts: Int32Array = match self.part {
-            Part::DayOfWeek => micros.unary(time::day_of_week),
-            Part::HourOfDay => micros.unary(|t| i32::try_from(time::civil(t).hour).unwrap_or(0)),
+            DatePart::DayOfWeek => micros.unary(time::day_of_week),
+            DatePart::HourOfDay => {
+                micros.unary(|t| i32::try_from(time::civil(t).hour).unwrap_or(0))
+            }
         };
         Ok(ColumnarValue::Array(Arc::new(parts)))
     }

@@ -13,12 +13,12 @@ mod checked;
 pub mod compare;
 mod explain;
 pub mod functions;
+mod instant;
 mod matches;
 mod now;
 mod one_of;
 mod parts;
 mod text_check;
-pub mod time;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,8 +41,10 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::parser::DFParserBuilder;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 
-pub use crate::parts::Part;
-use crate::time::{UTC, instant};
+use tidegate_base::time::UTC;
+
+pub use crate::instant::instant;
+pub use crate::parts::Subexpression;
 
 /// Name of the hidden first column of every batch that expressions see: the batch's time.
 const NOW: &str = "now()";
@@ -109,7 +111,7 @@ impl Expression {
     }
 
     /// The parts that it is made of, each after its own parts; the last one is the whole.
-    pub fn parts(&self) -> Vec<Part<'_>> {
+    pub fn parts(&self) -> Vec<Subexpression<'_>> {
         parts::of(&self.physical)
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Pattern {
 
 #[derive(Debug, Clone)]
 enum Matcher {
-    Steps(Vec<Step>),
+    Steps(Vec<PatternStep>),
     Regex(Regex),
 }
 
@@ -92,7 +92,7 @@ impl Matcher {
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+enum PatternStep {
     /// These bytes.
     Bytes(Vec<u8>),
     /// Bytes of a set, so many of them.
@@ -104,13 +104,13 @@ enum Step {
 }
 
 /// Whether a text is made of these steps, and nothing else.
-fn all(steps: &[Step], text: &[u8]) -> bool {
+fn all(steps: &[PatternStep], text: &[u8]) -> bool {
     let mut rest = text;
     for step in steps {
         let taken = match step {
-            Step::Bytes(bytes) if rest.starts_with(bytes) => bytes.len(),
-            Step::Bytes(_) => return false,
-            Step::Set { set, least, most } => {
+            PatternStep::Bytes(bytes) if rest.starts_with(bytes) => bytes.len(),
+            PatternStep::Bytes(_) => return false,
+            PatternStep::Set { set, least, most } => {
                 let inside = rest.iter().take(*most);
                 let taken = inside.take_while(|byte| set[usize::from(**byte)]).count();
                 if taken < *least {
@@ -126,7 +126,7 @@ fn all(steps: &[Step], text: &[u8]) -> bool {
 
 /// The steps of a pattern for a whole text in which no step has a choice: where one may take fewer
 /// or more bytes, none that it could take begins what follows. None of any other pattern.
-fn steps(pattern: &Hir) -> Option<Vec<Step>> {
+fn steps(pattern: &Hir) -> Option<Vec<PatternStep>> {
     let HirKind::Concat(parts) = pattern.kind() else {
         return None;
     };
@@ -136,9 +136,9 @@ fn steps(pattern: &Hir) -> Option<Vec<Step>> {
     if *start.kind() != HirKind::Look(Look::Start) || *end.kind() != HirKind::Look(Look::End) {
         return None;
     }
-    let steps: Vec<Step> = parts.iter().map(step).collect::<Option<_>>()?;
+    let steps: Vec<PatternStep> = parts.iter().map(step).collect::<Option<_>>()?;
     for (i, step) in steps.iter().enumerate() {
-        if let Step::Set { set, least, most } = step
+        if let PatternStep::Set { set, least, most } = step
             && least < most
         {
             for next in &steps[i + 1..] {
@@ -154,15 +154,15 @@ fn steps(pattern: &Hir) -> Option<Vec<Step>> {
     Some(steps)
 }
 
-fn step(part: &Hir) -> Option<Step> {
+fn step(part: &Hir) -> Option<PatternStep> {
     Some(match part.kind() {
-        HirKind::Literal(literal) => Step::Bytes(literal.0.to_vec()),
-        HirKind::Class(_) => Step::Set {
+        HirKind::Literal(literal) => PatternStep::Bytes(literal.0.to_vec()),
+        HirKind::Class(_) => PatternStep::Set {
             set: set(part)?,
             least: 1,
             most: 1,
         },
-        HirKind::Repetition(repetition) => Step::Set {
+        HirKind::Repetition(repetition) => PatternStep::Set {
             set: set(&repetition.sub)?,
             least: repetition.min as usize,
             most: repetition.max.map_or(usize::MAX, |most| most as usize),
@@ -191,18 +191,18 @@ fn set(part: &Hir) -> Option<Box<[bool; 256]>> {
     Some(set)
 }
 
-impl Step {
+impl PatternStep {
     fn can_begin(&self, byte: u8) -> bool {
         match self {
-            Step::Bytes(bytes) => bytes.first() == Some(&byte),
-            Step::Set { set, .. } => set[usize::from(byte)],
+            PatternStep::Bytes(bytes) => bytes.first() == Some(&byte),
+            PatternStep::Set { set, .. } => set[usize::from(byte)],
         }
     }
 
     fn can_be_empty(&self) -> bool {
         match self {
-            Step::Bytes(bytes) => bytes.is_empty(),
-            Step::Set { least, .. } => *least == 0,
+            PatternStep::Bytes(bytes) => bytes.is_empty(),
+            PatternStep::Set { least, .. } => *least == 0,
         }
     }
 }

@@ -17,10 +17,10 @@ const HEAD: usize = 8;
 
 /// Texts that others are compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct OneOf(Vec<Known>);
+pub(crate) struct OneOf(Vec<Candidate>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Known {
+struct Candidate {
     text: String,
     /// Its first bytes, zeros after a shorter one.
     head: u64,
@@ -68,10 +68,10 @@ impl OneOf {
     }
 }
 
-fn known(literal: &Arc<dyn PhysicalExpr>) -> Option<Known> {
+fn known(literal: &Arc<dyn PhysicalExpr>) -> Option<Candidate> {
     let text = text_of(literal)?;
     let head = head(text.as_bytes(), 0, text.len());
-    Some(Known { text, head })
+    Some(Candidate { text, head })
 }
 
 /// The first bytes of a text, zeros after a shorter one.

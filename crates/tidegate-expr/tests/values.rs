@@ -296,6 +296,13 @@ fn a_member_that_is_named_with_a_point_is_explained() {
         message,
         "`user.nope`: `user` has no member `nope`; it has country"
     );
+    let message = planner
+        .plan("upper(user['land']) = 'DE'", &schema)
+        .unwrap_err();
+    assert_eq!(
+        message,
+        "`user['land']`: `user` has no member `land`; it has country"
+    );
     let message = planner.plan("user.country.x", &schema).unwrap_err();
     assert_eq!(
         message,
@@ -330,6 +337,7 @@ fn what_cannot_be_planned_is_said_in_words_and_in_sql() {
         ),
         ("'x", "this is not an expression: "),
         ("s.x", "`s.x`: `s` has no members"),
+        ("s SIMILAR TO '('", "SIMILAR TO"),
     ] {
         let message = planner.plan(sql, &schema).unwrap_err();
         assert!(message.contains(part), "{sql}: {message}");
@@ -340,6 +348,7 @@ fn what_cannot_be_planned_is_said_in_words_and_in_sql() {
             "sqltorel",
             "Some(",
             "ExprPlanner",
+            "Internal error",
         ] {
             assert!(!message.contains(internal), "{sql}: {message}");
         }

@@ -1,7 +1,8 @@
 //! Data files, put before the record that names them.
 
 use bytes::Bytes;
-use tidegate_storage::{Storage, StorageError, failpoint};
+use tidegate_base::failpoint;
+use tidegate_storage::{Storage, StorageError};
 
 use crate::record::FileEntry;
 

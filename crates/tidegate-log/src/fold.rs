@@ -87,12 +87,12 @@ pub struct FoldError {
     /// Sequence number of the record.
     pub seq: u64,
     /// What is wrong with it.
-    pub fault: Fault,
+    pub fault: RecordFault,
 }
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum RecordFault {
     /// The log does not begin with a record that founds the job, or it founds the job twice.
     #[error("the first record founds the job, and no other does; this one {}",
         if *.founding { "does, but is not the first" } else { "is the first, but does not" })]
@@ -239,14 +239,16 @@ pub enum Fault {
     },
 }
 
-impl Fault {
+impl RecordFault {
     /// What to do about it when it is found in a log.
     fn advice(&self) -> &'static str {
         match self {
-            Fault::OtherJob { .. } => {
+            RecordFault::OtherJob { .. } => {
                 "give each job a storage.url of its own, and put this record where it belongs"
             }
-            Fault::Sequence { .. } | Fault::Chain { .. } | Fault::Founding { .. } => {
+            RecordFault::Sequence { .. }
+            | RecordFault::Chain { .. }
+            | RecordFault::Founding { .. } => {
                 "records were replaced or are missing: `tidegate log verify` lists what is wrong; \
                  restore the log from a copy"
             }
@@ -299,21 +301,21 @@ pub fn fold(
 }
 
 /// Checks what a record says by itself, whatever came before it.
-pub(crate) fn check(record: &Record) -> Result<(), Fault> {
+pub(crate) fn check(record: &Record) -> Result<(), RecordFault> {
     let first = record.seq == 1;
     if first != record.founding.is_some() {
-        return Err(Fault::Founding {
+        return Err(RecordFault::Founding {
             founding: record.founding.is_some(),
         });
     }
     if !record.counts.is_balanced() {
-        return Err(Fault::Unbalanced(record.counts));
+        return Err(RecordFault::Unbalanced(record.counts));
     }
     check_spans(record)?;
     check_files(record)
 }
 
-fn check_spans(record: &Record) -> Result<(), Fault> {
+fn check_spans(record: &Record) -> Result<(), RecordFault> {
     let Counts {
         read,
         gone: counted,
@@ -323,7 +325,7 @@ fn check_spans(record: &Record) -> Result<(), Fault> {
     let (mut covered, mut gone) = (0_u128, 0_u128);
     for span in &record.partitions {
         if !ids.insert(span.id) {
-            return Err(Fault::Twice { partition: span.id });
+            return Err(RecordFault::Twice { partition: span.id });
         }
         if span.to < span.from {
             let Span {
@@ -332,7 +334,7 @@ fn check_spans(record: &Record) -> Result<(), Fault> {
                 to,
                 ..
             } = *span;
-            return Err(Fault::Backwards {
+            return Err(RecordFault::Backwards {
                 partition,
                 name: span.name.clone(),
                 from,
@@ -343,10 +345,10 @@ fn check_spans(record: &Record) -> Result<(), Fault> {
         gone += u128::from(span.gone);
     }
     if gone != u128::from(counted) {
-        return Err(Fault::Gone { counted, gone });
+        return Err(RecordFault::Gone { counted, gone });
     }
     if u128::from(read) + gone > covered {
-        return Err(Fault::Covered {
+        return Err(RecordFault::Covered {
             read,
             gone: counted,
             covered,
@@ -355,11 +357,11 @@ fn check_spans(record: &Record) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_files(record: &Record) -> Result<(), Fault> {
+fn check_files(record: &Record) -> Result<(), RecordFault> {
     let mut paths = BTreeSet::new();
     for file in &record.files {
         let bad = |what| {
-            Err(Fault::File {
+            Err(RecordFault::File {
                 path: file.path.clone(),
                 what,
             })
@@ -391,9 +393,9 @@ fn check_files(record: &Record) -> Result<(), Fault> {
         let rows = files
             .map(|file| file.rows)
             .try_fold(0_u64, u64::checked_add)
-            .ok_or(Fault::Overflow)?;
+            .ok_or(RecordFault::Overflow)?;
         if rows != counted {
-            return Err(Fault::Rows {
+            return Err(RecordFault::Rows {
                 dataset,
                 counted,
                 rows,
@@ -404,12 +406,12 @@ fn check_files(record: &Record) -> Result<(), Fault> {
 }
 
 /// The state that the first record founds, before what it covers.
-fn found(record: &Record) -> Result<JobState, Fault> {
+fn found(record: &Record) -> Result<JobState, RecordFault> {
     let Some(founding) = &record.founding else {
-        return Err(Fault::Sequence { expected: 1 });
+        return Err(RecordFault::Sequence { expected: 1 });
     };
     if record.prev_crc32c != 0 {
-        return Err(Fault::Chain {
+        return Err(RecordFault::Chain {
             expected: 0,
             found: record.prev_crc32c,
         });
@@ -437,20 +439,20 @@ fn found(record: &Record) -> Result<JobState, Fault> {
 }
 
 /// The state after the record before, if `record` is the one that follows it.
-fn follow(mut state: JobState, record: &Record) -> Result<JobState, Fault> {
+fn follow(mut state: JobState, record: &Record) -> Result<JobState, RecordFault> {
     if Some(record.seq) != state.last_seq.checked_add(1) {
-        return Err(Fault::Sequence {
+        return Err(RecordFault::Sequence {
             expected: state.last_seq.saturating_add(1),
         });
     }
     if record.job != state.job {
-        return Err(Fault::OtherJob {
+        return Err(RecordFault::OtherJob {
             expected: state.job,
             found: record.job.clone(),
         });
     }
     if record.prev_crc32c != state.last_crc32c {
-        return Err(Fault::Chain {
+        return Err(RecordFault::Chain {
             expected: state.last_crc32c,
             found: record.prev_crc32c,
         });
@@ -460,12 +462,12 @@ fn follow(mut state: JobState, record: &Record) -> Result<JobState, Fault> {
     state.last_writer.clone_from(&record.writer);
     state.last_written_at = record.written_at;
     state.schema_version = record.schema_version;
-    state.commits = state.commits.checked_add(1).ok_or(Fault::Overflow)?;
+    state.commits = state.commits.checked_add(1).ok_or(RecordFault::Overflow)?;
     state.complete = record.complete;
     Ok(state)
 }
 
-fn cover(state: &mut JobState, spans: &[Span]) -> Result<(), Fault> {
+fn cover(state: &mut JobState, spans: &[Span]) -> Result<(), RecordFault> {
     for span in spans {
         let Span {
             id: partition,
@@ -488,7 +490,7 @@ fn cover(state: &mut JobState, spans: &[Span]) -> Result<(), Fault> {
             continue;
         };
         if (before.lane, &before.name) != (lane, name) {
-            return Err(Fault::PartitionChanged {
+            return Err(RecordFault::PartitionChanged {
                 partition,
                 expected: format!("{} in lane {}", before.name, before.lane),
                 found: format!("{name} in lane {lane}"),
@@ -496,7 +498,7 @@ fn cover(state: &mut JobState, spans: &[Span]) -> Result<(), Fault> {
         }
         let (expected, name) = (before.offset, before.name);
         if from > expected {
-            return Err(Fault::Gap {
+            return Err(RecordFault::Gap {
                 partition,
                 name,
                 expected,
@@ -504,7 +506,7 @@ fn cover(state: &mut JobState, spans: &[Span]) -> Result<(), Fault> {
             });
         }
         if from < expected {
-            return Err(Fault::Overlap {
+            return Err(RecordFault::Overlap {
                 partition,
                 name,
                 expected,
@@ -515,12 +517,12 @@ fn cover(state: &mut JobState, spans: &[Span]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn raise(state: &mut JobState, watermarks: &BTreeMap<i32, i64>) -> Result<(), Fault> {
+fn raise(state: &mut JobState, watermarks: &BTreeMap<i32, i64>) -> Result<(), RecordFault> {
     for (&lane, &watermark) in watermarks {
         if let Some(before) = state.watermarks.insert(lane, watermark)
             && watermark < before
         {
-            return Err(Fault::WatermarkBack {
+            return Err(RecordFault::WatermarkBack {
                 lane,
                 expected: before,
                 found: watermark,
@@ -540,14 +542,14 @@ fn mark_idle(state: &mut JobState, record: &Record) {
     }
 }
 
-fn count(state: &mut JobState, record: &Record) -> Result<(), Fault> {
+fn count(state: &mut JobState, record: &Record) -> Result<(), RecordFault> {
     state.totals = state
         .totals
         .checked_add(&record.counts)
-        .ok_or(Fault::Overflow)?;
+        .ok_or(RecordFault::Overflow)?;
     for (reason, &times) in &record.rejected_by {
         let total = match state.rejected_by.get(reason) {
-            Some(before) => before.checked_add(times).ok_or(Fault::Overflow)?,
+            Some(before) => before.checked_add(times).ok_or(RecordFault::Overflow)?,
             None => times,
         };
         state.rejected_by.insert(reason.clone(), total);

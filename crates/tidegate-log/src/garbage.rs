@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 
 use crate::path;
 use crate::read::{ReadError, read_records};

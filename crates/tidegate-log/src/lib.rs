@@ -33,7 +33,7 @@ pub mod verify;
 pub mod writer;
 
 pub use data::put_data;
-pub use fold::{Fault, FoldError, JobState, PartitionState, fold};
+pub use fold::{FoldError, JobState, PartitionState, RecordFault, fold};
 pub use garbage::{GarbageError, GarbageOptions, GarbageReport, collect_garbage};
 pub use log::{CommitError, CommitLog, Draft, OpenOptions};
 pub use read::{ReadError, read_records};

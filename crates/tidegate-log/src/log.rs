@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use uuid::Uuid;
 
-use crate::fold::{Fault, FoldError, JobState, fold};
+use crate::fold::{FoldError, JobState, RecordFault, fold};
 use crate::path;
 use crate::probe::probe;
 use crate::read::{ReadError, get_record};
@@ -16,7 +16,7 @@ use crate::record::{Counts, FileEntry, Founding, JobId, RECORD_VERSION, Record, 
 use crate::recover::{OpenError, micros, recover};
 use crate::snapshot;
 use crate::writer::WriterId;
-use tidegate_storage::failpoint;
+use tidegate_base::failpoint;
 use tidegate_storage::{Storage, StorageError, is_disk_full};
 
 /// Version of the schema of the files that this release writes.
@@ -67,7 +67,7 @@ pub struct Draft {
 /// ```
 /// use std::time::Duration;
 ///
-/// use tidegate_core::clock::Clock;
+/// use tidegate_base::clock::Clock;
 /// use tidegate_log::{CommitLog, Counts, Draft, OpenOptions, Span, WriterId};
 /// use tidegate_storage::{Storage, StorageOptions};
 ///
@@ -127,7 +127,7 @@ pub enum CommitError {
         /// The number that the record would have had.
         seq: u64,
         /// What is wrong with it.
-        fault: Fault,
+        fault: RecordFault,
     },
     /// Another process commits to this log. The batch is dropped: the other one has it.
     #[error(

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, CodecError};
 use crate::fold::JobState;
 use crate::path;
-use tidegate_storage::failpoint;
+use tidegate_base::failpoint;
 use tidegate_storage::{Storage, StorageError};
 
 /// Version of the snapshot's format that this program writes, and the newest that it reads.

@@ -88,7 +88,7 @@ fn zstd_compressor(level: i32) -> std::io::Result<zstd::bulk::Compressor<'static
 
 /// How much a page has.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Size {
+pub(crate) struct PageSize {
     /// Values, nulls among them.
     pub(crate) values: usize,
     pub(crate) rows: usize,
@@ -123,7 +123,7 @@ impl Pages {
         &mut self,
         body: &[u8],
         encoding: Encoding,
-        size: Size,
+        size: PageSize,
         compressor: &mut Compressor,
     ) -> Result<()> {
         let page = Page::DataPage {

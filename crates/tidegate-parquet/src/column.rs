@@ -5,11 +5,11 @@ use parquet::basic::Type;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnDescPtr;
 
-use crate::fixed::{Fixed, Number};
+use crate::fixed::{Fixed, NumberType};
 use crate::int96::Instants;
 use crate::leaf::{Encode, Leaf, LeafOptions};
 use crate::map::Map;
-use crate::text::Text;
+use crate::text::TextPage;
 
 /// The encoder of a column with these leaves; none where the `parquet` crate's is to be taken.
 pub(crate) fn encoder(
@@ -23,7 +23,7 @@ pub(crate) fn encoder(
         .collect::<Option<_>>()?;
     match (field.data_type(), options.as_slice()) {
         (DataType::Utf8, [leaf]) => {
-            let text = Text::new(leaf)?;
+            let text = TextPage::new(leaf)?;
             Some(Box::new(Leaf::new(leaf, text)))
         }
         (DataType::Int32 | DataType::Date32, [leaf]) => fixed::<i32>(leaf, Type::INT32),
@@ -47,7 +47,7 @@ pub(crate) fn encoder(
     }
 }
 
-fn fixed<T: Number>(leaf: &LeafOptions, physical: Type) -> Option<Box<dyn Encode>> {
+fn fixed<T: NumberType>(leaf: &LeafOptions, physical: Type) -> Option<Box<dyn Encode>> {
     if leaf.descriptor.physical_type() != physical {
         return None;
     }

@@ -18,7 +18,7 @@ static SEEDS: LazyLock<[u64; 2]> = LazyLock::new(|| {
 });
 
 /// A dictionary, and the numbers of the page at hand.
-pub(crate) type Open<'a> = (&'a mut Dictionary, &'a mut Vec<u32>);
+pub(crate) type DictionaryPage<'a> = (&'a mut Dictionary, &'a mut Vec<u32>);
 
 /// Values of the page at hand as numbers in a dictionary, as long as it is worth while.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Numbers {
     }
 
     /// Where further values go; none once the dictionary is given up, which is between two pages.
-    pub(crate) fn open(&mut self) -> Option<Open<'_>> {
+    pub(crate) fn open(&mut self) -> Option<DictionaryPage<'_>> {
         (!self.is_given_up).then_some((&mut self.dictionary, &mut self.numbers))
     }
 
@@ -79,7 +79,7 @@ pub(crate) struct Dictionary {
     seeds: [u64; 2],
     /// Open addressing: numbers of values, plus one; zero is free. Its length is a power of two.
     table: Vec<u32>,
-    values: Vec<Value>,
+    values: Vec<DictionaryValue>,
     /// As the dictionary's page has them.
     encoded: Vec<u8>,
     /// How often a number was asked for.
@@ -88,7 +88,7 @@ pub(crate) struct Dictionary {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Value {
+struct DictionaryValue {
     /// All of a value up to 16 bytes, which is then compared without a look at its bytes; a hash of
     /// a longer one.
     words: [u64; 2],
@@ -157,7 +157,7 @@ impl Dictionary {
         }
         let number = self.values.len() as u32;
         let start = store(&mut self.encoded);
-        self.values.push(Value {
+        self.values.push(DictionaryValue {
             words,
             length: bytes.len(),
             start,

@@ -26,12 +26,12 @@ pub struct Draft {
     /// columns have widths.
     pub longest_texts: bool,
     /// Its rows, in order.
-    pub parts: Vec<Part>,
+    pub parts: Vec<BatchRows>,
 }
 
 /// Rows of one batch.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub struct BatchRows {
     pub(crate) batch: RecordBatch,
     /// The rows, ascending, as runs that are not empty.
     pub(crate) runs: Vec<Range<usize>>,
@@ -40,11 +40,11 @@ pub struct Part {
     rows: usize,
 }
 
-impl Part {
+impl BatchRows {
     /// All rows of a batch.
     pub fn all(batch: RecordBatch) -> Self {
         let rows = batch.num_rows();
-        Part {
+        BatchRows {
             batch,
             runs: Vec::from_iter((rows > 0).then_some(0..rows)),
             selection: None,
@@ -59,7 +59,7 @@ impl Part {
             0 => selection.clone(),
             _ => prep_null_mask_filter(selection),
         };
-        Part {
+        BatchRows {
             batch,
             runs: SlicesIterator::new(&selection)
                 .map(|(start, end)| start..end)

@@ -17,7 +17,7 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor, Type};
 
 use crate::chunk::{Chunk, Compressor};
 use crate::column;
-use crate::draft::{Draft, Part};
+use crate::draft::{BatchRows, Draft};
 use crate::leaf::Encode;
 use crate::{longest, nan};
 
@@ -31,10 +31,10 @@ const ROWS_ALONE: usize = 2_000;
 const FOOTER_BYTES: usize = 64 << 10;
 
 /// One column of one row group, to be encoded by whichever thread is free.
-struct Column<'a> {
+struct ColumnTask<'a> {
     field: &'a Field,
     index: usize,
-    parts: &'a [Part],
+    parts: &'a [BatchRows],
     /// Taken by the thread that encodes it.
     encoder: Mutex<Option<Encoder>>,
     encoded: Mutex<Option<Result<Encoded, ParquetError>>>,
@@ -53,7 +53,7 @@ enum Encoded {
 }
 
 /// A file with a footer to be written.
-struct Open {
+struct OpenFile {
     writer: SerializedFileWriter<Vec<u8>>,
     /// Number of columns of each of its row groups.
     row_groups: Vec<usize>,
@@ -69,7 +69,11 @@ pub fn encode(drafts: &[Draft], threads: usize) -> Result<Vec<Bytes>, ParquetErr
     for draft in drafts {
         files.push(open(draft, &mut columns)?);
     }
-    let rows: usize = drafts.iter().flat_map(|d| &d.parts).map(Part::rows).sum();
+    let rows: usize = drafts
+        .iter()
+        .flat_map(|d| &d.parts)
+        .map(BatchRows::rows)
+        .sum();
     let helpers = if rows < ROWS_ALONE {
         0
     } else {
@@ -102,7 +106,7 @@ pub fn encode(drafts: &[Draft], threads: usize) -> Result<Vec<Bytes>, ParquetErr
         .collect()
 }
 
-fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, ParquetError> {
+fn open<'a>(draft: &'a Draft, columns: &mut Vec<ColumnTask<'a>>) -> Result<OpenFile, ParquetError> {
     if let Some(part) = draft.parts.iter().find(|part| !part.fits(&draft.schema)) {
         return Err(ParquetError::General(format!(
             "a batch of {:?} does not fit the file's {:?}",
@@ -147,7 +151,7 @@ fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, Par
         }
         let encoders = encoders(draft, &parquet_schema, &factory, row_groups.len())?;
         for (index, encoder) in encoders.into_iter().enumerate() {
-            columns.push(Column {
+            columns.push(ColumnTask {
                 field: draft.schema.field(index),
                 index,
                 parts,
@@ -157,7 +161,7 @@ fn open<'a>(draft: &'a Draft, columns: &mut Vec<Column<'a>>) -> Result<Open, Par
         }
         row_groups.push(draft.schema.fields().len());
     }
-    Ok(Open { writer, row_groups })
+    Ok(OpenFile { writer, row_groups })
 }
 
 /// The schema with columns in other forms, as a draft asks for: each decimal as bytes of a fixed
@@ -244,7 +248,7 @@ fn encoders(
     Ok(encoders.collect())
 }
 
-impl Column<'_> {
+impl ColumnTask<'_> {
     fn encode(&self, compressor: &mut Compressor) {
         let encoder = self.encoder.lock();
         let Some(encoder) = encoder.unwrap_or_else(PoisonError::into_inner).take() else {
@@ -325,11 +329,11 @@ impl Encoded {
     }
 }
 
-impl Open {
+impl OpenFile {
     /// Takes its columns from the front of `columns`.
     fn finish<'a>(
         mut self,
-        columns: &mut impl Iterator<Item = Column<'a>>,
+        columns: &mut impl Iterator<Item = ColumnTask<'a>>,
     ) -> Result<Bytes, ParquetError> {
         let mut encoded = Vec::new();
         for width in self.row_groups {

@@ -9,7 +9,7 @@ use parquet::file::properties::EnabledStatistics;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use crate::delta;
-use crate::dictionary::Open;
+use crate::dictionary::DictionaryPage;
 use crate::leaf::{LeafOptions, Values};
 
 // Pages have numbers as little-endian machines do.
@@ -19,7 +19,7 @@ const _: () = assert!(cfg!(target_endian = "little"));
 type Append<T> = fn(&[T], &mut Vec<u8>);
 
 /// A type of numbers.
-pub(crate) trait Number: ArrowNativeType {
+pub(crate) trait NumberType: ArrowNativeType {
     /// Stores differences, if that is done for this type.
     const DELTA: Option<Append<Self>>;
 
@@ -42,7 +42,7 @@ pub(crate) trait Number: ArrowNativeType {
 
 macro_rules! number {
     ($type:ty, $kind:ident, $delta:expr, $bits:expr, $zeros:expr) => {
-        impl Number for $type {
+        impl NumberType for $type {
             const DELTA: Option<Append<Self>> = $delta;
 
             fn bits(self) -> u64 {
@@ -94,7 +94,7 @@ pub(crate) struct Fixed<T> {
     has_nan: bool,
 }
 
-impl<T: Number> Fixed<T> {
+impl<T: NumberType> Fixed<T> {
     /// None if the options ask for what is not done here.
     pub(crate) fn new(options: &LeafOptions) -> Option<Self> {
         let delta = match options.encoding {
@@ -130,7 +130,7 @@ impl<T: Number> Fixed<T> {
     }
 }
 
-impl<T: Number> Values for Fixed<T> {
+impl<T: NumberType> Values for Fixed<T> {
     type Array<'a> = &'a [T];
 
     fn view<'a>(array: &'a ArrayRef, data: &'a ArrayData) -> Self::Array<'a> {
@@ -141,7 +141,12 @@ impl<T: Number> Values for Fixed<T> {
         range.len() * size_of::<T>()
     }
 
-    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>, dictionary: Option<Open<'_>>) {
+    fn add(
+        &mut self,
+        array: &Self::Array<'_>,
+        range: Range<usize>,
+        dictionary: Option<DictionaryPage<'_>>,
+    ) {
         let values = &array[range];
         if self.has_statistics {
             self.widen_range(values);

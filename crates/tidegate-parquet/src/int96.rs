@@ -11,7 +11,7 @@ use parquet::basic::{Encoding, Type as Physical};
 use parquet::errors::ParquetError;
 use parquet::file::statistics::Statistics;
 
-use crate::dictionary::Open;
+use crate::dictionary::DictionaryPage;
 use crate::leaf::{LeafOptions, Values};
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -54,7 +54,12 @@ impl Values for Instants {
         range.len() * BYTES
     }
 
-    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>, dictionary: Option<Open<'_>>) {
+    fn add(
+        &mut self,
+        array: &Self::Array<'_>,
+        range: Range<usize>,
+        dictionary: Option<DictionaryPage<'_>>,
+    ) {
         debug_assert!(dictionary.is_none(), "the options have none");
         for micros in &array[range] {
             self.bytes.extend_from_slice(&encoded(*micros));

@@ -10,8 +10,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 
-use crate::chunk::{Chunk, Compressor, Pages, Size};
-use crate::dictionary::{Numbers, Open};
+use crate::chunk::{Chunk, Compressor, PageSize, Pages};
+use crate::dictionary::{DictionaryPage, Numbers};
 use crate::levels::Levels;
 
 /// Rows that are added at a time, so that a dictionary is given up soon.
@@ -67,7 +67,12 @@ pub(crate) trait Values {
     fn bytes_of(array: &Self::Array<'_>, range: Range<usize>) -> usize;
 
     /// Adds values, none of which is null: to the dictionary, if there is one.
-    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>, dictionary: Option<Open<'_>>);
+    fn add(
+        &mut self,
+        array: &Self::Array<'_>,
+        range: Range<usize>,
+        dictionary: Option<DictionaryPage<'_>>,
+    );
 
     /// Bytes so far.
     fn bytes(&self) -> usize;
@@ -133,7 +138,7 @@ impl<V: Values> Leaf<V> {
     }
 
     fn end_page(&mut self, compressor: &mut Compressor) -> Result<()> {
-        let size = Size {
+        let size = PageSize {
             values: self.definition.count(),
             rows: self.rows,
         };

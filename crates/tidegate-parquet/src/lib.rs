@@ -8,7 +8,7 @@
 //! `ArrowWriter` adds for size statistics, and the schema in Arrow's form, are left out, and so are
 //! least and greatest value of floats among which is NaN.
 //!
-//! - [`Draft`] and [`Part`]: rows that become a file. [`encode`]: files, on several threads at
+//! - [`Draft`] and [`BatchRows`]: rows that become a file. [`encode`]: files, on several threads at
 //!   once.
 //! - `column`: which encoder a column has. `flat` and `map`: rows into leaves.
 //! - `leaf`: levels and values of one leaf into pages; `text`, `fixed` and `int96` are its values.
@@ -38,7 +38,7 @@ mod nan;
 mod pack;
 mod text;
 
-pub use draft::{Draft, Part};
+pub use draft::{BatchRows, Draft};
 pub use file::encode;
 pub use int96::with_instants;
 pub use longest::longest_text;

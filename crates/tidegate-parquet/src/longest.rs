@@ -7,7 +7,7 @@ use arrow::array::{AsArray, StringArray};
 use arrow::datatypes::DataType;
 use parquet::file::metadata::{FileMetaData, KeyValue};
 
-use crate::draft::{Draft, Part};
+use crate::draft::{BatchRows, Draft};
 use crate::leaf::nulls;
 
 /// What an entry's key begins with; the column's name follows. Persisted: files with it are there.
@@ -19,7 +19,8 @@ pub(crate) fn entries(draft: &Draft) -> Vec<KeyValue> {
     columns
         .filter(|(_, field)| *field.data_type() == DataType::Utf8)
         .map(|(index, field)| {
-            let of_part = |part: &Part| among(part.batch.column(index).as_string(), &part.runs);
+            let of_part =
+                |part: &BatchRows| among(part.batch.column(index).as_string(), &part.runs);
             let longest = draft.parts.iter().map(of_part).max().unwrap_or(0);
             KeyValue::new(format!("{KEY}{}", field.name()), longest.to_string())
         })

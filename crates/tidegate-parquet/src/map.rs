@@ -7,12 +7,12 @@ use parquet::errors::Result;
 
 use crate::chunk::{Chunk, Compressor};
 use crate::leaf::{Encode, Leaf, LeafOptions, Values as _, nulls};
-use crate::text::Text;
+use crate::text::TextPage;
 
 /// A column of maps from text to text.
 pub(crate) struct Map {
-    keys: Leaf<Text>,
-    values: Leaf<Text>,
+    keys: Leaf<TextPage>,
+    values: Leaf<TextPage>,
     /// Definition level of a map without entries; of one that is null it is zero.
     empty: u8,
     /// Repetition levels of some rows.
@@ -23,8 +23,8 @@ impl Map {
     /// None if the options ask for what is not done here.
     pub(crate) fn new(is_nullable: bool, keys: &LeafOptions, values: &LeafOptions) -> Option<Self> {
         Some(Map {
-            keys: Leaf::new(keys, Text::new(keys)?),
-            values: Leaf::new(values, Text::new(values)?),
+            keys: Leaf::new(keys, TextPage::new(keys)?),
+            values: Leaf::new(values, TextPage::new(values)?),
             empty: is_nullable.into(),
             repetition: Vec::new(),
         })
@@ -81,7 +81,7 @@ impl Map {
             let bytes = |rows| {
                 let entries = entries(from..from + rows);
                 // Four bytes stand for a level and a length, of texts that are short and many.
-                entries.len() * 4 + Text::bytes_of(&texts, entries)
+                entries.len() * 4 + TextPage::bytes_of(&texts, entries)
             };
             let rows = leaf.fitting(rest.len(), bytes);
             rest.start += rows;

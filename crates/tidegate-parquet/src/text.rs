@@ -8,24 +8,24 @@ use parquet::file::properties::EnabledStatistics;
 use parquet::file::statistics::Statistics;
 
 use crate::delta;
-use crate::dictionary::Open;
+use crate::dictionary::DictionaryPage;
 use crate::leaf::{LeafOptions, Values};
 
 /// Texts of a page: lengths and bytes.
-pub(crate) struct Text {
+pub(crate) struct TextPage {
     encoding: Encoding,
     lengths: Vec<i32>,
     bytes: Vec<u8>,
 }
 
-impl Text {
+impl TextPage {
     /// None if the options ask for what is not done here.
     pub(crate) fn new(options: &LeafOptions) -> Option<Self> {
         let is_done = matches!(
             options.encoding,
             Encoding::PLAIN | Encoding::DELTA_LENGTH_BYTE_ARRAY
         );
-        (is_done && options.statistics == EnabledStatistics::None).then(|| Text {
+        (is_done && options.statistics == EnabledStatistics::None).then(|| TextPage {
             encoding: options.encoding,
             lengths: Vec::new(),
             bytes: Vec::new(),
@@ -33,7 +33,7 @@ impl Text {
     }
 }
 
-impl Values for Text {
+impl Values for TextPage {
     type Array<'a> = &'a StringArray;
 
     fn view<'a>(array: &'a ArrayRef, _data: &'a ArrayData) -> Self::Array<'a> {
@@ -45,7 +45,12 @@ impl Values for Text {
         (offsets[range.end] - offsets[range.start]) as usize
     }
 
-    fn add(&mut self, array: &Self::Array<'_>, range: Range<usize>, dictionary: Option<Open<'_>>) {
+    fn add(
+        &mut self,
+        array: &Self::Array<'_>,
+        range: Range<usize>,
+        dictionary: Option<DictionaryPage<'_>>,
+    ) {
         let offsets = &array.value_offsets()[range.start..=range.end];
         let data = array.value_data();
         let places = offsets.windows(2);

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tidegate_base::lock::lock;
 use tidegate_log::FileEntry;
 use tidegate_storage::{Storage, StorageError};
 use tidegate_warehouse::scratch::{self, Scratch};
@@ -63,13 +64,13 @@ pub(crate) struct FileCache {
 
 /// A file on this machine. It stays there as long as this is held.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct CachedFile {
     path: PathBuf,
     /// Set once the file is whole: one who asks fetches it, and the others wait.
     fetched: OnceCell<()>,
 }
 
-impl Kept {
+impl CachedFile {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -77,7 +78,7 @@ impl Kept {
 
 #[derive(Debug, Default)]
 struct Held {
-    files: HashMap<String, Entry>,
+    files: HashMap<String, CacheEntry>,
     bytes: u64,
     /// Counts uses, so that the oldest is known.
     clock: u64,
@@ -86,8 +87,8 @@ struct Held {
 }
 
 #[derive(Debug)]
-struct Entry {
-    file: Arc<Kept>,
+struct CacheEntry {
+    file: Arc<CachedFile>,
     bytes: u64,
     used: u64,
 }
@@ -114,7 +115,10 @@ impl FileCache {
     }
 
     /// Where these files are on this machine. They stay there as long as the result is held.
-    pub(crate) async fn get(&self, files: &[&FileEntry]) -> Result<Vec<Arc<Kept>>, CacheError> {
+    pub(crate) async fn get(
+        &self,
+        files: &[&FileEntry],
+    ) -> Result<Vec<Arc<CachedFile>>, CacheError> {
         let bytes = files.iter().map(|file| file.bytes).sum();
         if bytes > BYTES_MAX {
             return Err(CacheError::TooMuch(bytes));
@@ -126,10 +130,10 @@ impl FileCache {
             .await
     }
 
-    async fn one(&self, file: &FileEntry) -> Result<Arc<Kept>, CacheError> {
+    async fn one(&self, file: &FileEntry) -> Result<Arc<CachedFile>, CacheError> {
         if let Some(path) = self.storage.local_path(&file.path) {
             let fetched = OnceCell::new_with(Some(()));
-            return Ok(Arc::new(Kept { path, fetched }));
+            return Ok(Arc::new(CachedFile { path, fetched }));
         }
         let kept = self.held().place(file, self.folder.path());
         let fetch = || self.fetch(file, &kept.path);
@@ -144,7 +148,7 @@ impl FileCache {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 
     /// Fetches a file in pieces, and looks whether it is the one that the log means.
@@ -184,18 +188,18 @@ impl FileCache {
 
 impl Held {
     /// The place of a file, for which others may be waiting already.
-    fn place(&mut self, file: &FileEntry, folder: &Path) -> Arc<Kept> {
+    fn place(&mut self, file: &FileEntry, folder: &Path) -> Arc<CachedFile> {
         self.clock += 1;
         if let Some(entry) = self.files.get_mut(&file.path) {
             entry.used = self.clock;
             return Arc::clone(&entry.file);
         }
         self.next += 1;
-        let kept = Arc::new(Kept {
+        let kept = Arc::new(CachedFile {
             path: folder.join(format!("{}.parquet", self.next)),
             fetched: OnceCell::new(),
         });
-        let entry = Entry {
+        let entry = CacheEntry {
             file: Arc::clone(&kept),
             bytes: file.bytes,
             used: self.clock,
@@ -208,7 +212,7 @@ impl Held {
 
     /// Gives the place of a file up that could not be fetched, unless somebody else is waiting for
     /// it.
-    fn forget(&mut self, file: &FileEntry, kept: &Arc<Kept>) {
+    fn forget(&mut self, file: &FileEntry, kept: &Arc<CachedFile>) {
         let is_it = self
             .files
             .get(&file.path)

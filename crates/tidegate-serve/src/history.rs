@@ -1,10 +1,11 @@
 //! What the process remembers of itself, in memory: rates and latencies now, and how they were.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::Serialize;
+use tidegate_base::lock::lock;
 use tidegate_core::reject::Subject;
 use tidegate_engine::{Histogram, Latency, Status};
 use utoipa::ToSchema;
@@ -26,21 +27,21 @@ const RINGS: [(i64, usize); 2] = [(10_000_000, 360), (60_000_000, 1_440)];
 
 /// One look at the job.
 #[derive(Debug, Clone)]
-struct Sample {
+struct StatusSample {
     at: i64,
     status: Status,
 }
 
 /// A point of the history.
-type Point = (i64, BTreeMap<&'static str, f64>);
+type HistoryPoint = (i64, BTreeMap<&'static str, f64>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct HistoryRings {
     /// A sample a second, for rates.
-    recent: VecDeque<Sample>,
+    recent: VecDeque<StatusSample>,
     /// A sample each ten seconds, for what is over minutes.
     latencies: VecDeque<(i64, Status, Latency)>,
-    rings: [VecDeque<Point>; RINGS.len()],
+    rings: [VecDeque<HistoryPoint>; RINGS.len()],
     latest: Latency,
 }
 
@@ -120,12 +121,12 @@ pub(crate) struct Series {
 
 /// The memory of a job.
 #[derive(Debug, Default)]
-pub(crate) struct History(Mutex<Kept>);
+pub(crate) struct History(Mutex<HistoryRings>);
 
 impl History {
     /// Takes a look in. `at` is in microseconds since the Unix epoch.
     pub(crate) fn add(&self, at: i64, status: Status, latency: Latency) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         let kept = &mut *kept;
         if kept
             .latencies
@@ -143,7 +144,7 @@ impl History {
             }
         }
         kept.latest = latency;
-        kept.recent.push_back(Sample { at, status });
+        kept.recent.push_back(StatusSample { at, status });
         while kept
             .recent
             .front()
@@ -168,14 +169,14 @@ impl History {
 
     /// What `/v1/status` says beyond the engine's status.
     pub(crate) fn now(&self) -> Past {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock(&self.0);
         kept.past()
     }
 
     /// Series from `from` to `to`, in steps of at least `step` microseconds. Times are those of
     /// points; what is not known is null.
     pub(crate) fn series(&self, from: i64, to: i64, step: i64) -> Series {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock(&self.0);
         let now = kept.recent.back().map_or(to, |sample| sample.at);
         // The finest ring that reaches back far enough.
         let place = RINGS.iter().position(|(every, points)| {
@@ -188,7 +189,7 @@ impl History {
         let in_range = kept.rings[place]
             .iter()
             .filter(|(at, _)| (from..=to).contains(at));
-        let points: Vec<&Point> = in_range.step_by(stride).collect();
+        let points: Vec<&HistoryPoint> = in_range.step_by(stride).collect();
         let shares = Quality::default().named().map(|(name, _)| name);
         let series = NAMES.into_iter().chain(shares).map(|name| {
             let values = points.iter().map(|(_, point)| point.get(name).copied());
@@ -280,7 +281,7 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-impl Kept {
+impl HistoryRings {
     fn rate(&self, count: impl Fn(&Status) -> u64) -> Option<f64> {
         let (first, last) = (self.recent.front()?, self.recent.back()?);
         let micros = u64::try_from(last.at - first.at)
@@ -296,7 +297,7 @@ impl Kept {
 
     /// Shares of the records of the last minutes.
     fn quality(&self) -> Quality {
-        let (Some((_, then, _)), Some(Sample { status: now, .. })) =
+        let (Some((_, then, _)), Some(StatusSample { status: now, .. })) =
             (self.latencies.front(), self.recent.back())
         else {
             return Quality::default();
@@ -340,7 +341,7 @@ impl Kept {
         let shares = self.quality().named().into_iter();
         let shares = shares.filter_map(|(name, share)| Some((name, share?)));
         let mut point: BTreeMap<_, _> = shares.collect();
-        let Some(Sample { status, .. }) = self.recent.back() else {
+        let Some(StatusSample { status, .. }) = self.recent.back() else {
             return point;
         };
         let mut add = |name: &'static str, value: Option<f64>| {

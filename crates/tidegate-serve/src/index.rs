@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use tidegate_log::{ReadError, Record, read_records};
 
-use tidegate_storage::{Storage, failpoint};
+use tidegate_base::failpoint;
+use tidegate_base::lock::{read, write};
+use tidegate_storage::Storage;
 
 /// Records that are read at a time.
 const READ_AT_ONCE: usize = 256;
@@ -23,7 +25,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
 /// Records in a row with rows of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct IndexEntry {
     /// First and last sequence number.
     pub(crate) seqs: (u64, u64),
     /// Least and greatest event time, inclusive; of rows without one, when they were committed.
@@ -44,7 +46,7 @@ pub(crate) struct LogIndex {
     pub(crate) is_whole: bool,
     /// Lanes with their watermarks.
     pub(crate) watermarks: BTreeMap<i32, Option<i64>>,
-    datasets: BTreeMap<String, Vec<Entry>>,
+    datasets: BTreeMap<String, Vec<IndexEntry>>,
 }
 
 /// An index that is shared, and what it follows.
@@ -72,7 +74,7 @@ impl SharedIndex {
 
     /// The index as it is.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, LogIndex> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.index)
     }
 
     /// Waits until the index has what was committed before this was called, so that whoever has
@@ -107,7 +109,7 @@ impl LogIndex {
         }
         for file in record.files.iter().filter(|file| file.rows > 0) {
             let written = (record.written_at, record.written_at);
-            let entry = Entry {
+            let entry = IndexEntry {
                 seqs: (record.seq, record.seq),
                 times: file.event_time.unwrap_or(written),
                 written,
@@ -131,7 +133,7 @@ impl LogIndex {
     }
 
     /// Entries of a dataset whose times meet a range (both ends inclusive), oldest first.
-    pub(crate) fn entries(&self, dataset: &str, times: (i64, i64)) -> Vec<Entry> {
+    pub(crate) fn entries(&self, dataset: &str, times: (i64, i64)) -> Vec<IndexEntry> {
         let entries = self.datasets.get(dataset).into_iter().flatten();
         entries
             .filter(|entry| entry.times.0 <= times.1 && entry.times.1 >= times.0)
@@ -140,13 +142,13 @@ impl LogIndex {
     }
 }
 
-impl Entry {
+impl IndexEntry {
     /// How many records it stands for.
     pub(crate) fn records(&self) -> u64 {
         self.seqs.1 - self.seqs.0 + 1
     }
 
-    pub(crate) fn absorb(&mut self, other: &Entry) {
+    pub(crate) fn absorb(&mut self, other: &IndexEntry) {
         self.seqs = (self.seqs.0.min(other.seqs.0), self.seqs.1.max(other.seqs.1));
         let both = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
         self.times = both(self.times, other.times);
@@ -156,8 +158,8 @@ impl Entry {
 }
 
 /// Half as many entries: of two neighbours each, one.
-fn coarser(entries: &[Entry]) -> Vec<Entry> {
-    let pair = |pair: &[Entry]| {
+fn coarser(entries: &[IndexEntry]) -> Vec<IndexEntry> {
+    let pair = |pair: &[IndexEntry]| {
         let mut one = pair[0];
         pair[1..].iter().for_each(|other| one.absorb(other));
         one
@@ -167,9 +169,9 @@ fn coarser(entries: &[Entry]) -> Vec<Entry> {
 
 /// Follows the log from its beginning, for ever.
 pub(crate) async fn follow(storage: Storage, shared: SharedIndex) {
-    let write = || shared.index.write().unwrap_or_else(PoisonError::into_inner);
+    let writing = || write(&shared.index);
     // An earlier run that panicked may have taken a record in by half.
-    *write() = LogIndex::default();
+    *writing() = LogIndex::default();
     let mut is_told = false;
     loop {
         let last = shared.read().last_seq;
@@ -178,7 +180,7 @@ pub(crate) async fn follow(storage: Storage, shared: SharedIndex) {
                 is_told = false;
                 let more = records.len() == READ_AT_ONCE;
                 let last = {
-                    let mut index = write();
+                    let mut index = writing();
                     failpoint("serve.index");
                     records.iter().for_each(|record| index.add(record));
                     index.is_whole |= !more;
@@ -204,7 +206,7 @@ pub(crate) async fn follow(storage: Storage, shared: SharedIndex) {
 /// The records of entries, in order; at most `max`, counted from the newest.
 pub(crate) async fn records(
     storage: &Storage,
-    entries: &[Entry],
+    entries: &[IndexEntry],
     max: usize,
 ) -> Result<Vec<Record>, ReadError> {
     let mut newest_first = Vec::new();
@@ -229,8 +231,8 @@ mod tests {
 
     #[test]
     fn entries_become_coarser_without_losing_any() {
-        let entries: Vec<Entry> = (1..=5)
-            .map(|n| Entry {
+        let entries: Vec<IndexEntry> = (1..=5)
+            .map(|n| IndexEntry {
                 seqs: (n, n),
                 times: (n as i64, n as i64 + 10),
                 written: (n as i64, n as i64),
@@ -241,7 +243,7 @@ mod tests {
         assert_eq!(coarse.len(), 3);
         assert_eq!(
             coarse[0],
-            Entry {
+            IndexEntry {
                 seqs: (1, 2),
                 times: (1, 12),
                 written: (1, 2),

@@ -9,9 +9,9 @@ use tidegate_engine::Handle;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
-use crate::json;
 use crate::options::{Chart, ServeOptions};
 use crate::time::Time;
+use tidegate_warehouse::json;
 
 /// What a job is.
 #[derive(Debug, Clone, Serialize, ToSchema)]

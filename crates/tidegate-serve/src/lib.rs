@@ -11,9 +11,9 @@
 //!   warehouse, cold the files that the commit log names (`index`, `cache`);
 //! - `live`: what is pushed, `history`: what the process remembers of itself, `assets`: the
 //!   dashboard;
-//! - `ingest`: takes events in;
+//! - `ingest`: takes events in; [`local`]: questions from the same machine;
 //! - `metrics`: every metric by its name, and `loading`: what a process answers that only loads;
-//! - `view`, `number`, `json`, `time`: windows and values as readers see them.
+//! - `view`, `number`, `time`: windows and values as readers see them.
 //!
 //! Nothing here decides about a record or holds up the pipeline: the engine hands values out and
 //! goes on.
@@ -32,9 +32,9 @@ mod hot;
 mod index;
 mod ingest;
 mod job;
-mod json;
 mod live;
 mod loading;
+pub mod local;
 mod metrics;
 mod number;
 pub mod options;
@@ -48,7 +48,7 @@ pub use guard::{
     AccessError, GuardError, GuardOptions, Limits, Role, Secret, TlsError, TlsOptions, TokenOptions,
 };
 pub use ingest::IngestOptions;
-pub use metrics::{Definition, Kind, Metric};
+pub use metrics::{Definition, Metric, MetricKind};
 pub use options::{
     CONTRACT, Chart, ChartKind, HotOptions, ServeOptions, Thresholds, WarehouseInfo,
 };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::ws::Utf8Bytes;
 use serde_json::json;
-use tidegate_storage::failpoint;
+use tidegate_base::failpoint;
 use tokio::sync::{Mutex, broadcast};
 
 use crate::app::App;
@@ -13,7 +13,7 @@ use crate::aside::aside;
 use crate::handlers::status;
 use crate::history;
 use crate::hot::writer::Changed;
-use crate::tiers::Question;
+use crate::tiers::WindowQuery;
 use crate::tiers::plan::Span;
 use crate::view::{Shown, View, array};
 
@@ -145,7 +145,7 @@ async fn first_view(app: &App, place: usize) -> Utf8Bytes {
     // The job's own time may lag behind the clock, when it catches up or its source is of the past.
     let watermarks = app.status().watermarks;
     let newest = watermarks.values().copied().max().unwrap_or(now).min(now);
-    let question = Question {
+    let question = WindowQuery {
         view,
         span: Span {
             from: newest.saturating_sub(FIRST_RANGE),

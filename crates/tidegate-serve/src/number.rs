@@ -2,7 +2,11 @@
 
 use std::cmp::Ordering;
 
+use arrow::datatypes::DataType;
+use serde_json::Value;
+use tidegate_base::time;
 use tidegate_core::window::sum::{FloatSum, WholeSum};
+use tidegate_warehouse::json;
 
 /// A partial value. Times, dates and decimals are the integer behind them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -136,6 +140,24 @@ fn order(a: f64, b: f64) -> Ordering {
         (false, false) => a.total_cmp(&b),
         (a, b) => a.cmp(&b),
     }
+}
+
+/// A partial value or an aggregate as JSON, of the type that its column has.
+pub(crate) fn shown(number: Number, ty: &DataType) -> Value {
+    match (number, ty) {
+        (Number::Null, _) => Value::Null,
+        (Number::Float(value), _) => value.into(),
+        (Number::Int(value), DataType::Timestamp(..)) => time::show(saturated(value)).into(),
+        (Number::Int(value), DataType::Date32) => {
+            json::date(i32::try_from(value).unwrap_or(i32::MAX))
+        }
+        (Number::Int(value), DataType::Decimal128(_, scale)) => json::decimal(value, *scale),
+        (Number::Int(value), _) => json::whole(value),
+    }
+}
+
+fn saturated(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::FutureExt as _;
 use tidegate_engine::Handle;
-use tidegate_sources::SourceError;
-use tidegate_sources::produce::TopicProducer;
+use tidegate_kafka::producer::TopicProducer;
+use tidegate_source::SourceError;
 use tokio::net::TcpListener;
 
 use crate::app::{App, Background, ServeError};

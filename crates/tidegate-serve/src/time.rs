@@ -1,7 +1,8 @@
 //! Times as the interface writes them: RFC 3339, UTC, microseconds.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::DateTime;
 use serde::{Serialize, Serializer};
+pub(crate) use tidegate_base::time::show;
 use utoipa::ToSchema;
 
 /// A time: RFC 3339 in UTC, with microseconds.
@@ -14,16 +15,6 @@ impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&show(self.0))
     }
-}
-
-/// `2026-11-25T18:00:00.000000Z`; what is beyond what can be written is clamped.
-pub(crate) fn show(micros: i64) -> String {
-    let at = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or(if micros < 0 {
-        DateTime::<Utc>::MIN_UTC
-    } else {
-        DateTime::<Utc>::MAX_UTC
-    });
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// Reads a time with an offset, in microseconds since the Unix epoch.

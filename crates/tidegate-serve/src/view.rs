@@ -17,9 +17,9 @@ use tidegate_core::window::{WindowPlan, output_type, sum_rest};
 use tidegate_log::JobId;
 
 use crate::hot::HotView;
-use crate::json;
-use crate::number::{Merge, Merged, Number};
+use crate::number::{self, Merge, Merged, Number};
 use crate::time;
+use tidegate_warehouse::json;
 
 /// Columns of a part before its groups, and the one after them: `window_start`, `window_end`,
 /// `lane`.
@@ -234,12 +234,12 @@ impl View {
             From::One(place) => match (value(*place), ty) {
                 // A sum with more digits than its type has.
                 (Number::Float(_), DataType::Decimal128(..)) => Value::Null,
-                (value, ty) => json::number(value, ty),
+                (value, ty) => number::shown(value, ty),
             },
             From::Avg { sum, count } => {
                 let (count, sum) = (value(*count), values.get(*sum));
                 let mean = sum.map_or(Number::Null, |sum| mean(sum, ty, count));
-                json::number(mean, &DataType::Float64)
+                number::shown(mean, &DataType::Float64)
             }
         });
         Row {

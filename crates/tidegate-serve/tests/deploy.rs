@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use tidegate_core::reject::{self, Code, Subject};
-use tidegate_serve::{CONTRACT, Kind, Metric, Thresholds};
+use tidegate_serve::{CONTRACT, Metric, MetricKind, Thresholds};
 
 const DASHBOARDS: [&str; 2] = [
     "deploy/grafana/operations.json",
@@ -35,7 +35,7 @@ fn known() -> BTreeMap<String, (&'static str, Vec<&'static str>)> {
     for metric in Metric::ALL {
         let definition = metric.definition();
         let (name, labels) = (definition.name, definition.labels.to_vec());
-        if definition.kind == Kind::Histogram {
+        if definition.kind == MetricKind::Histogram {
             let with_bound = [&labels[..], &["le"]].concat();
             known.insert(format!("{name}_bucket"), (name, with_bound));
             known.insert(format!("{name}_sum"), (name, labels.clone()));

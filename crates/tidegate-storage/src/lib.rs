@@ -5,19 +5,16 @@
 //! - [`disk`] is the local disk, as far as storage needs it, so that tests can take its power away;
 //! - `local` puts objects on it so that they stay; `s3` puts them into a bucket;
 //! - [`options`] say which storage it is, and [`storage`] is the one face of all three;
-//! - [`mod@failpoint`] is where a crash test ends the process.
 //!
 //! This crate knows nothing of what is in an object.
 
 pub mod disk;
-pub mod failpoint;
 mod local;
 pub mod options;
 mod place;
 mod s3;
 pub mod storage;
 
-pub use failpoint::failpoint;
 pub use options::{Encryption, Keys, S3Options, StorageOptions};
 pub use storage::{Storage, StorageError, is_disk_full};
 

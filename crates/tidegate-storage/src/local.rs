@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,6 +22,8 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use uuid::Uuid;
+
+use tidegate_base::lock::lock;
 
 use crate::disk::Disk;
 
@@ -304,7 +306,7 @@ struct Folders {
 impl Folders {
     /// Makes `folder` and brings the names on the way from the root down to it to stable storage.
     fn make(&self, folder: &Path) -> std::result::Result<(), LocalError> {
-        let known = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || lock(&self.durable);
         if known().contains(folder) {
             return Ok(());
         }
@@ -330,10 +332,7 @@ impl Folders {
     }
 
     fn forget(&self) {
-        self.durable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        lock(&self.durable).clear();
     }
 }
 

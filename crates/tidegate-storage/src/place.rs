@@ -6,7 +6,7 @@ use crate::storage::StorageError;
 
 /// What a storage URL means.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Place<'a> {
+pub(crate) enum StorageLocation<'a> {
     /// A folder of the local disk.
     Folder(&'a Path),
     /// A store in this process's memory; empty for one that nobody else has.
@@ -15,7 +15,7 @@ pub(crate) enum Place<'a> {
     Bucket { name: &'a str, prefix: &'a str },
 }
 
-impl<'a> Place<'a> {
+impl<'a> StorageLocation<'a> {
     pub(crate) fn parse(url: &'a str) -> Result<Self, StorageError> {
         let unknown = |hint: String| StorageError::UnknownScheme {
             url: url.to_owned(),
@@ -28,7 +28,7 @@ impl<'a> Place<'a> {
             }));
         };
         match scheme {
-            "memory" => Ok(Place::Memory(rest)),
+            "memory" => Ok(StorageLocation::Memory(rest)),
             "file" => {
                 let path = match rest.strip_prefix("//") {
                     None => rest,
@@ -42,7 +42,7 @@ impl<'a> Place<'a> {
                 if path.is_empty() {
                     return Err(unknown(" (the path is missing)".to_owned()));
                 }
-                Ok(Place::Folder(Path::new(path)))
+                Ok(StorageLocation::Folder(Path::new(path)))
             }
             "s3" => {
                 let Some(rest) = rest.strip_prefix("//") else {
@@ -63,7 +63,7 @@ impl<'a> Place<'a> {
                             .to_owned(),
                     ));
                 }
-                Ok(Place::Bucket { name, prefix })
+                Ok(StorageLocation::Bucket { name, prefix })
             }
             "s3a" | "s3n" => Err(unknown(format!(" (did you mean `s3:{rest}`?)"))),
             _ => Err(unknown(String::new())),

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::path::{Path as FsPath, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -14,10 +14,12 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
+use tidegate_base::lock::lock;
+
 use crate::disk::{Disk, System};
 use crate::local::DurableLocal;
 use crate::options::StorageOptions;
-use crate::place::Place;
+use crate::place::StorageLocation;
 use crate::s3;
 
 /// A job's prefix in an object store. Cheap to clone; clones share the store.
@@ -161,9 +163,9 @@ impl Storage {
     /// If the URL is none of these, the folder cannot be made, or the options for S3 are wrong.
     pub fn open(options: &StorageOptions) -> Result<Storage, StorageError> {
         let url = &*options.url;
-        match Place::parse(url)? {
-            Place::Memory(name) => Ok(Storage::from_store(memory(name), url)),
-            Place::Bucket { name, prefix } => {
+        match StorageLocation::parse(url)? {
+            StorageLocation::Memory(name) => Ok(Storage::from_store(memory(name), url)),
+            StorageLocation::Bucket { name, prefix } => {
                 let store = s3::open(name, prefix, options)?;
                 let endpoint = options.s3.endpoint.clone();
                 Ok(Storage {
@@ -171,7 +173,7 @@ impl Storage {
                     ..Storage::from_store(store, url)
                 })
             }
-            Place::Folder(path) => Storage::on_disk(Arc::new(System), path, url),
+            StorageLocation::Folder(path) => Storage::on_disk(Arc::new(System), path, url),
         }
     }
 
@@ -205,8 +207,8 @@ impl Storage {
     /// # Errors
     /// As [`Storage::open`], and if the folder is not there.
     pub fn open_existing(options: &StorageOptions) -> Result<Storage, StorageError> {
-        match Place::parse(&options.url)? {
-            Place::Folder(path) if !path.is_dir() => Err(StorageError::Missing {
+        match StorageLocation::parse(&options.url)? {
+            StorageLocation::Folder(path) if !path.is_dir() => Err(StorageError::Missing {
                 url: options.url.clone(),
             }),
             _ => Storage::open(options),
@@ -413,7 +415,7 @@ fn memory(name: &str) -> Arc<InMemory> {
     if name.is_empty() {
         return Arc::default();
     }
-    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut named = lock(&NAMED);
     Arc::clone(
         named
             .get_or_insert_default()

@@ -1,15 +1,18 @@
 //! Answers as text: a table for people, CSV and JSON for programs.
 //!
-//! Timestamps are ISO 8601, with `Z` where the type says UTC; decimals are exact; null is empty in
-//! CSV, `null` in JSON and `NULL` in a table.
+//! In CSV and tables, timestamps are ISO 8601, with `Z` where the type says UTC; decimals are
+//! exact; null is empty in CSV and `NULL` in a table. JSON is that of [`json`], as over HTTP.
 
 use std::io::{self, Write};
-use std::str::FromStr;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use serde::{Deserialize, Serialize};
+
+use crate::json;
 
 /// A cell of a table shows at most this many characters.
 const CELL_CHARS_MAX: usize = 48;
@@ -19,7 +22,8 @@ const CELL_CHARS_MAX: usize = 48;
 const TABLE_ROWS_MAX: usize = 10_000;
 
 /// How an answer is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Columns side by side, long cells cut, and the number of rows below.
     #[default]
@@ -28,19 +32,6 @@ pub enum Format {
     Csv,
     /// An array of objects, one a line.
     Json,
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "table" => Ok(Format::Table),
-            "csv" => Ok(Format::Csv),
-            "json" => Ok(Format::Json),
-            _ => Err(format!("`{text}` is not a format; use table, csv or json")),
-        }
-    }
 }
 
 /// Writes a whole answer. `truncated` says that there were more rows.
@@ -157,7 +148,7 @@ impl<'a> RowWriter<'a> {
             }
             let mut text = String::new();
             if column.data_type().is_nested() {
-                json(&mut text, column, row)?;
+                json::write(&mut text, column, row);
             } else {
                 text = plain(column, row)?;
             }
@@ -175,12 +166,8 @@ impl<'a> RowWriter<'a> {
     fn json_row(&mut self, batch: &RecordBatch, row: usize) -> io::Result<()> {
         let mut text = String::from(if self.rows == 0 { "\n{" } else { ",\n{" });
         for (i, column) in batch.columns().iter().enumerate() {
-            if i > 0 {
-                text.push(',');
-            }
-            json_text(&mut text, batch.schema_ref().field(i).name());
-            text.push(':');
-            json(&mut text, column, row)?;
+            json::member(&mut text, i, batch.schema_ref().field(i).name());
+            json::write(&mut text, column, row);
         }
         text.push('}');
         self.out.write_all(text.as_bytes())
@@ -227,7 +214,7 @@ fn cell(column: &dyn Array, row: usize) -> io::Result<String> {
     }
     let mut text = String::new();
     if column.data_type().is_nested() {
-        json(&mut text, column, row)?;
+        json::write(&mut text, column, row);
     } else {
         text = plain(column, row)?;
     }
@@ -277,96 +264,4 @@ fn csv_field(text: &str) -> String {
     } else {
         text.to_owned()
     }
-}
-
-fn json(out: &mut String, column: &dyn Array, row: usize) -> io::Result<()> {
-    if column.is_null(row) {
-        out.push_str("null");
-        return Ok(());
-    }
-    match column.data_type() {
-        DataType::List(_) => json_list(out, &column.as_list::<i32>().value(row)),
-        DataType::LargeList(_) => json_list(out, &column.as_list::<i64>().value(row)),
-        DataType::FixedSizeList(..) => json_list(out, &column.as_fixed_size_list().value(row)),
-        DataType::Struct(fields) => {
-            out.push('{');
-            for (i, (field, values)) in fields.iter().zip(column.as_struct().columns()).enumerate()
-            {
-                if i > 0 {
-                    out.push(',');
-                }
-                json_text(out, field.name());
-                out.push(':');
-                json(out, values, row)?;
-            }
-            out.push('}');
-            Ok(())
-        }
-        DataType::Map(..) => {
-            let entries = column.as_map().value(row);
-            out.push('{');
-            for i in 0..entries.len() {
-                if i > 0 {
-                    out.push(',');
-                }
-                json_text(out, &plain(entries.column(0), i)?);
-                out.push(':');
-                json(out, entries.column(1), i)?;
-            }
-            out.push('}');
-            Ok(())
-        }
-        DataType::Boolean => {
-            out.push_str(&plain(column, row)?);
-            Ok(())
-        }
-        ty if ty.is_numeric() => {
-            let text = plain(column, row)?;
-            // JSON has no NaN and no infinity; as text they are not lost.
-            let is_number = text.ends_with(|c: char| c.is_ascii_digit());
-            if is_number {
-                out.push_str(&text)
-            } else {
-                json_text(out, &text)
-            }
-            Ok(())
-        }
-        _ => {
-            json_text(out, &plain(column, row)?);
-            Ok(())
-        }
-    }
-}
-
-fn json_list(out: &mut String, items: &dyn Array) -> io::Result<()> {
-    out.push('[');
-    for i in 0..items.len() {
-        if i > 0 {
-            out.push(',');
-        }
-        json(out, items, i)?;
-    }
-    out.push(']');
-    Ok(())
-}
-
-fn json_text(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    out.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }

@@ -24,6 +24,7 @@
 mod duckdb;
 pub mod format;
 pub mod guard;
+pub mod json;
 mod layers;
 mod ledger;
 pub mod load;
@@ -38,7 +39,7 @@ mod tree;
 pub mod warehouse;
 
 pub use self::duckdb::{
-    ArchiveError, ArchiveFiles, DatabaseError, DuckDbOptions, DuckDbWarehouse, OpenError,
+    ArchiveError, ArchiveFiles, DatabaseError, DuckDbOpenError, DuckDbOptions, DuckDbWarehouse,
     STORED_COLUMNS, SchemaError, StoredColumn, compare_stored, compare_types, open_archive,
 };
 pub use format::Format;

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::backoff::Backoff;
+use tidegate_base::clock::Clock;
+use tidegate_base::lock::lock;
 use tidegate_log::{ReadError, Record, read_records};
 use tidegate_storage::Storage;
 use tokio::runtime::Handle;
@@ -43,11 +45,11 @@ pub struct RetryOptions {
 }
 
 impl Default for LoaderOptions {
-    /// 1,000,000 rows, 1 GiB or 1,024 records a load; statistics every 10 minutes, a checkpoint
+    /// 5,000,000 rows, 1 GiB or 1,024 records a load; statistics every 10 minutes, a checkpoint
     /// every 5, a vacuum every day.
     fn default() -> Self {
         LoaderOptions {
-            rows_max: 1_000_000,
+            rows_max: 5_000_000,
             bytes_max: 1 << 30,
             records_max: 1024,
             analyze_every: Duration::from_secs(600),
@@ -150,21 +152,13 @@ pub struct LoaderStop {
 impl LoaderStop {
     /// Ends the wait before another attempt, now and in future. A load that runs is finished.
     pub fn stop(&self) {
-        *self
-            .stopped
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.stopped.0) = true;
         self.stopped.1.notify_all();
     }
 
     /// Waits; false if stopped meanwhile.
     fn wait(&self, time: Duration) -> bool {
-        let stopped = self
-            .stopped
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let stopped = lock(&self.stopped.0);
         let waited = self
             .stopped
             .1
@@ -250,9 +244,10 @@ impl Loader {
     /// If the load failed and trying again did not help. Call it again after a while if
     /// [`LoaderError::is_transient`].
     pub fn tick(&mut self) -> Result<Tick, LoaderError> {
-        let mut wait = self.options.retry.first;
+        let retry = &self.options.retry;
+        let mut backoff = Backoff::new(retry.first, retry.longest);
         let mut attempt = 1;
-        let Loaded {
+        let LoadAttempt {
             load,
             more,
             meaning,
@@ -260,11 +255,11 @@ impl Loader {
             match self.load_once() {
                 Ok(done) => break done,
                 Err(error) if attempt < self.options.retry.attempts && error.is_transient() => {
+                    let wait = backoff.pause();
                     tracing::warn!(%error, attempt, wait_ms = wait.as_millis() as u64, "trying again");
                     if !self.stop.wait(wait) {
                         return Err(LoaderError::Stopped(Box::new(error)));
                     }
-                    wait = (wait * 2).min(self.options.retry.longest);
                     attempt += 1;
                 }
                 Err(error) => return Err(error),
@@ -313,7 +308,7 @@ impl Loader {
         Ok(caught_up)
     }
 
-    fn load_once(&mut self) -> Result<Loaded, LoaderError> {
+    fn load_once(&mut self) -> Result<LoadAttempt, LoaderError> {
         let from_seq = self.warehouse.loaded_seq() + 1;
         let mut records = self
             .runtime
@@ -330,7 +325,7 @@ impl Loader {
         let more = taken < records.len() || taken == self.options.records_max.max(1);
         records.truncate(taken);
         if records.is_empty() {
-            return Ok(Loaded::default());
+            return Ok(LoadAttempt::default());
         }
         let now = self.clock.now_micros();
         let warehouse = &mut self.warehouse;
@@ -343,7 +338,7 @@ impl Loader {
             })
         })?;
         let last = records.last().filter(|_| !cut);
-        Ok(Loaded {
+        Ok(LoadAttempt {
             meaning: last.and_then(|record| self.news(record)).cloned(),
             load: Some(report),
             more: more || cut,
@@ -381,7 +376,7 @@ impl Loader {
 
 /// What became of a try to load.
 #[derive(Debug, Default)]
-struct Loaded {
+struct LoadAttempt {
     load: Option<LoadReport>,
     more: bool,
     meaning: Option<serde_json::Value>,

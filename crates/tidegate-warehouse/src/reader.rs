@@ -138,7 +138,7 @@ impl WarehouseReader {
             Ok(!cut)
         };
         let (schema, truncated) =
-            self.hand_over(sql, Size::Known, limits.rows, limits.timeout, sink)?;
+            self.hand_over(sql, PlanSizeCheck::Known, limits.rows, limits.timeout, sink)?;
         Ok(QueryResult {
             schema,
             batches,
@@ -160,13 +160,13 @@ impl WarehouseReader {
         timeout: Duration,
         sink: &mut dyn FnMut(RecordBatch) -> std::io::Result<bool>,
     ) -> Result<(SchemaRef, bool), QueryError> {
-        self.hand_over(sql, Size::Unknown, rows_max, timeout, sink)
+        self.hand_over(sql, PlanSizeCheck::Unknown, rows_max, timeout, sink)
     }
 
     fn hand_over(
         &self,
         sql: &str,
-        size: Size,
+        size: PlanSizeCheck,
         rows_max: usize,
         timeout: Duration,
         sink: &mut dyn FnMut(RecordBatch) -> std::io::Result<bool>,
@@ -181,7 +181,7 @@ impl WarehouseReader {
     fn run(
         &self,
         statement: &str,
-        size: Size,
+        size: PlanSizeCheck,
         rows_max: usize,
         timeout: Duration,
         sink: &mut dyn FnMut(RecordBatch) -> std::io::Result<bool>,
@@ -218,14 +218,14 @@ impl WarehouseReader {
 
 /// What is known of how large a statement becomes when it is planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Size {
+enum PlanSizeCheck {
     /// It has been looked at.
     Known,
     /// Nothing.
     Unknown,
 }
 
-impl Size {
+impl PlanSizeCheck {
     /// Refuses what becomes too large when it is planned: planning looks at no interrupt.
     fn check(
         self,
@@ -233,7 +233,7 @@ impl Size {
         connection: &Connection,
         statement: &str,
     ) -> Result<(), QueryError> {
-        if self == Size::Known {
+        if self == PlanSizeCheck::Known {
             return Ok(());
         }
         let functions = database.functions(connection).map_err(sql_error)?;

@@ -48,7 +48,7 @@ const OPERATOR_MAX: usize = 32;
 
 /// Why a statement is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum StatementRefusal {
     #[error("there is no statement")]
     Empty,
     #[error("this is more than one statement; run them one after the other")]
@@ -98,7 +98,7 @@ enum Token {
 ///
 /// # Errors
 /// If it is not exactly one statement that reads.
-pub(crate) fn check(sql: &str) -> Result<String, Refusal> {
+pub(crate) fn check(sql: &str) -> Result<String, StatementRefusal> {
     let mut rest = tokens(sql);
     let mut begin = Begin::Statement;
     let mut last_word: Option<String> = None;
@@ -111,9 +111,9 @@ pub(crate) fn check(sql: &str) -> Result<String, Refusal> {
         }
         if end.is_some() {
             return Err(if begin == Begin::Statement {
-                Refusal::Empty
+                StatementRefusal::Empty
             } else {
-                Refusal::Several
+                StatementRefusal::Several
             });
         }
         let before = last_word.take();
@@ -124,7 +124,7 @@ pub(crate) fn check(sql: &str) -> Result<String, Refusal> {
         if let Token::Operator(sign) = token
             && operators > OPERATOR_MAX
         {
-            return Err(Refusal::Operators(sign));
+            return Err(StatementRefusal::Operators(sign));
         }
         if token == Token::Parenthesis {
             refuse_changing(before)?;
@@ -140,8 +140,8 @@ pub(crate) fn check(sql: &str) -> Result<String, Refusal> {
             copies::check(&statement)?;
             Ok(statement)
         }
-        Begin::Statement => Err(Refusal::Empty),
-        Begin::Explained => Err(Refusal::NotReading("EXPLAIN".to_owned())),
+        Begin::Statement => Err(StatementRefusal::Empty),
+        Begin::Explained => Err(StatementRefusal::NotReading("EXPLAIN".to_owned())),
     }
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn explained(statement: &str) -> &str {
             Token::Parenthesis if is_explain => {
                 let inside = &statement[tokens.at..];
                 match check(inside.split(')').next().unwrap_or_default()) {
-                    Err(Refusal::NotReading(_)) => {
+                    Err(StatementRefusal::NotReading(_)) => {
                         tokens.at += inside.find(')').map_or(inside.len(), |end| end + 1);
                     }
                     _ => return query,
@@ -254,7 +254,7 @@ enum Begin {
 }
 
 impl Begin {
-    fn next(self, token: &Token) -> Result<Self, Refusal> {
+    fn next(self, token: &Token) -> Result<Self, StatementRefusal> {
         let word = match (self, token) {
             (Begin::Done, _) => return Ok(Begin::Done),
             // A parenthesis begins a query; whatever it is, it is not one that writes.
@@ -262,25 +262,25 @@ impl Begin {
             // Behind EXPLAIN it begins a query or options: what is in it tells.
             (Begin::Explained, Token::Parenthesis) => return Ok(Begin::Explained),
             (_, Token::Word(word)) => word,
-            _ => return Err(Refusal::NoWord),
+            _ => return Err(StatementRefusal::NoWord),
         };
         match word.to_ascii_uppercase().as_str() {
             "EXPLAIN" if self == Begin::Statement => Ok(Begin::Explained),
             "ANALYZE" | "ANALYSE" if self == Begin::Explained => Ok(Begin::Explained),
             upper if READING.contains(&upper) => Ok(Begin::Done),
-            _ => Err(Refusal::NotReading(word.clone())),
+            _ => Err(StatementRefusal::NotReading(word.clone())),
         }
     }
 }
 
-fn refuse_changing(function: Option<String>) -> Result<(), Refusal> {
+fn refuse_changing(function: Option<String>) -> Result<(), StatementRefusal> {
     let Some(function) = function else {
         return Ok(());
     };
     let lower = function.to_ascii_lowercase();
     let switches = lower.starts_with("enable_") || lower.starts_with("disable_");
     if switches || CHANGING.contains(&lower.as_str()) {
-        Err(Refusal::Changing(function))
+        Err(StatementRefusal::Changing(function))
     } else {
         Ok(())
     }
@@ -305,7 +305,7 @@ struct Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    fn next(&mut self) -> Result<Option<Token>, Refusal> {
+    fn next(&mut self) -> Result<Option<Token>, StatementRefusal> {
         self.skip_space()?;
         self.start = self.at;
         let rest = &self.sql[self.at..];
@@ -358,7 +358,7 @@ impl Tokens<'_> {
         Ok(Some(token))
     }
 
-    fn skip_space(&mut self) -> Result<(), Refusal> {
+    fn skip_space(&mut self) -> Result<(), StatementRefusal> {
         loop {
             let rest = &self.sql[self.at..];
             let trimmed = rest.trim_start();
@@ -376,7 +376,7 @@ impl Tokens<'_> {
     }
 
     /// Skips a comment. They nest, as in DuckDB's parser.
-    fn comment(&mut self) -> Result<(), Refusal> {
+    fn comment(&mut self) -> Result<(), StatementRefusal> {
         let mut depth = 0usize;
         loop {
             let rest = &self.sql[self.at..];
@@ -393,14 +393,14 @@ impl Tokens<'_> {
                 self.at += rest
                     .chars()
                     .next()
-                    .ok_or(Refusal::Open("a comment"))?
+                    .ok_or(StatementRefusal::Open("a comment"))?
                     .len_utf8();
             }
         }
     }
 
     /// What stands in quotes, in which a quote is written twice.
-    fn quoted(&mut self, quote: char, what: &'static str) -> Result<String, Refusal> {
+    fn quoted(&mut self, quote: char, what: &'static str) -> Result<String, StatementRefusal> {
         let mut content = String::new();
         let mut chars = self.sql[self.at + 1..].char_indices().peekable();
         while let Some((i, c)) = chars.next() {
@@ -413,11 +413,11 @@ impl Tokens<'_> {
                 return Ok(content);
             }
         }
-        Err(Refusal::Open(what))
+        Err(StatementRefusal::Open(what))
     }
 
     /// A text `e'...'`, in which a backslash takes the meaning from what follows it.
-    fn escaped(&mut self) -> Result<(), Refusal> {
+    fn escaped(&mut self) -> Result<(), StatementRefusal> {
         let mut chars = self.sql[self.at + 1..].char_indices().peekable();
         while let Some((i, c)) = chars.next() {
             match c {
@@ -431,11 +431,11 @@ impl Tokens<'_> {
                 _ => {}
             }
         }
-        Err(Refusal::Open("a text in quotes"))
+        Err(StatementRefusal::Open("a text in quotes"))
     }
 
     /// `$$text$$`, `$tag$text$tag$`, or a parameter `$1`.
-    fn dollar(&mut self) -> Result<(), Refusal> {
+    fn dollar(&mut self) -> Result<(), StatementRefusal> {
         let rest = &self.sql[self.at..];
         let tag = rest[1..]
             .find(|c: char| !is_word_part(c) || c == '$')
@@ -448,7 +448,7 @@ impl Tokens<'_> {
         let mark = &rest[..tag.len() + 2];
         let close = rest[mark.len()..]
             .find(mark)
-            .ok_or(Refusal::Open("a text in dollar quotes"))?;
+            .ok_or(StatementRefusal::Open("a text in dollar quotes"))?;
         self.at += mark.len() + close + mark.len();
         Ok(())
     }
@@ -539,48 +539,51 @@ mod tests {
     #[test]
     fn others_are_refused() {
         for (sql, refusal) in [
-            ("", Refusal::Empty),
-            (" ; -- nothing", Refusal::Empty),
-            ("select 1; drop table t", Refusal::Several),
-            ("select 1;;select 2", Refusal::Several),
-            ("select $a$b$a$; drop table t", Refusal::Several),
-            ("select '\\'; drop table t --'", Refusal::Several),
-            ("select 1$$; drop table t; --$$", Refusal::Several),
-            ("drop table t", Refusal::NotReading("drop".into())),
-            ("COPY t TO 'x'", Refusal::NotReading("COPY".into())),
+            ("", StatementRefusal::Empty),
+            (" ; -- nothing", StatementRefusal::Empty),
+            ("select 1; drop table t", StatementRefusal::Several),
+            ("select 1;;select 2", StatementRefusal::Several),
+            ("select $a$b$a$; drop table t", StatementRefusal::Several),
+            ("select '\\'; drop table t --'", StatementRefusal::Several),
+            ("select 1$$; drop table t; --$$", StatementRefusal::Several),
+            ("drop table t", StatementRefusal::NotReading("drop".into())),
+            ("COPY t TO 'x'", StatementRefusal::NotReading("COPY".into())),
             (
                 "select * from enable_logging()",
-                Refusal::Changing("enable_logging".into()),
+                StatementRefusal::Changing("enable_logging".into()),
             ),
             (
                 "from \"checkpoint\" ()",
-                Refusal::Changing("checkpoint".into()),
+                StatementRefusal::Changing("checkpoint".into()),
             ),
             (
                 "from force_checkpoint /* */ ()",
-                Refusal::Changing("force_checkpoint".into()),
+                StatementRefusal::Changing("force_checkpoint".into()),
             ),
             (
                 "explain analyze copy t to 'x'",
-                Refusal::NotReading("copy".into()),
+                StatementRefusal::NotReading("copy".into()),
             ),
-            ("explain (analyze) copy t to 'x'", Refusal::NoWord),
+            ("explain (analyze) copy t to 'x'", StatementRefusal::NoWord),
             (
                 "explain explain select 1",
-                Refusal::NotReading("explain".into()),
+                StatementRefusal::NotReading("explain".into()),
             ),
-            ("explain", Refusal::NotReading("EXPLAIN".into())),
-            ("'select'", Refusal::NoWord),
-            ("select 'a", Refusal::Open("a text in quotes")),
-            ("select /* a", Refusal::Open("a comment")),
-            ("select $$ a", Refusal::Open("a text in dollar quotes")),
+            ("explain", StatementRefusal::NotReading("EXPLAIN".into())),
+            ("'select'", StatementRefusal::NoWord),
+            ("select 'a", StatementRefusal::Open("a text in quotes")),
+            ("select /* a", StatementRefusal::Open("a comment")),
+            (
+                "select $$ a",
+                StatementRefusal::Open("a text in dollar quotes"),
+            ),
             (
                 &*format!("select {}1", "+".repeat(33)),
-                Refusal::Operators('+'),
+                StatementRefusal::Operators('+'),
             ),
             (
                 &*format!("select {}1", "- ".repeat(33)),
-                Refusal::Operators('-'),
+                StatementRefusal::Operators('-'),
             ),
         ] {
             assert_eq!(check(sql), Err(refusal), "{sql}");

@@ -19,7 +19,7 @@ use crate::reader::WarehouseReader;
 /// use arrow::array::{ArrayRef, RecordBatch, StringArray};
 /// use arrow::datatypes::DataType;
 /// use parquet::arrow::ArrowWriter;
-/// use tidegate_core::clock::Clock;
+/// use tidegate_base::clock::Clock;
 /// use tidegate_log::{CommitLog, Counts, Draft, OpenOptions, Span, WriterId};
 /// use tidegate_log::{path, put_data, read_records};
 /// use tidegate_storage::{Storage, StorageOptions};

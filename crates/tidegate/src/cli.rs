@@ -306,8 +306,7 @@ pub enum ProgressKind {
 }
 
 /// Form of the answer to a query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum QueryFormat {
     /// Aligned columns.
     Table,

@@ -10,6 +10,5 @@ pub mod exit;
 pub mod output;
 pub mod progress;
 pub mod signals;
-pub mod socket;
 pub mod summary;
 pub mod terminal;

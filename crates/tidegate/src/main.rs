@@ -14,7 +14,7 @@ use tidegate::terminal::Terminal;
 fn main() -> ExitCode {
     // What a job writes holds its events, rejected payloads too: files for this user alone.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let _failpoints = tidegate_storage::failpoint::setup();
+    let _failpoints = tidegate_base::failpoint::setup();
     let cli = Cli::parse();
     if cli.command.works_on_events() {
         allocator::keep_freed_memory();

@@ -14,17 +14,17 @@ const LABEL_WIDTH: usize = 13;
 
 /// What a run did.
 #[derive(Debug)]
-pub struct Report {
+pub struct RunReport {
     name: String,
     summary: Summary,
     /// Lines of the log that could not be written.
     lines_lost: u64,
 }
 
-impl Report {
+impl RunReport {
     /// The summary of the job `name`; `lines_lost` lines of its log could not be written.
     pub fn new(name: &str, summary: Summary, lines_lost: u64) -> Self {
-        Report {
+        RunReport {
             name: name.to_owned(),
             summary,
             lines_lost,

@@ -54,10 +54,8 @@ impl Terminal {
             // The parser of SQL says every token that it meets.
             "debug" => format!("{level},sqlparser=info"),
             "trace" | "off" => level.to_owned(),
-            _ => format!(
-                "warn,tidegate={level},tidegate_core={level},tidegate_log={level},\
-                tidegate_sources={level},tidegate_warehouse={level},tidegate_engine={level}"
-            ),
+            // All crates of this house: a target is what theirs begin with.
+            _ => format!("warn,tidegate={level}"),
         };
         // It says that a consumer which the source has closed is closed. What else is wrong with
         // one comes as an error.

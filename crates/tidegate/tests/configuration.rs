@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use tidegate::config::{ConfigError, Loaded, read};
+use tidegate::config::{ConfigError, LoadedConfig, read};
 
 fn environment(name: &str) -> Option<String> {
     (name == "TIDEGATE_TEST_USER").then(|| "ada".to_owned())
@@ -16,12 +16,12 @@ fn example(name: &str) -> String {
     std::fs::read_to_string(path).expect("the example is there")
 }
 
-fn read_text(text: String, sets: &[&str]) -> Result<Loaded, ConfigError> {
+fn read_text(text: String, sets: &[&str]) -> Result<LoadedConfig, ConfigError> {
     let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
     read("tidegate.toml", text, &sets, &environment)
 }
 
-fn outcome(result: Result<Loaded, ConfigError>) -> String {
+fn outcome(result: Result<LoadedConfig, ConfigError>) -> String {
     match result {
         Ok(loaded) => format!("valid\n{}", loaded.warnings),
         Err(error) => error.to_string(),
@@ -68,7 +68,7 @@ fn an_example_for_kafka_reads_files_after_set() {
     )
     .unwrap();
     assert!(
-        matches!(&loaded.config.source, tidegate_sources::SourceOptions::Files(files) if files.path == "in")
+        matches!(&loaded.config.source, tidegate_engine::SourceOptions::Files(files) if files.path == "in")
     );
     assert_eq!(loaded.config.batch.interval.as_millis(), 250);
     assert!(

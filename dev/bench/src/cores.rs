@@ -2,9 +2,8 @@
 //! and to more where there are more.
 
 use serde_json::{Value, json};
-use tidegate_core::clock::Clock;
-use tidegate_sources::GeneratorOptions;
-use tidegate_sources::generator::{FileFormat, generate_files};
+use tidegate_base::clock::Clock;
+use tidegate_generator::{FileFormat, GeneratorOptions, generate_files};
 
 use crate::proc::cores;
 use crate::spread::Spread;

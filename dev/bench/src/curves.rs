@@ -7,9 +7,8 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tidegate_core::clock::Clock;
-use tidegate_sources::GeneratorOptions;
-use tidegate_sources::generator::{FileFormat, generate_files};
+use tidegate_base::clock::Clock;
+use tidegate_generator::{FileFormat, GeneratorOptions, generate_files};
 
 use crate::spread::Spread;
 use crate::{Bench, Outcome, expect};
@@ -18,7 +17,7 @@ use crate::{Bench, Outcome, expect};
 const HORIZON_SECONDS: u64 = 600;
 
 /// One point of a curve: what stands below it, how many events are read, and with which settings.
-struct Point {
+struct CurvePoint {
     x: u64,
     events: u64,
     settings: Vec<String>,
@@ -42,7 +41,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
 }
 
 /// Runs all points in turn, and that several times.
-fn curve(bench: &Bench, memory: &Path, points: &[Point]) -> Outcome<Value> {
+fn curve(bench: &Bench, memory: &Path, points: &[CurvePoint]) -> Outcome<Value> {
     let mut costs = vec![Spread::default(); points.len()];
     let mut peaks = vec![Spread::default(); points.len()];
     for _ in 0..bench.size(3, 1) {
@@ -92,12 +91,12 @@ fn write_events(input: &Path, count: u64) -> Outcome<()> {
 
 /// The example's nine fields, and more: texts of few values, texts of many, whole numbers and
 /// floats in turn.
-fn fields(bench: &Bench, memory: &Path) -> Outcome<Vec<Point>> {
+fn fields(bench: &Bench, memory: &Path) -> Outcome<Vec<CurvePoint>> {
     const TYPES: [&str; 4] = ["string", "string", "int64", "float64"];
     let events = bench.size(500_000, 20_000);
     let plain = memory.join("fields-0");
     write_events(&plain, events)?;
-    let point = |more: u64| -> Outcome<Point> {
+    let point = |more: u64| -> Outcome<CurvePoint> {
         let input = memory.join(format!("fields-{more}"));
         if more > 0 {
             fs::create_dir(&input)?;
@@ -118,7 +117,7 @@ fn fields(bench: &Bench, memory: &Path) -> Outcome<Vec<Point>> {
             let kind = TYPES[place as usize % TYPES.len()];
             settings.push(format!("schema.more_{place}={kind}"));
         }
-        Ok(Point {
+        Ok(CurvePoint {
             x: 9 + more,
             events,
             settings,
@@ -155,9 +154,9 @@ fn with_fields(mut line: Vec<u8>, more: u64, number: u64) -> Vec<u8> {
 }
 
 /// From the generator, whose own cost is the same at each point.
-fn partitions(bench: &Bench) -> Vec<Point> {
+fn partitions(bench: &Bench) -> Vec<CurvePoint> {
     let events = bench.size(1_000_000, 50_000);
-    let point = |partitions| Point {
+    let point = |partitions| CurvePoint {
         x: partitions,
         events,
         settings: vec![
@@ -170,11 +169,11 @@ fn partitions(bench: &Bench) -> Vec<Point> {
 }
 
 /// From the generator, with the horizon filled once and a half.
-fn keys(bench: &Bench) -> Vec<Point> {
+fn keys(bench: &Bench) -> Vec<CurvePoint> {
     let point = |keys: u64| {
         let keys = bench.size(keys, keys / 20);
         let events = keys + keys / 2;
-        Point {
+        CurvePoint {
             x: keys,
             events,
             settings: vec![
@@ -190,7 +189,7 @@ fn keys(bench: &Bench) -> Vec<Point> {
 }
 
 /// Windows of a minute, each with the aggregates of the example.
-fn windows(bench: &Bench, memory: &Path) -> Outcome<Vec<Point>> {
+fn windows(bench: &Bench, memory: &Path) -> Outcome<Vec<CurvePoint>> {
     let events = bench.size(1_000_000, 50_000);
     let input = memory.join("windows");
     write_events(&input, events)?;
@@ -204,7 +203,7 @@ fn windows(bench: &Bench, memory: &Path) -> Outcome<Vec<Point>> {
         let windows: Vec<String> = (0..count).map(window).collect();
         let mut settings = from_files(&input);
         settings.push(format!("windows=[{}]", windows.join(", ")));
-        Point {
+        CurvePoint {
             x: count,
             events,
             settings,

@@ -8,9 +8,8 @@ use std::time::Duration;
 use chrono::DateTime;
 use redshift_emulator::{Emulator, Objects, Options};
 use serde_json::{Value, json};
-use tidegate_core::clock::Clock;
-use tidegate_sources::GeneratorOptions;
-use tidegate_sources::generator::{FileFormat, generate_files};
+use tidegate_base::clock::Clock;
+use tidegate_generator::{FileFormat, GeneratorOptions, generate_files};
 use tidegate_testkit::{Postgres, S3};
 use tokio::runtime::Runtime;
 

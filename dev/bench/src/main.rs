@@ -32,7 +32,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use process::{Run, Tidegate};
+use process::{CompletedRun, Tidegate};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -170,7 +170,7 @@ fn measure() -> Outcome<()> {
 }
 
 /// A figure of a run that did something else is worthless.
-fn expect(run: &Run, events: u64) -> Outcome<()> {
+fn expect(run: &CompletedRun, events: u64) -> Outcome<()> {
     let read = run.status("read")?;
     if read == events {
         Ok(())

@@ -30,7 +30,7 @@ pub(crate) struct Running {
 }
 
 /// A run that has ended well.
-pub(crate) struct Run {
+pub(crate) struct CompletedRun {
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_bytes: u64,
@@ -67,7 +67,7 @@ impl Tidegate {
     }
 
     /// Runs the transactions example until it is caught up.
-    pub(crate) fn run(&self, settings: &[String]) -> Outcome<Run> {
+    pub(crate) fn run(&self, settings: &[String]) -> Outcome<CompletedRun> {
         self.start(settings)?.finish()
     }
 
@@ -140,14 +140,14 @@ impl Running {
     }
 
     /// Asks the process to end, and waits until it has.
-    pub(crate) fn interrupt(self) -> Outcome<Run> {
+    pub(crate) fn interrupt(self) -> Outcome<CompletedRun> {
         let pid = self.child.id().to_string();
         Command::new("kill").args(["-INT", &pid]).status()?;
         self.finish()
     }
 
     /// Waits for the end, reading what the process has used until then.
-    pub(crate) fn finish(mut self) -> Outcome<Run> {
+    pub(crate) fn finish(mut self) -> Outcome<CompletedRun> {
         let pid = self.child.id();
         // Both are read while it runs, so that a full pipe does not hold it up.
         let (mut out, mut err) = (self.child.stdout.take(), self.child.stderr.take());
@@ -184,7 +184,7 @@ impl Running {
         if !status.success() {
             return Err(format!("it ended with {status}: {err}").into());
         }
-        Ok(Run {
+        Ok(CompletedRun {
             seconds,
             cpu_seconds,
             peak_bytes,
@@ -202,7 +202,7 @@ fn joined(
         .unwrap_or_else(|_| Err(std::io::Error::other("a reader panicked")))
 }
 
-impl Run {
+impl CompletedRun {
     /// The lines of its log, where it was told to write JSON.
     pub(crate) fn log(&self) -> impl Iterator<Item = Value> {
         self.log

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tidegate_testkit::Kafka;
 
 use crate::proc::cores;
-use crate::process::{Run, Running};
+use crate::process::{CompletedRun, Running};
 use crate::spread::Spread;
 use crate::{Bench, Outcome, expect, topic};
 
@@ -180,7 +180,7 @@ fn turn(
 }
 
 /// One run of Tidegate over the topic, from its beginning.
-fn tidegate(bench: &Bench, kafka: &Kafka, events: u64) -> Outcome<Run> {
+fn tidegate(bench: &Bench, kafka: &Kafka, events: u64) -> Outcome<CompletedRun> {
     let storage = bench.dir().join("kafka");
     let done = bench
         .tidegate
@@ -191,7 +191,7 @@ fn tidegate(bench: &Bench, kafka: &Kafka, events: u64) -> Outcome<Run> {
 }
 
 /// One run of Spark over the topic, from its beginning.
-fn spark(kafka: &Kafka, dir: &Path, state: &str) -> Outcome<Run> {
+fn spark(kafka: &Kafka, dir: &Path, state: &str) -> Outcome<CompletedRun> {
     let out = dir.join("spark");
     let jars: Vec<PathBuf> = std::fs::read_dir(Path::new(SPARK).join("libs"))
         .map_err(|error| {
@@ -223,7 +223,7 @@ fn spark(kafka: &Kafka, dir: &Path, state: &str) -> Outcome<Run> {
     done
 }
 
-fn number(run: &Run, key: &str) -> Outcome<f64> {
+fn number(run: &CompletedRun, key: &str) -> Outcome<f64> {
     let answer = run.answer();
     answer[key]
         .as_f64()

@@ -18,8 +18,8 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use serde_json::{Value, json};
 use tidegate::config;
-use tidegate_core::chunk::{Chunk, Payload};
-use tidegate_core::clock::Clock;
+use tidegate_base::chunk::{Chunk, Payload};
+use tidegate_base::clock::Clock;
 use tidegate_core::decode::Decoder;
 use tidegate_core::lane::Lane;
 use tidegate_core::plan::Plan;
@@ -27,9 +27,8 @@ use tidegate_core::prepare::{Prepared, Preparer};
 use tidegate_core::spec::JobSpec;
 use tidegate_core::window::ClosedWindows;
 use tidegate_engine::ParquetSettings;
-use tidegate_parquet::{Draft, Part};
-use tidegate_sources::GeneratorOptions;
-use tidegate_sources::generator::Generator;
+use tidegate_generator::{Generator, GeneratorOptions};
+use tidegate_parquet::{BatchRows, Draft};
 
 use crate::spread::Spread;
 use crate::{Bench, Outcome, process};
@@ -37,38 +36,38 @@ use crate::{Bench, Outcome, process};
 /// Records of a chunk.
 const CHUNK: i64 = 4096;
 /// What is run, and what of it is the stage: less what `less` takes, where there is one.
-const STAGES: [(&str, Run, Option<Run>); 6] = [
-    ("decode", Run::Decode, None),
+const STAGES: [(&str, StageWork, Option<StageWork>); 6] = [
+    ("decode", StageWork::Decode, None),
     (
         "rules",
-        Run::Prepare {
+        StageWork::Prepare {
             rules: true,
             enrich: false,
         },
-        Some(Run::Prepare {
+        Some(StageWork::Prepare {
             rules: false,
             enrich: false,
         }),
     ),
     (
         "enrichments",
-        Run::Prepare {
+        StageWork::Prepare {
             rules: true,
             enrich: true,
         },
-        Some(Run::Prepare {
+        Some(StageWork::Prepare {
             rules: true,
             enrich: false,
         }),
     ),
-    ("dedup", Run::Lane { dedup: true }, None),
-    ("windows", Run::Lane { dedup: false }, None),
-    ("parquet", Run::Parquet, None),
+    ("dedup", StageWork::Lane { dedup: true }, None),
+    ("windows", StageWork::Lane { dedup: false }, None),
+    ("parquet", StageWork::Parquet, None),
 ];
 
 /// What is done to all chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Run {
+enum StageWork {
     Decode,
     /// All stateless work but keys and windows, with these parts.
     Prepare {
@@ -90,7 +89,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
     let mut took = [(); STAGES.len()].map(|()| Spread::default());
     for _ in 0..runs {
         for ((_, run, less), took) in STAGES.iter().zip(&mut took) {
-            let seconds = |run: Run| -> Outcome<f64> {
+            let seconds = |run: StageWork| -> Outcome<f64> {
                 let mut work = Work::new(run, records)?;
                 let before = cpu_time()?;
                 work.pass()?;
@@ -106,7 +105,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
     );
     let mut results = json!({ "records": records });
     for (stage, ((name, run, less), took)) in STAGES.iter().zip(&took).enumerate() {
-        let counted = |run: Run, place: usize| instructions(stage, run, place);
+        let counted = |run: StageWork, place: usize| instructions(stage, run, place);
         let count = match (
             counted(*run, 0)?,
             less.map_or(Ok(Some(0)), |less| counted(less, 1))?,
@@ -131,7 +130,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
 
 /// Instructions a row of a second pass, which a pass more takes, as callgrind counts them in this
 /// program again.
-fn instructions(stage: usize, run: Run, place: usize) -> Outcome<Option<u64>> {
+fn instructions(stage: usize, run: StageWork, place: usize) -> Outcome<Option<u64>> {
     const RECORDS: u64 = 5 * CHUNK as u64;
     let mut counts = Vec::new();
     for passes in ["1", "2"] {
@@ -171,7 +170,7 @@ pub(crate) fn run(stage: usize, place: usize, records: u64, passes: u64) -> Outc
 
 /// Chunks, and what a run needs ready before it begins.
 struct Work {
-    run: Run,
+    run: StageWork,
     now: i64,
     plan: Arc<Plan>,
     decoder: Decoder,
@@ -182,13 +181,13 @@ struct Work {
 }
 
 impl Work {
-    fn new(run: Run, records: u64) -> Outcome<Self> {
+    fn new(run: StageWork, records: u64) -> Outcome<Self> {
         let mut spec: JobSpec = config::load(Path::new("examples/transactions.toml"), &[])?
             .config
             .spec;
         match run {
-            Run::Decode | Run::Parquet => {}
-            Run::Prepare { rules, enrich } => {
+            StageWork::Decode | StageWork::Parquet => {}
+            StageWork::Prepare { rules, enrich } => {
                 spec.dedup_key.clear();
                 spec.windows.clear();
                 if !rules {
@@ -198,8 +197,8 @@ impl Work {
                     spec.enrich.clear();
                 }
             }
-            Run::Lane { dedup: true } => spec.windows.clear(),
-            Run::Lane { dedup: false } => spec.dedup_key.clear(),
+            StageWork::Lane { dedup: true } => spec.windows.clear(),
+            StageWork::Lane { dedup: false } => spec.dedup_key.clear(),
         }
         let plan = Plan::compile(&spec).map_err(|errors| format!("{errors:?}"))?;
         let plan = Arc::new(plan);
@@ -207,7 +206,7 @@ impl Work {
         let now = Clock::System.now_micros();
         let chunks = chunks(records, now)?;
         let mut prepared = Vec::new();
-        if matches!(run, Run::Lane { .. } | Run::Parquet) {
+        if matches!(run, StageWork::Lane { .. } | StageWork::Parquet) {
             for chunk in &chunks {
                 prepared.push(preparer.prepare(chunk, now, &[])?);
             }
@@ -228,17 +227,17 @@ impl Work {
     /// Takes all chunks once.
     fn pass(&mut self) -> Outcome<()> {
         match self.run {
-            Run::Decode => {
+            StageWork::Decode => {
                 for chunk in &self.chunks {
                     black_box(self.decoder.decode(chunk)?);
                 }
             }
-            Run::Prepare { .. } => {
+            StageWork::Prepare { .. } => {
                 for chunk in &self.chunks {
                     black_box(self.preparer.prepare(chunk, self.now, &[])?);
                 }
             }
-            Run::Lane { .. } => {
+            StageWork::Lane { .. } => {
                 let mut lane = Lane::new(0, &self.plan, None);
                 let windows = self.plan.windows();
                 let mut closed: Vec<ClosedWindows> =
@@ -248,14 +247,14 @@ impl Work {
                     lane.close_windows(&mut closed);
                 }
             }
-            Run::Parquet => {
+            StageWork::Parquet => {
                 let draft = Draft {
                     schema: Arc::clone(self.plan.stored_schema()),
                     properties: ParquetSettings::new(&self.plan).events,
                     decimals_as_bytes: false,
                     int96: false,
                     longest_texts: false,
-                    parts: self.batches.iter().cloned().map(Part::all).collect(),
+                    parts: self.batches.iter().cloned().map(BatchRows::all).collect(),
                 };
                 black_box(tidegate_parquet::encode(&[draft], 1)?);
             }

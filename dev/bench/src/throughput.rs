@@ -1,9 +1,8 @@
 //! Files to committed Parquet with the whole transactions example, on all cores, nothing loaded.
 
 use serde_json::{Value, json};
-use tidegate_core::clock::Clock;
-use tidegate_sources::GeneratorOptions;
-use tidegate_sources::generator::{FileFormat, generate_files};
+use tidegate_base::clock::Clock;
+use tidegate_generator::{FileFormat, GeneratorOptions, generate_files};
 
 use crate::spread::Spread;
 use crate::{Bench, Outcome, expect};

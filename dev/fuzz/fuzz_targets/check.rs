@@ -1,6 +1,6 @@
 //! What must hold for any input. The tests of `tidegate-core` run it over the seed corpus.
 
-use tidegate_core::chunk::{Chunk, Payload};
+use tidegate_base::chunk::{Chunk, Payload};
 use tidegate_core::decode::{Decoded, Decoder};
 use tidegate_core::spec::FieldSpec;
 

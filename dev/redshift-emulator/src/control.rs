@@ -11,7 +11,7 @@ use crate::faults::{RandomFaults, Rule};
 use crate::service::Service;
 
 #[derive(Deserialize)]
-struct Random {
+struct RandomFaultsBody {
     random: RandomFaults,
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn call(service: &Service, method: &Method, path: &str, body: &[u8]) 
             (200, json!({}))
         }
         ("POST", "/_emulator/faults") => {
-            if let Ok(Random { random }) = serde_json::from_slice(body) {
+            if let Ok(RandomFaultsBody { random }) = serde_json::from_slice(body) {
                 faults.set_random(Some(random));
                 return (200, json!({}));
             }

@@ -11,20 +11,20 @@ use crate::copy;
 use crate::errors::SqlError;
 use crate::history;
 use crate::service::Service;
-use crate::session::Connection;
+use crate::session::PostgresConnection;
 use crate::sql::expressions::DIGITS_MAX;
 use crate::sql::{Action, Plan, table};
 use crate::statement::{ResultSet, Statement, now};
 
 /// What a statement has brought.
 #[derive(Debug, Clone)]
-pub(crate) struct Outcome {
+pub(crate) struct SqlOutcome {
     /// -1 where there are none to count.
     pub(crate) rows: i64,
     pub(crate) result: Option<Arc<ResultSet>>,
 }
 
-impl Outcome {
+impl SqlOutcome {
     pub(crate) fn none() -> Self {
         Self::rows(-1)
     }
@@ -39,9 +39,9 @@ pub(crate) async fn execute(
     service: &Service,
     statement: &Statement,
     at: usize,
-    connection: &Connection,
+    connection: &PostgresConnection,
     plan: &Plan,
-) -> Result<Outcome, SqlError> {
+) -> Result<SqlOutcome, SqlError> {
     let client = &connection.client;
     match &plan.action {
         Action::Query => {
@@ -51,11 +51,11 @@ pub(crate) async fn execute(
         Action::Change => {
             bind_late_views(connection, &plan.sql).await?;
             let rows = client.execute(plan.sql.as_str(), &[]).await?;
-            Ok(Outcome::rows(i64::try_from(rows).unwrap_or(i64::MAX)))
+            Ok(SqlOutcome::rows(i64::try_from(rows).unwrap_or(i64::MAX)))
         }
         Action::Define | Action::Truncate | Action::Begin | Action::Commit | Action::Rollback => {
             client.batch_execute(&plan.sql).await?;
-            Ok(Outcome::none())
+            Ok(SqlOutcome::none())
         }
         Action::Copy(command) => {
             let begin = now();
@@ -71,7 +71,7 @@ pub(crate) async fn execute(
                 .counters
                 .copied_bytes
                 .fetch_add(loaded.bytes, Ordering::Relaxed);
-            Ok(Outcome::rows(
+            Ok(SqlOutcome::rows(
                 i64::try_from(loaded.rows).unwrap_or(i64::MAX),
             ))
         }
@@ -79,13 +79,13 @@ pub(crate) async fn execute(
             let begin = now();
             client.batch_execute(&plan.sql).await?;
             history::vacuum(service, connection, table.as_deref(), kind, begin).await?;
-            Ok(Outcome::none())
+            Ok(SqlOutcome::none())
         }
         Action::Analyze { table } => {
             let begin = now();
             client.batch_execute(&plan.sql).await?;
             history::analyze(service, connection, table.as_deref(), begin).await?;
-            Ok(Outcome::none())
+            Ok(SqlOutcome::none())
         }
         Action::AlterType {
             table,
@@ -94,7 +94,7 @@ pub(crate) async fn execute(
         } => {
             check_alter_type(connection, table, column, *bytes).await?;
             client.batch_execute(&plan.sql).await?;
-            Ok(Outcome::none())
+            Ok(SqlOutcome::none())
         }
         Action::View {
             name,
@@ -109,14 +109,14 @@ pub(crate) async fn execute(
                 let sql = "SELECT redshift_emulator.replace_view($1, $2)";
                 client.execute(sql, &[name, query]).await?;
             }
-            Ok(Outcome::none())
+            Ok(SqlOutcome::none())
         }
         Action::Append { target, source } => append(connection, target, source).await,
     }
 }
 
 /// Binds the late-binding views that `sql` names anew, where a table below has changed.
-async fn bind_late_views(connection: &Connection, sql: &str) -> Result<(), SqlError> {
+async fn bind_late_views(connection: &PostgresConnection, sql: &str) -> Result<(), SqlError> {
     let names = without_literals(sql);
     connection
         .client
@@ -150,7 +150,7 @@ fn without_literals(sql: &str) -> String {
 /// What Redshift refuses of ALTER COLUMN TYPE, beside columns that a view uses, which PostgreSQL
 /// refuses too.
 async fn check_alter_type(
-    connection: &Connection,
+    connection: &PostgresConnection,
     table: &str,
     column: &str,
     bytes: u32,
@@ -191,7 +191,11 @@ async fn check_alter_type(
     }
 }
 
-async fn query(service: &Service, connection: &Connection, sql: &str) -> Result<Outcome, SqlError> {
+async fn query(
+    service: &Service,
+    connection: &PostgresConnection,
+    sql: &str,
+) -> Result<SqlOutcome, SqlError> {
     // Types from the plan, values as text: so each value is written as PostgreSQL writes it.
     let prepared = connection.client.prepare(sql).await?;
     let columns: Vec<ColumnMetadata> = prepared
@@ -225,7 +229,7 @@ async fn query(service: &Service, connection: &Connection, sql: &str) -> Result<
         }
     }
     let rows = i64::try_from(result.rows.len()).unwrap_or(i64::MAX);
-    Ok(Outcome {
+    Ok(SqlOutcome {
         rows,
         result: Some(Arc::new(result)),
     })
@@ -295,7 +299,11 @@ fn metadata(column: &Column, label: String) -> ColumnMetadata {
 }
 
 /// Moves all rows from one table into another with the same columns.
-async fn append(connection: &Connection, target: &str, source: &str) -> Result<Outcome, SqlError> {
+async fn append(
+    connection: &PostgresConnection,
+    target: &str,
+    source: &str,
+) -> Result<SqlOutcome, SqlError> {
     let columns = |table: String| async move {
         let rows = connection
             .client
@@ -320,5 +328,5 @@ async fn append(connection: &Connection, target: &str, source: &str) -> Result<O
         .client
         .batch_execute(&format!("DELETE FROM {source}"))
         .await?;
-    Ok(Outcome::rows(i64::try_from(rows).unwrap_or(i64::MAX)))
+    Ok(SqlOutcome::rows(i64::try_from(rows).unwrap_or(i64::MAX)))
 }

@@ -11,7 +11,7 @@ const RULES_MAX: usize = 1000;
 /// What can go wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Fault {
+pub enum RedshiftFault {
     /// Error 1023 instead of a commit; what the transaction did is rolled back.
     SerializableViolation,
     /// A batch fails when `after` of its statements have run.
@@ -49,20 +49,20 @@ pub enum Fault {
     Forgotten,
 }
 
-impl Fault {
+impl RedshiftFault {
     /// Where it strikes.
-    fn point(&self) -> Point {
+    fn point(&self) -> FaultPoint {
         match self {
-            Self::SerializableViolation | Self::FailsWith { .. } => Point::Commit,
-            Self::AbortBatch { .. } => Point::Batch,
-            Self::LostAnswer | Self::InternalErrorAfterEffect => Point::Answer,
+            Self::SerializableViolation | Self::FailsWith { .. } => FaultPoint::Commit,
+            Self::AbortBatch { .. } => FaultPoint::Batch,
+            Self::LostAnswer | Self::InternalErrorAfterEffect => FaultPoint::Answer,
             Self::Throttle
             | Self::ActiveStatementsExceeded
             | Self::InternalError
-            | Self::BatchExecuteStatementError => Point::Call,
-            Self::Slow { .. } => Point::Start,
-            Self::FailedThoughCommitted | Self::AbortedThoughCommitted => Point::Report,
-            Self::Forgotten => Point::Submit,
+            | Self::BatchExecuteStatementError => FaultPoint::Call,
+            Self::Slow { .. } => FaultPoint::Start,
+            Self::FailedThoughCommitted | Self::AbortedThoughCommitted => FaultPoint::Report,
+            Self::Forgotten => FaultPoint::Submit,
         }
     }
 
@@ -87,7 +87,7 @@ impl Fault {
 
 /// The places where the emulator asks whether something is to go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Point {
+pub(crate) enum FaultPoint {
     /// Before a call has any effect.
     Call,
     /// After a call has had its effect.
@@ -109,7 +109,7 @@ pub(crate) enum Point {
 pub struct Rule {
     /// What goes wrong.
     #[serde(flatten)]
-    pub fault: Fault,
+    pub fault: RedshiftFault,
     /// Only at calls of this operation, as `ExecuteStatement`. At any where not given. Faults of
     /// statements look at the operation that brought the statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,7 +128,7 @@ fn one() -> u32 {
 
 impl Rule {
     /// Strikes once, at the next chance.
-    pub fn next(fault: Fault) -> Self {
+    pub fn next(fault: RedshiftFault) -> Self {
         Self {
             fault,
             operation: None,
@@ -165,34 +165,34 @@ impl Rule {
 pub struct RandomFaults {
     /// Where the draws begin.
     pub seed: u64,
-    /// Of [`Fault::SerializableViolation`], at each commit.
+    /// Of [`RedshiftFault::SerializableViolation`], at each commit.
     pub serializable_violation: f64,
-    /// Of [`Fault::AbortBatch`] after up to seven statements, at each batch.
+    /// Of [`RedshiftFault::AbortBatch`] after up to seven statements, at each batch.
     pub abort_batch: f64,
-    /// Of [`Fault::LostAnswer`], at each call.
+    /// Of [`RedshiftFault::LostAnswer`], at each call.
     pub lost_answer: f64,
-    /// Of [`Fault::Throttle`], at each call.
+    /// Of [`RedshiftFault::Throttle`], at each call.
     pub throttle: f64,
-    /// Of [`Fault::ActiveStatementsExceeded`], at each call that submits.
+    /// Of [`RedshiftFault::ActiveStatementsExceeded`], at each call that submits.
     pub active_statements_exceeded: f64,
-    /// Of [`Fault::InternalError`], at each call.
+    /// Of [`RedshiftFault::InternalError`], at each call.
     pub internal_error: f64,
-    /// Of [`Fault::InternalErrorAfterEffect`], at each call.
+    /// Of [`RedshiftFault::InternalErrorAfterEffect`], at each call.
     pub internal_error_after_effect: f64,
-    /// Of [`Fault::Slow`] with up to `slow_ms_max`, at each statement.
+    /// Of [`RedshiftFault::Slow`] with up to `slow_ms_max`, at each statement.
     pub slow: f64,
     /// The longest delay.
     pub slow_ms_max: u64,
-    /// Of [`Fault::FailedThoughCommitted`], at each statement.
+    /// Of [`RedshiftFault::FailedThoughCommitted`], at each statement.
     pub failed_though_committed: f64,
-    /// Of [`Fault::AbortedThoughCommitted`], at each statement.
+    /// Of [`RedshiftFault::AbortedThoughCommitted`], at each statement.
     pub aborted_though_committed: f64,
-    /// Of [`Fault::Forgotten`], at each statement.
+    /// Of [`RedshiftFault::Forgotten`], at each statement.
     pub forgotten: f64,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct FaultState {
     rules: Vec<Rule>,
     random: Option<(RandomFaults, Random)>,
     struck: BTreeMap<&'static str, u64>,
@@ -201,7 +201,7 @@ struct State {
 /// The faults of one emulator.
 #[derive(Debug, Default)]
 pub struct Faults {
-    state: Mutex<State>,
+    state: Mutex<FaultState>,
 }
 
 impl Faults {
@@ -246,7 +246,7 @@ impl Faults {
     }
 
     /// What goes wrong at `point` of a call of `operation`.
-    pub(crate) fn strike(&self, point: Point, operation: &str) -> Option<Fault> {
+    pub(crate) fn strike(&self, point: FaultPoint, operation: &str) -> Option<RedshiftFault> {
         let mut state = self.lock();
         let mut fault = None;
         for rule in &mut state.rules {
@@ -277,7 +277,7 @@ impl Faults {
         fault
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FaultState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -285,35 +285,35 @@ impl Faults {
 fn by_chance(
     random: &RandomFaults,
     draws: &mut Random,
-    point: Point,
+    point: FaultPoint,
     operation: &str,
-) -> Option<Fault> {
+) -> Option<RedshiftFault> {
     let submits = matches!(operation, "ExecuteStatement" | "BatchExecuteStatement");
     match point {
-        Point::Call if draws.hits(random.throttle) => Some(Fault::Throttle),
-        Point::Call if draws.hits(random.internal_error) => Some(Fault::InternalError),
-        Point::Call if submits && draws.hits(random.active_statements_exceeded) => {
-            Some(Fault::ActiveStatementsExceeded)
+        FaultPoint::Call if draws.hits(random.throttle) => Some(RedshiftFault::Throttle),
+        FaultPoint::Call if draws.hits(random.internal_error) => Some(RedshiftFault::InternalError),
+        FaultPoint::Call if submits && draws.hits(random.active_statements_exceeded) => {
+            Some(RedshiftFault::ActiveStatementsExceeded)
         }
-        Point::Answer if draws.hits(random.lost_answer) => Some(Fault::LostAnswer),
-        Point::Answer if draws.hits(random.internal_error_after_effect) => {
-            Some(Fault::InternalErrorAfterEffect)
+        FaultPoint::Answer if draws.hits(random.lost_answer) => Some(RedshiftFault::LostAnswer),
+        FaultPoint::Answer if draws.hits(random.internal_error_after_effect) => {
+            Some(RedshiftFault::InternalErrorAfterEffect)
         }
-        Point::Submit if draws.hits(random.forgotten) => Some(Fault::Forgotten),
-        Point::Start if draws.hits(random.slow) => Some(Fault::Slow {
+        FaultPoint::Submit if draws.hits(random.forgotten) => Some(RedshiftFault::Forgotten),
+        FaultPoint::Start if draws.hits(random.slow) => Some(RedshiftFault::Slow {
             ms: draws.below(random.slow_ms_max.saturating_add(1)),
         }),
-        Point::Batch if draws.hits(random.abort_batch) => Some(Fault::AbortBatch {
+        FaultPoint::Batch if draws.hits(random.abort_batch) => Some(RedshiftFault::AbortBatch {
             after: usize::try_from(draws.below(8)).unwrap_or(0),
         }),
-        Point::Commit if draws.hits(random.serializable_violation) => {
-            Some(Fault::SerializableViolation)
+        FaultPoint::Commit if draws.hits(random.serializable_violation) => {
+            Some(RedshiftFault::SerializableViolation)
         }
-        Point::Report if draws.hits(random.failed_though_committed) => {
-            Some(Fault::FailedThoughCommitted)
+        FaultPoint::Report if draws.hits(random.failed_though_committed) => {
+            Some(RedshiftFault::FailedThoughCommitted)
         }
-        Point::Report if draws.hits(random.aborted_though_committed) => {
-            Some(Fault::AbortedThoughCommitted)
+        FaultPoint::Report if draws.hits(random.aborted_though_committed) => {
+            Some(RedshiftFault::AbortedThoughCommitted)
         }
         _ => None,
     }

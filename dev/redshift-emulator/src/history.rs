@@ -3,10 +3,10 @@
 
 use tokio_postgres::types::ToSql;
 
-use crate::copy::{CopyCommand, Loaded, RowError};
+use crate::copy::{CopyCommand, CopyResult, RowError};
 use crate::errors::SqlError;
 use crate::service::Service;
-use crate::session::Connection;
+use crate::session::PostgresConnection;
 use crate::statement::{Statement, Status};
 
 const QUERY_TEXT_MAX: usize = 4000;
@@ -62,11 +62,11 @@ pub(crate) async fn load(
     at: usize,
     command: &CopyCommand,
     begin: f64,
-    loaded: &Result<Loaded, (SqlError, Option<Box<RowError>>)>,
+    loaded: &Result<CopyResult, (SqlError, Option<Box<RowError>>)>,
 ) {
     let state = statement.state();
     let query_id = state.parts.get(at).map_or(0, |part| part.query_id);
-    let nothing = Loaded::default();
+    let nothing = CopyResult::default();
     let (outcome, status, error) = match loaded {
         Ok(loaded) => (loaded, "completed", None),
         Err((error, _)) => (&nothing, "aborted", Some(error.as_str())),
@@ -113,7 +113,7 @@ pub(crate) async fn load(
 /// VACUUM has ended.
 pub(crate) async fn vacuum(
     service: &Service,
-    connection: &Connection,
+    connection: &PostgresConnection,
     table: Option<&str>,
     kind: &str,
     begin: f64,
@@ -136,7 +136,7 @@ pub(crate) async fn vacuum(
 /// ANALYZE has ended.
 pub(crate) async fn analyze(
     service: &Service,
-    connection: &Connection,
+    connection: &PostgresConnection,
     table: Option<&str>,
     begin: f64,
 ) -> Result<(), SqlError> {

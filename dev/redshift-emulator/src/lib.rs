@@ -3,13 +3,13 @@
 //! ```no_run
 //! # async fn run() -> Result<(), redshift_emulator::StartError> {
 //! use std::sync::Arc;
-//! use redshift_emulator::{Emulator, Fault, Objects, Options, Rule};
+//! use redshift_emulator::{Emulator, RedshiftFault, Objects, Options, Rule};
 //!
 //! let objects = Objects::Store(Arc::new(object_store::memory::InMemory::new()));
 //! let options = Options::new("host=127.0.0.1 user=postgres dbname=test", objects);
 //! let emulator = Emulator::start(options).await?;
 //! println!("the Data API is at {}", emulator.url());
-//! emulator.faults().add(Rule::next(Fault::SerializableViolation));
+//! emulator.faults().add(Rule::next(RedshiftFault::SerializableViolation));
 //! # Ok(())
 //! # }
 //! ```
@@ -41,7 +41,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use faults::{Fault, Faults, RandomFaults, Rule};
+pub use faults::{Faults, RandomFaults, RedshiftFault, Rule};
 pub use options::{Delays, Isolation, Objects, Options, S3};
 pub use service::Stats;
 

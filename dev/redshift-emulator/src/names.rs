@@ -44,11 +44,11 @@ fn hash(name: &str) -> u64 {
 
 /// What shorter names stand for.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct LongNames {
     long: Mutex<BTreeMap<String, String>>,
 }
 
-impl Names {
+impl LongNames {
     /// Those that the database has from before.
     pub(crate) async fn load(postgres: &Postgres) -> Result<Self, SqlError> {
         let sql = "SELECT short, long FROM redshift_emulator.names";

@@ -9,11 +9,11 @@ use tokio_postgres::{CancelToken, NoTls};
 
 use crate::api::shapes::ExecutionMode;
 use crate::errors::SqlError;
-use crate::execute::{Outcome, execute};
-use crate::faults::{Fault, Point};
+use crate::execute::{SqlOutcome, execute};
+use crate::faults::{FaultPoint, RedshiftFault};
 use crate::history;
 use crate::service::Service;
-use crate::session::{Connection, Session};
+use crate::session::{PostgresConnection, Session};
 use crate::sql::{Action, Plan};
 use crate::statement::{Statement, Status};
 
@@ -51,12 +51,15 @@ pub(crate) async fn run(
         .err()
         .map(|error| service.names.restore(error.as_str()));
     if status == Status::Finished {
-        match service.faults.strike(Point::Report, statement.operation()) {
-            Some(Fault::FailedThoughCommitted) => {
+        match service
+            .faults
+            .strike(FaultPoint::Report, statement.operation())
+        {
+            Some(RedshiftFault::FailedThoughCommitted) => {
                 status = Status::Failed;
                 error = Some(SqlError::new("connection to the cluster lost").to_string());
             }
-            Some(Fault::AbortedThoughCommitted) => {
+            Some(RedshiftFault::AbortedThoughCommitted) => {
                 status = Status::Aborted;
                 error = Some(SqlError::cancelled().to_string());
             }
@@ -99,7 +102,10 @@ async fn to_the_end(
     pause(statement, delays.picked).await?;
     statement.set_status(Status::Started);
     pause(statement, delays.started).await?;
-    if let Some(Fault::Slow { ms }) = service.faults.strike(Point::Start, statement.operation()) {
+    if let Some(RedshiftFault::Slow { ms }) = service
+        .faults
+        .strike(FaultPoint::Start, statement.operation())
+    {
         pause(statement, Duration::from_millis(ms)).await?;
     }
 
@@ -120,13 +126,13 @@ async fn to_the_end(
     }
 }
 
-async fn connect(service: &Service) -> Result<Connection, SqlError> {
+async fn connect(service: &Service) -> Result<PostgresConnection, SqlError> {
     let client = service.postgres.connect().await?;
     let pid = client
         .query_one("SELECT pg_backend_pid()", &[])
         .await?
         .get(0);
-    Ok(Connection {
+    Ok(PostgresConnection {
         client,
         pid,
         in_transaction: false,
@@ -148,7 +154,7 @@ async fn pause(statement: &Statement, time: Duration) -> Result<(), SqlError> {
 async fn cancellable(
     service: &Service,
     statement: &Statement,
-    connection: &mut Connection,
+    connection: &mut PostgresConnection,
     sql: &[Vec<Token>],
 ) -> Result<(), SqlError> {
     let pid = i64::from(connection.pid);
@@ -172,7 +178,7 @@ async fn cancellable(
 async fn transactions(
     service: &Service,
     statement: &Statement,
-    connection: &mut Connection,
+    connection: &mut PostgresConnection,
     sql: &[Vec<Token>],
 ) -> Result<(), SqlError> {
     if !statement.batch {
@@ -185,8 +191,11 @@ async fn transactions(
         )
         .await;
     }
-    let abort_after = match service.faults.strike(Point::Batch, statement.operation()) {
-        Some(Fault::AbortBatch { after }) => after.min(sql.len().saturating_sub(1)),
+    let abort_after = match service
+        .faults
+        .strike(FaultPoint::Batch, statement.operation())
+    {
+        Some(RedshiftFault::AbortBatch { after }) => after.min(sql.len().saturating_sub(1)),
         _ => usize::MAX,
     };
     if statement.mode == ExecutionMode::AutoCommit {
@@ -214,7 +223,7 @@ async fn transactions(
 async fn batch(
     service: &Service,
     statement: &Statement,
-    connection: &mut Connection,
+    connection: &mut PostgresConnection,
     sql: &[Vec<Token>],
     abort_after: usize,
 ) -> Result<(), SqlError> {
@@ -234,7 +243,7 @@ async fn batch(
                 return Err(refused);
             }
             match plan.action {
-                Action::Begin => Ok(Outcome::none()),
+                Action::Begin => Ok(SqlOutcome::none()),
                 Action::Commit | Action::Rollback => {
                     if plan.action == Action::Commit {
                         commit(service, statement, connection).await?;
@@ -242,7 +251,7 @@ async fn batch(
                         connection.client.batch_execute("ROLLBACK").await?;
                     }
                     connection.client.batch_execute("BEGIN").await?;
-                    Ok(Outcome::none())
+                    Ok(SqlOutcome::none())
                 }
                 Action::Truncate => {
                     let outcome = execute(service, statement, at, connection, &plan).await?;
@@ -266,9 +275,9 @@ async fn alone(
     service: &Service,
     statement: &Statement,
     at: usize,
-    connection: &mut Connection,
+    connection: &mut PostgresConnection,
     tokens: &[Token],
-) -> Result<Outcome, SqlError> {
+) -> Result<SqlOutcome, SqlError> {
     let plan = Plan::new(tokens)?;
     if connection.in_transaction
         && let Some(refused) = plan.refused_in_transaction()
@@ -281,17 +290,17 @@ async fn alone(
         Action::Begin => {
             connection.client.batch_execute("BEGIN").await?;
             connection.in_transaction = true;
-            Ok(Outcome::none())
+            Ok(SqlOutcome::none())
         }
         Action::Commit => {
             let ended = commit(service, statement, connection).await;
             connection.in_transaction = false;
-            ended.map(|()| Outcome::none())
+            ended.map(|()| SqlOutcome::none())
         }
         Action::Rollback => {
             connection.client.batch_execute("ROLLBACK").await?;
             connection.in_transaction = false;
-            Ok(Outcome::none())
+            Ok(SqlOutcome::none())
         }
         Action::Vacuum { .. } => execute(service, statement, at, connection, &plan).await,
         Action::Truncate if connection.in_transaction => {
@@ -322,12 +331,15 @@ async fn alone(
 async fn commit(
     service: &Service,
     statement: &Statement,
-    connection: &Connection,
+    connection: &PostgresConnection,
 ) -> Result<(), SqlError> {
-    if let Some(fault) = service.faults.strike(Point::Commit, statement.operation()) {
+    if let Some(fault) = service
+        .faults
+        .strike(FaultPoint::Commit, statement.operation())
+    {
         connection.client.batch_execute("ROLLBACK").await?;
         return Err(match fault {
-            Fault::FailsWith { message } => SqlError::new(message),
+            RedshiftFault::FailsWith { message } => SqlError::new(message),
             _ => SqlError::serializable_violation(),
         });
     }
@@ -341,7 +353,7 @@ async fn part(
     service: &Service,
     statement: &Statement,
     at: usize,
-    work: impl Future<Output = Result<Outcome, SqlError>>,
+    work: impl Future<Output = Result<SqlOutcome, SqlError>>,
 ) -> Result<(), SqlError> {
     let begin = Instant::now();
     statement.part(at, |part| {

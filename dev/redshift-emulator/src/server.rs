@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::api;
 use crate::control;
 use crate::errors::ApiError;
-use crate::faults::{Fault, Point};
+use crate::faults::{FaultPoint, RedshiftFault};
 use crate::service::Service;
 use crate::sigv4;
 
@@ -110,14 +110,14 @@ async fn data_api(
     if let Err(error) = sigv4::check(header(AUTHORIZATION.as_str()), header("x-amz-date")) {
         return Ok(Err(error));
     }
-    match service.faults.strike(Point::Call, operation) {
-        Some(Fault::Throttle) => return Ok(Err(ApiError::Throttling)),
-        Some(Fault::ActiveStatementsExceeded) => {
+    match service.faults.strike(FaultPoint::Call, operation) {
+        Some(RedshiftFault::Throttle) => return Ok(Err(ApiError::Throttling)),
+        Some(RedshiftFault::ActiveStatementsExceeded) => {
             return Ok(Err(ApiError::ActiveStatements(
                 "Active statements exceeded the allowed quota.".to_owned(),
             )));
         }
-        Some(Fault::BatchExecuteStatementError) => {
+        Some(RedshiftFault::BatchExecuteStatementError) => {
             return Ok(Err(ApiError::BatchExecuteStatement(
                 "The batch could not be run, because of an environmental error.".to_owned(),
             )));
@@ -126,8 +126,8 @@ async fn data_api(
         None => {}
     }
     let answered = api::call(service, operation, body).await;
-    match service.faults.strike(Point::Answer, operation) {
-        Some(Fault::LostAnswer) => Err(io::Error::other("the answer is lost, by a fault")),
+    match service.faults.strike(FaultPoint::Answer, operation) {
+        Some(RedshiftFault::LostAnswer) => Err(io::Error::other("the answer is lost, by a fault")),
         Some(_) => Ok(Err(internal())),
         None => Ok(answered),
     }

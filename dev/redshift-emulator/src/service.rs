@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::copy::Buckets;
+use crate::copy::BucketStores;
 use crate::errors::SqlError;
 use crate::faults::Faults;
-use crate::names::Names;
+use crate::names::LongNames;
 use crate::options::Options;
 use crate::postgres::Postgres;
 use crate::session::Sessions;
@@ -68,11 +68,11 @@ pub(crate) struct Service {
     pub(crate) options: Options,
     pub(crate) faults: Faults,
     pub(crate) postgres: Postgres,
-    pub(crate) buckets: Buckets,
+    pub(crate) buckets: BucketStores,
     pub(crate) statements: Statements,
     pub(crate) sessions: Sessions,
     pub(crate) counters: Counters,
-    pub(crate) names: Names,
+    pub(crate) names: LongNames,
     query_id: AtomicI64,
 }
 
@@ -80,10 +80,10 @@ impl Service {
     pub(crate) async fn new(options: Options) -> Result<Self, SqlError> {
         let postgres = Postgres::prepare(&options).await?;
         Ok(Self {
-            names: Names::load(&postgres).await?,
+            names: LongNames::load(&postgres).await?,
             postgres,
             faults: Faults::new(options.random_faults),
-            buckets: Buckets::new(options.objects.clone()),
+            buckets: BucketStores::new(options.objects.clone()),
             statements: Statements::new(options.remembered, options.active_statements_max),
             sessions: Sessions::new(options.sessions_max),
             counters: Counters::default(),

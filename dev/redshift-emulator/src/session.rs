@@ -13,7 +13,7 @@ pub(crate) const KEEP_ALIVE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection as statements use it.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct PostgresConnection {
     pub(crate) client: Client,
     pub(crate) pid: i32,
     /// Within BEGIN and COMMIT that a caller has sent.
@@ -24,7 +24,7 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Session {
     /// `None` until its first statement, which opens it, and after a connection is lost.
-    pub(crate) connection: tokio::sync::Mutex<Option<Connection>>,
+    pub(crate) connection: tokio::sync::Mutex<Option<PostgresConnection>>,
     timing: Mutex<Timing>,
 }
 

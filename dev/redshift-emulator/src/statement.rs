@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::api::shapes::{ColumnMetadata, ExecutionMode, Field, SqlParameter, Target};
+use crate::api::shapes::{ColumnMetadata, ExecutionMode, Field, RequestTarget, SqlParameter};
 use crate::errors::ApiError;
 
 /// How many statements are remembered at most; the oldest that have ended go first.
@@ -54,7 +54,7 @@ pub(crate) struct ResultSet {
 
 /// One SQL statement: the only one, or one of a batch.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
+pub(crate) struct SubStatement {
     pub(crate) sql: String,
     pub(crate) status: Status,
     pub(crate) created_at: f64,
@@ -69,13 +69,13 @@ pub(crate) struct Part {
 
 /// What changes while a statement runs.
 #[derive(Debug, Clone)]
-pub(crate) struct State {
+pub(crate) struct StatementState {
     pub(crate) status: Status,
     pub(crate) updated_at: f64,
     pub(crate) duration: Duration,
     pub(crate) error: Option<String>,
     pub(crate) pid: i64,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<SubStatement>,
     pub(crate) ended: Option<Instant>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct State {
 pub(crate) struct Statement {
     pub(crate) id: String,
     pub(crate) batch: bool,
-    pub(crate) target: Target,
+    pub(crate) target: RequestTarget,
     pub(crate) name: Option<String>,
     pub(crate) parameters: Vec<SqlParameter>,
     pub(crate) session_id: Option<String>,
@@ -92,13 +92,13 @@ pub(crate) struct Statement {
     pub(crate) created_at: f64,
     /// Nobody knows its id any more, by a fault.
     pub(crate) forgotten: bool,
-    pub(crate) state: watch::Sender<State>,
+    pub(crate) state: watch::Sender<StatementState>,
     /// True once somebody wants it to end.
     pub(crate) cancelled: watch::Sender<bool>,
 }
 
 impl Statement {
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> StatementState {
         self.state.borrow().clone()
     }
 
@@ -112,7 +112,7 @@ impl Statement {
         });
     }
 
-    pub(crate) fn part(&self, at: usize, change: impl FnOnce(&mut Part)) {
+    pub(crate) fn part(&self, at: usize, change: impl FnOnce(&mut SubStatement)) {
         self.state.send_modify(|state| {
             if let Some(part) = state.parts.get_mut(at) {
                 change(part);
@@ -147,7 +147,7 @@ pub(crate) fn now() -> f64 {
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct StatementIndex {
     by_id: HashMap<String, Arc<Statement>>,
     order: VecDeque<String>,
     tokens: HashMap<String, (String, Instant)>,
@@ -157,7 +157,7 @@ struct Known {
 /// All statements that are remembered.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    known: Mutex<Known>,
+    known: Mutex<StatementIndex>,
     remembered: Duration,
     active_max: usize,
 }
@@ -242,7 +242,7 @@ impl Statements {
             .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, StatementIndex> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // They come in the order of their beginning, so few are looked at.
         while let Some(oldest) = known.order.front() {

@@ -3,12 +3,13 @@
 //! PostgreSQL.
 //!
 //! ```no_run
-//! use tidegate_testkit::{Compression, Isolation, Kafka, Record};
+//! use tidegate_testkit::{Codec, Isolation, Kafka, ProducerRecord};
 //!
 //! // Where there is none, it has said why, and counted this test as skipped.
 //! let Some(kafka) = Kafka::shared() else { return };
 //! let topic = kafka.new_topic("orders", 3, &[]);
-//! kafka.produce(&topic, Compression::Lz4, [Record::new(0, "first"), Record::new(2, "second")]);
+//! let records = [ProducerRecord::new(0, "first"), ProducerRecord::new(2, "second")];
+//! kafka.produce(&topic, Codec::Lz4, records);
 //! assert_eq!(kafka.read_all(&topic, Isolation::Committed).len(), 2);
 //! ```
 //!
@@ -41,12 +42,13 @@ mod s3;
 mod seeds;
 mod server;
 mod skip;
+pub mod taken;
 mod topics;
 
 pub use broker::Stop;
 pub use kafka::{Kafka, Sasl};
 pub use postgres::Postgres;
-pub use produce::{Compression, Ending, OpenTransaction, Record};
+pub use produce::{Codec, OpenTransaction, ProducerRecord, TransactionEnd};
 pub use proxy::{FaultProxy, ProxyStats, SeenRequest};
 pub use read::{Isolation, ReadRecord};
 pub use redis::{Redis, RedisCluster};

@@ -13,7 +13,7 @@ const WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// One record to produce.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct ProducerRecord {
     /// Partition that it goes to.
     pub partition: i32,
     /// Key, if any.
@@ -24,7 +24,7 @@ pub struct Record {
     pub timestamp: Option<i64>,
 }
 
-impl Record {
+impl ProducerRecord {
     /// A record with a payload and no key.
     pub fn new(partition: i32, payload: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Record {
 /// How a producer compresses its batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the codecs' own names
-pub enum Compression {
+pub enum Codec {
     None,
     Gzip,
     Snappy,
@@ -71,7 +71,7 @@ pub enum Compression {
     Zstd,
 }
 
-impl Compression {
+impl Codec {
     fn codec(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -85,7 +85,7 @@ impl Compression {
 
 /// How a transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum TransactionEnd {
     /// Its records become visible.
     Commit,
     /// Its records stay in the log, and `read_committed` consumers never see them.
@@ -101,8 +101,8 @@ impl Kafka {
     pub fn produce(
         &self,
         topic: &str,
-        compression: Compression,
-        records: impl IntoIterator<Item = Record>,
+        compression: Codec,
+        records: impl IntoIterator<Item = ProducerRecord>,
     ) {
         let producer = {
             let mut producers = self.producers();
@@ -129,8 +129,8 @@ impl Kafka {
     pub fn transaction(
         &self,
         topic: &str,
-        ending: Ending,
-        records: impl IntoIterator<Item = Record>,
+        ending: TransactionEnd,
+        records: impl IntoIterator<Item = ProducerRecord>,
     ) {
         self.begin_transaction(topic, records).end(ending);
     }
@@ -144,7 +144,7 @@ impl Kafka {
     pub fn begin_transaction(
         &self,
         topic: &str,
-        records: impl IntoIterator<Item = Record>,
+        records: impl IntoIterator<Item = ProducerRecord>,
     ) -> OpenTransaction {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let id = format!(
@@ -171,13 +171,13 @@ impl OpenTransaction {
     /// # Panics
     ///
     /// If it does not end as asked.
-    pub fn end(self, ending: Ending) {
+    pub fn end(self, ending: TransactionEnd) {
         match ending {
-            Ending::Commit => self
+            TransactionEnd::Commit => self
                 .0
                 .commit_transaction(WAIT_MAX)
                 .expect("the transaction commits"),
-            Ending::Abort => self
+            TransactionEnd::Abort => self
                 .0
                 .abort_transaction(WAIT_MAX)
                 .expect("the transaction aborts"),
@@ -196,7 +196,7 @@ fn producer(config: &ClientConfig) -> FutureProducer {
         .expect("the client's settings are right")
 }
 
-fn send(producer: &FutureProducer, topic: &str, records: impl IntoIterator<Item = Record>) {
+fn send(producer: &FutureProducer, topic: &str, records: impl IntoIterator<Item = ProducerRecord>) {
     let mut deliveries = Vec::new();
     for record in records {
         let mut message = FutureRecord::to(topic).partition(record.partition);

@@ -34,7 +34,7 @@ const HALF: Duration = Duration::from_millis(20);
 /// whatever becomes of its client.
 pub struct FaultProxy {
     server: Server,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyShared>,
 }
 
 /// What a proxy did.
@@ -59,13 +59,13 @@ pub struct SeenRequest {
     pub fault: Option<Fault>,
 }
 
-struct Shared {
+struct ProxyShared {
     upstream: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
-    state: Mutex<State>,
+    state: Mutex<ProxyState>,
 }
 
-struct State {
+struct ProxyState {
     rules: Vec<Rule>,
     random: Random,
     stall: Duration,
@@ -81,10 +81,10 @@ impl FaultProxy {
     ///
     /// If it does not come up.
     pub fn start(upstream: SocketAddr, seed: u64) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyShared {
             upstream,
             client: Client::builder(TokioExecutor::new()).build_http(),
-            state: Mutex::new(State {
+            state: Mutex::new(ProxyState {
                 rules: Vec::new(),
                 random: Random::new(seed),
                 stall: Duration::from_secs(2),
@@ -149,15 +149,15 @@ impl ProxyStats {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl ProxyShared {
+    fn state(&self) -> MutexGuard<'_, ProxyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is to be done to a request, and how long a stall is.
     fn decide(&self, parts: &Parts) -> (Option<Fault>, Duration) {
         let mut state = self.state();
-        let State { rules, random, .. } = &mut *state;
+        let ProxyState { rules, random, .. } = &mut *state;
         let fault = rules
             .iter_mut()
             .find_map(|rule| rule.decide(parts, || random.bits()));
@@ -179,13 +179,13 @@ impl Shared {
     }
 }
 
-type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+type ProxyResponse = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 async fn answer(
-    shared: Arc<Shared>,
+    shared: Arc<ProxyShared>,
     reset: Reset,
     request: Request<Incoming>,
-) -> io::Result<Answer> {
+) -> io::Result<ProxyResponse> {
     let (parts, body) = request.into_parts();
     let Ok(body) = body.collect().await else {
         return Err(gone(&reset)); // The client went before it had said everything.
@@ -223,7 +223,7 @@ async fn answer(
 }
 
 async fn forward(
-    shared: &Shared,
+    shared: &ProxyShared,
     mut parts: Parts,
     body: Bytes,
 ) -> io::Result<(hyper::http::response::Parts, Bytes)> {

@@ -26,12 +26,12 @@ kill -s KILL "$redis" 2>/dev/null; wait "$redis" 2>/dev/null
 pub struct Redis {
     program: PathBuf,
     port: u16,
-    kind: Kind,
+    kind: RedisKind,
     folder: TempDir,
     watch: Option<Child>,
 }
 
-enum Kind {
+enum RedisKind {
     Alone,
     Node,
     /// With TLS only: certificate and key, files in PEM.
@@ -49,7 +49,7 @@ impl Redis {
     ///
     /// If there is a Redis but it does not come up.
     pub fn start() -> Option<Self> {
-        Self::start_as(Kind::Alone)
+        Self::start_as(RedisKind::Alone)
     }
 
     /// An empty server that speaks TLS only, with a certificate for `localhost` and its key, files
@@ -59,10 +59,10 @@ impl Redis {
     ///
     /// If there is a Redis but it does not come up.
     pub fn start_tls(certificate: &Path, key: &Path) -> Option<Self> {
-        Self::start_as(Kind::Tls(certificate.to_owned(), key.to_owned()))
+        Self::start_as(RedisKind::Tls(certificate.to_owned(), key.to_owned()))
     }
 
-    fn start_as(kind: Kind) -> Option<Self> {
+    fn start_as(kind: RedisKind) -> Option<Self> {
         let path = env::var_os("PATH").unwrap_or_default();
         let program = env::split_paths(&path)
             .map(|folder| folder.join("redis-server"))
@@ -95,17 +95,17 @@ impl Redis {
     /// Where it is.
     pub fn url(&self) -> String {
         match self.kind {
-            Kind::Tls(..) => format!("rediss://localhost:{}", self.port),
-            Kind::Alone | Kind::Node => format!("redis://127.0.0.1:{}", self.port),
+            RedisKind::Tls(..) => format!("rediss://localhost:{}", self.port),
+            RedisKind::Alone | RedisKind::Node => format!("redis://127.0.0.1:{}", self.port),
         }
     }
 
     fn options(&self) -> Vec<String> {
         let port = self.port.to_string();
         let options: Vec<&str> = match &self.kind {
-            Kind::Alone => vec!["--port", &port],
-            Kind::Node => vec!["--port", &port, "--cluster-enabled", "yes"],
-            Kind::Tls(certificate, key) => {
+            RedisKind::Alone => vec!["--port", &port],
+            RedisKind::Node => vec!["--port", &port, "--cluster-enabled", "yes"],
+            RedisKind::Tls(certificate, key) => {
                 let (certificate, key) = (certificate.to_str(), key.to_str());
                 let [certificate, key] =
                     [certificate, key].map(|path| path.expect("a path in UTF-8"));
@@ -175,7 +175,7 @@ impl Redis {
     pub fn ask(&self, command: &[&str]) -> String {
         let mut client = Command::new(self.program.with_file_name("redis-cli"));
         client.args(["-p", &self.port.to_string()]);
-        if let Kind::Tls(certificate, _) = &self.kind {
+        if let RedisKind::Tls(certificate, _) = &self.kind {
             client
                 .args(["-h", "localhost", "--tls", "--cacert"])
                 .arg(certificate);
@@ -198,7 +198,7 @@ impl RedisCluster {
     ///
     /// If there is a Redis but the cluster does not form.
     pub fn start() -> Option<Self> {
-        let node = || Redis::start_as(Kind::Node);
+        let node = || Redis::start_as(RedisKind::Node);
         let cluster = RedisCluster([node()?, node()?, node()?]);
         let nodes = cluster
             .0

@@ -114,7 +114,7 @@ where
         let _ = stream.set_nodelay(true);
         let reset = Reset::default();
         let service = service(reset.clone());
-        let stream = TokioIo::new(Connection { stream, reset });
+        let stream = TokioIo::new(ServerConnection { stream, reset });
         tokio::spawn(async move {
             // A client that goes in the middle of something is no fault here.
             let _ = http1::Builder::new()
@@ -135,12 +135,12 @@ impl Reset {
     }
 }
 
-struct Connection {
+struct ServerConnection {
     stream: TcpStream,
     reset: Reset,
 }
 
-impl Drop for Connection {
+impl Drop for ServerConnection {
     fn drop(&mut self) {
         if self.reset.0.load(Ordering::Relaxed) {
             let _ = self.stream.set_zero_linger();
@@ -148,7 +148,7 @@ impl Drop for Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ServerConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -158,7 +158,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ServerConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

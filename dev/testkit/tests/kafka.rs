@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_testkit::{Compression, Ending, Isolation, Kafka, ReadRecord, Record, Stop};
+use tidegate_testkit::{Codec, Isolation, Kafka, ProducerRecord, ReadRecord, Stop, TransactionEnd};
 
 fn payloads(records: &[ReadRecord]) -> Vec<(i32, &str)> {
     let text = |payload| std::str::from_utf8(payload).expect("the tests produce text");
@@ -21,18 +21,18 @@ fn payloads(records: &[ReadRecord]) -> Vec<(i32, &str)> {
 fn every_codec_comes_back_as_it_was_sent() {
     let Some(kafka) = Kafka::shared() else { return };
     for codec in [
-        Compression::None,
-        Compression::Gzip,
-        Compression::Snappy,
-        Compression::Lz4,
-        Compression::Zstd,
+        Codec::None,
+        Codec::Gzip,
+        Codec::Snappy,
+        Codec::Lz4,
+        Codec::Zstd,
     ] {
         let topic = kafka.new_topic("codec", 2, &[]);
         let sent = |number: i32| format!("{number:0>100}");
         kafka.produce(
             &topic,
             codec,
-            (0..1000).map(|number| Record::new(number % 2, sent(number))),
+            (0..1000).map(|number| ProducerRecord::new(number % 2, sent(number))),
         );
         let read = kafka.read_all(&topic, Isolation::Committed);
         let expected: Vec<(i32, String)> = (0..1000)
@@ -53,11 +53,11 @@ fn keys_tombstones_and_empty_payloads_differ() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("payloads", 1, &[]);
     let records = [
-        Record::new(0, "").key("a"),
-        Record::tombstone(0, "b"),
-        Record::new(0, "x").timestamp(5),
+        ProducerRecord::new(0, "").key("a"),
+        ProducerRecord::tombstone(0, "b"),
+        ProducerRecord::new(0, "x").timestamp(5),
     ];
-    kafka.produce(&topic, Compression::None, records);
+    kafka.produce(&topic, Codec::None, records);
     let read = kafka.read_all(&topic, Isolation::Committed);
     let seen: Vec<_> = read
         .iter()
@@ -77,9 +77,21 @@ fn keys_tombstones_and_empty_payloads_differ() {
 fn an_aborted_transaction_is_invisible_to_read_committed() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("transactions", 1, &[]);
-    kafka.transaction(&topic, Ending::Commit, [Record::new(0, "one")]);
-    kafka.transaction(&topic, Ending::Abort, [Record::new(0, "two")]);
-    kafka.transaction(&topic, Ending::Commit, [Record::new(0, "three")]);
+    kafka.transaction(
+        &topic,
+        TransactionEnd::Commit,
+        [ProducerRecord::new(0, "one")],
+    );
+    kafka.transaction(
+        &topic,
+        TransactionEnd::Abort,
+        [ProducerRecord::new(0, "two")],
+    );
+    kafka.transaction(
+        &topic,
+        TransactionEnd::Commit,
+        [ProducerRecord::new(0, "three")],
+    );
     assert_eq!(
         payloads(&kafka.read_all(&topic, Isolation::Committed)),
         [(0, "one"), (0, "three")]
@@ -98,8 +110,8 @@ fn deleted_records_are_gone_and_the_rest_keep_their_offsets() {
     let topic = kafka.new_topic("expired", 2, &[]);
     kafka.produce(
         &topic,
-        Compression::None,
-        (0..10).map(|number| Record::new(0, number.to_string())),
+        Codec::None,
+        (0..10).map(|number| ProducerRecord::new(0, number.to_string())),
     );
     kafka.delete_records(&topic, 0, 7);
     assert_eq!(
@@ -119,13 +131,13 @@ fn a_broker_comes_back_with_its_data_at_its_address() {
     };
     let address = kafka.brokers().to_owned();
     let topic = kafka.new_topic("restart", 1, &[]);
-    kafka.produce(&topic, Compression::Lz4, [Record::new(0, "before")]);
+    kafka.produce(&topic, Codec::Lz4, [ProducerRecord::new(0, "before")]);
     kafka.stop(Stop::Hard);
     kafka.start_again();
-    kafka.produce(&topic, Compression::Lz4, [Record::new(0, "between")]);
+    kafka.produce(&topic, Codec::Lz4, [ProducerRecord::new(0, "between")]);
     kafka.stop(Stop::Graceful);
     kafka.start_again();
-    kafka.produce(&topic, Compression::Lz4, [Record::new(0, "after")]);
+    kafka.produce(&topic, Codec::Lz4, [ProducerRecord::new(0, "after")]);
     assert_eq!(kafka.brokers(), address);
     assert_eq!(
         payloads(&kafka.read_all(&topic, Isolation::Committed)),

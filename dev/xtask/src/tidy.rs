@@ -1,6 +1,6 @@
 //! `tidy`: what can be checked of style without compiling (docs/style.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -14,17 +14,17 @@ const FUNCTION_MAX: usize = 80;
 /// Columns of a line of a comment or of a page, at most.
 const WIDTH_MAX: usize = 100;
 
-/// What was there before it was checked: a line for each, with how much of it there may be.
-const KNOWN: &str = "dev/xtask/tidy-known.txt";
+/// Files that define a type of the same name, at most: a name has one meaning.
+const DEFINITIONS_MAX: usize = 2;
 
 /// Where something is found, and how much of it: lines over a limit, or the length of a file or a
 /// function.
-type Found = BTreeMap<String, usize>;
+type Findings = BTreeMap<String, usize>;
 
-/// Checks all files that git knows. What is in [`KNOWN`] may be there, but not grow; what is less
-/// than it says has to be lowered there, so that it never grows again.
+/// Checks all files that git knows.
 pub(crate) fn tidy(places: &Places) -> Result<(), Failure> {
-    let mut found = Found::new();
+    let mut found = Findings::new();
+    let mut types: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for path in tracked(&places.root)? {
         let is_rust = path.ends_with(".rs");
         if !is_rust && !path.ends_with(".md") {
@@ -36,28 +36,26 @@ pub(crate) fn tidy(places: &Places) -> Result<(), Failure> {
         };
         if is_rust {
             check_rust(&path, &text, &mut found);
+            for name in defined_types(&path, &text) {
+                types
+                    .entry(name.to_owned())
+                    .or_default()
+                    .insert(path.clone());
+            }
         } else {
             check_page(&path, &text, &mut found);
         }
     }
-    let known = known(&places.root)?;
-    let mut wrong: Vec<String> = Vec::new();
-    for (what, count) in &found {
-        match known.get(what) {
-            Some(known) if known == count => {}
-            Some(known) if count < known => {
-                wrong.push(format!("{what}: {count}; lower it in {KNOWN}"));
-            }
-            Some(known) => wrong.push(format!("{what}: {count}, and there were {known}")),
-            None => wrong.push(format!("{what}: {count}")),
+    for (name, files) in types {
+        if files.len() > DEFINITIONS_MAX {
+            found.insert(format!("files that define a type `{name}`"), files.len());
         }
     }
-    for what in known.keys().filter(|what| !found.contains_key(*what)) {
-        wrong.push(format!("{what}: none any more; take it out of {KNOWN}"));
-    }
-    if wrong.is_empty() {
+    if found.is_empty() {
         return Ok(());
     }
+    let lines = found.iter().map(|(what, count)| format!("{what}: {count}"));
+    let wrong: Vec<String> = lines.collect();
     Err(Failure::new(format!(
         "not tidy (docs/style.md says what is wanted):\n  {}",
         wrong.join("\n  ")
@@ -78,23 +76,7 @@ fn tracked(root: &Path) -> Result<Vec<String>, Failure> {
         .collect())
 }
 
-fn known(root: &Path) -> Result<Found, Failure> {
-    let text = fs::read_to_string(root.join(KNOWN))
-        .map_err(|error| Failure::new(format!("cannot read {KNOWN}: {error}")))?;
-    let lines = text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let entry = line.rsplit_once(": ");
-            let entry =
-                entry.and_then(|(what, count)| Some((what.to_owned(), count.parse().ok()?)));
-            entry.ok_or_else(|| Failure::new(format!("{KNOWN}: `{line}` is not `WHAT: NUMBER`")))
-        })
-        .collect()
-}
-
-fn check_rust(path: &str, text: &str, found: &mut Found) {
+fn check_rust(path: &str, text: &str, found: &mut Findings) {
     let lines: Vec<&str> = text.lines().collect();
     if lines.len() > FILE_MAX {
         found.insert(format!("{path}, lines of the file"), lines.len());
@@ -120,7 +102,31 @@ fn check_rust(path: &str, text: &str, found: &mut Found) {
     }
 }
 
-fn check_page(path: &str, text: &str, found: &mut Found) {
+/// Names of the types that a file defines, tests apart.
+fn defined_types<'a>(path: &str, text: &'a str) -> Vec<&'a str> {
+    if path.contains("/tests/") || path.ends_with("tests.rs") {
+        return Vec::new();
+    }
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let names = code.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let first = words.next()?;
+        let kind = if first.starts_with("pub") {
+            words.next()?
+        } else {
+            first
+        };
+        // An indented `type` belongs to a trait.
+        let is_type = ["struct", "enum", "trait", "union"].contains(&kind)
+            || (kind == "type" && !line.starts_with(' '));
+        let name = words.next().filter(|_| is_type)?;
+        let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
+        Some(&name[..end.unwrap_or(name.len())])
+    });
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+fn check_page(path: &str, text: &str, found: &mut Findings) {
     let (mut is_code, mut is_hidden) = (false, false);
     for line in text.lines() {
         let start = line.trim_start();
@@ -139,7 +145,7 @@ fn check_page(path: &str, text: &str, found: &mut Found) {
     }
 }
 
-fn count(found: &mut Found, what: String) {
+fn count(found: &mut Findings, what: String) {
     *found.entry(what).or_default() += 1;
 }
 
@@ -215,7 +221,7 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<(String, usize)> {
-        let mut found = Found::new();
+        let mut found = Findings::new();
         check_rust(path, text, &mut found);
         found.into_iter().collect()
     }

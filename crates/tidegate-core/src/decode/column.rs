@@ -11,12 +11,13 @@ use arrow::array::{
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
-use tidegate_expr::time::{self, UTC, instant};
+use tidegate_base::time::{self, UTC};
+use tidegate_expr::instant;
 
 use super::object::Object;
 use super::strings::{Nulls, Strings};
 use super::value;
-use crate::json::{Fault, Reader};
+use crate::json::{DecodeFault, Reader};
 use crate::reject::Code;
 use crate::spec::{EpochUnit, FieldType};
 
@@ -57,7 +58,7 @@ fn entry_fields(value: DataType) -> Fields {
 
 /// One column of the schema, at any depth.
 #[derive(Debug)]
-pub(crate) struct Column {
+pub(crate) struct ColumnBuilder {
     nulls: Nulls,
     values: Values,
 }
@@ -82,12 +83,12 @@ enum Values {
     Date(Vec<i32>),
     List {
         offsets: Vec<i32>,
-        item: Box<Column>,
+        item: Box<ColumnBuilder>,
     },
     Map {
         offsets: Vec<i32>,
         keys: Strings,
-        value: Box<Column>,
+        value: Box<ColumnBuilder>,
     },
     Struct {
         len: usize,
@@ -95,7 +96,7 @@ enum Values {
     },
 }
 
-impl Column {
+impl ColumnBuilder {
     pub(crate) fn new(ty: &FieldType) -> Self {
         let values = match ty {
             FieldType::String => Values::String(Strings::default()),
@@ -120,19 +121,19 @@ impl Column {
             FieldType::Date => Values::Date(Vec::new()),
             FieldType::List(item) => Values::List {
                 offsets: vec![0],
-                item: Box::new(Column::new(item)),
+                item: Box::new(ColumnBuilder::new(item)),
             },
             FieldType::Map(value) => Values::Map {
                 offsets: vec![0],
                 keys: Strings::default(),
-                value: Box::new(Column::new(value)),
+                value: Box::new(ColumnBuilder::new(value)),
             },
             FieldType::Struct(fields) => Values::Struct {
                 len: 0,
                 object: Object::new(fields.iter().map(|(name, ty)| (name.as_str(), ty, false))),
             },
         };
-        Column {
+        ColumnBuilder {
             nulls: Nulls::default(),
             values,
         }
@@ -239,7 +240,11 @@ impl Column {
 
     /// Appends the value that the reader stands before; null included. Says whether it was null.
     #[inline]
-    pub(crate) fn push(&mut self, reader: &mut Reader<'_>, depth: usize) -> Result<bool, Fault> {
+    pub(crate) fn push(
+        &mut self,
+        reader: &mut Reader<'_>,
+        depth: usize,
+    ) -> Result<bool, DecodeFault> {
         if reader.peek() == b'n' {
             reader.literal("null")?;
             self.push_null();
@@ -251,7 +256,7 @@ impl Column {
     }
 
     #[inline]
-    fn push_value(&mut self, reader: &mut Reader<'_>, depth: usize) -> Result<(), Fault> {
+    fn push_value(&mut self, reader: &mut Reader<'_>, depth: usize) -> Result<(), DecodeFault> {
         match &mut self.values {
             Values::String(strings) => {
                 return strings.push(value::string(reader, depth, "expected a string")?);
@@ -366,10 +371,10 @@ impl Column {
 
 fn push_list(
     offsets: &mut Vec<i32>,
-    item: &mut Column,
+    item: &mut ColumnBuilder,
     reader: &mut Reader<'_>,
     depth: usize,
-) -> Result<(), Fault> {
+) -> Result<(), DecodeFault> {
     let depth = value::open(b'[', "expected an array", reader, depth)?;
     let mut more = !reader.eat(b']');
     while more {
@@ -383,10 +388,10 @@ fn push_list(
 fn push_map(
     offsets: &mut Vec<i32>,
     keys: &mut Strings,
-    value: &mut Column,
+    value: &mut ColumnBuilder,
     reader: &mut Reader<'_>,
     depth: usize,
-) -> Result<(), Fault> {
+) -> Result<(), DecodeFault> {
     let depth = value::open(b'{', "expected an object", reader, depth)?;
     let first = keys.len();
     let mut more = !reader.eat(b'}');
@@ -398,7 +403,7 @@ fn push_map(
         more = reader.more(b'}')?;
     }
     if !keys.are_different_from(first) {
-        return Err(Fault {
+        return Err(DecodeFault {
             code: Code::DuplicateKey,
             at: reader.at(),
             what: "the same key twice in a map",
@@ -408,8 +413,8 @@ fn push_map(
     Ok(())
 }
 
-fn end_offset(len: usize, reader: &Reader<'_>) -> Result<i32, Fault> {
-    i32::try_from(len).map_err(|_| Fault {
+fn end_offset(len: usize, reader: &Reader<'_>) -> Result<i32, DecodeFault> {
+    i32::try_from(len).map_err(|_| DecodeFault {
         code: Code::TooLarge,
         at: reader.at(),
         what: "more than 2^31 items",

@@ -16,10 +16,10 @@ pub use column::arrow_type;
 use object::Object;
 pub use unknown::UnknownFields;
 
-use crate::chunk::{Chunk, Payload};
-use crate::json::{Fault, Reader};
+use crate::json::{DecodeFault, Reader};
 use crate::reject::{Code, Reject, excerpt};
 use crate::spec::FieldSpec;
+use tidegate_base::chunk::{Chunk, Payload};
 
 /// Decodes the records of one schema.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Decoder {
     }
 
     #[cold]
-    fn describe(&self, payload: &[u8], member: Option<usize>, fault: &Fault) -> String {
+    fn describe(&self, payload: &[u8], member: Option<usize>, fault: &DecodeFault) -> String {
         let field = member.map_or_else(String::new, |m| {
             format!("field `{}`: ", self.object.name(m))
         });

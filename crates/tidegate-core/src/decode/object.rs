@@ -4,9 +4,9 @@ use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 use hashbrown::HashMap;
 
-use super::column::Column;
+use super::column::ColumnBuilder;
 use super::unknown::{Unknown, UnknownFields};
-use crate::json::{Fault, Reader, unescape};
+use crate::json::{DecodeFault, Reader, unescape};
 use crate::reject::Code;
 use crate::spec::FieldType;
 
@@ -30,11 +30,11 @@ struct Member {
     quoted: Option<Box<[u8]>>,
     required: bool,
     seen: u64,
-    column: Column,
+    column: ColumnBuilder,
 }
 
 /// A fault, and the member that it is in, if any.
-pub(crate) type MemberFault = (Option<usize>, Fault);
+pub(crate) type MemberFault = (Option<usize>, DecodeFault);
 
 impl Object {
     pub(crate) fn new<'a>(fields: impl Iterator<Item = (&'a str, &'a FieldType, bool)>) -> Self {
@@ -45,7 +45,7 @@ impl Object {
                     .then(|| format!("\"{name}\"").into_bytes().into()),
                 required,
                 seen: 0,
-                column: Column::new(ty),
+                column: ColumnBuilder::new(ty),
             })
             .collect();
         let by_name = members
@@ -93,7 +93,7 @@ impl Object {
                         let what = "the same key twice";
                         return Err((
                             Some(index),
-                            Fault {
+                            DecodeFault {
                                 code: Code::DuplicateKey,
                                 at: reader.at(),
                                 what,
@@ -109,7 +109,7 @@ impl Object {
                     if null && member.required {
                         return Err((
                             Some(index),
-                            Fault {
+                            DecodeFault {
                                 code: Code::Missing,
                                 at,
                                 what: "required, but null",
@@ -130,7 +130,7 @@ impl Object {
                         let what = "required, but missing";
                         return Err((
                             Some(index),
-                            Fault {
+                            DecodeFault {
                                 code: Code::Missing,
                                 at: reader.at(),
                                 what,
@@ -145,7 +145,7 @@ impl Object {
     }
 
     /// Reads a key and its colon; says which member it is. One that is none is counted.
-    fn key(&mut self, reader: &mut Reader<'_>) -> Result<Option<usize>, Fault> {
+    fn key(&mut self, reader: &mut Reader<'_>) -> Result<Option<usize>, DecodeFault> {
         let key = reader.string()?;
         let name = if key.escaped {
             self.scratch.clear();

@@ -4,7 +4,7 @@ use arrow::array::{NullBufferBuilder, StringArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::error::ArrowError;
 
-use crate::json::{Fault, Text, unescape};
+use crate::json::{DecodeFault, StringToken, unescape};
 use crate::reject::Code;
 
 /// Text values, one after the other.
@@ -25,7 +25,7 @@ impl Default for Strings {
 
 impl Strings {
     #[inline]
-    pub(super) fn push(&mut self, text: Text<'_>) -> Result<(), Fault> {
+    pub(super) fn push(&mut self, text: StringToken<'_>) -> Result<(), DecodeFault> {
         if text.escaped {
             unescape(text.raw, &mut self.data);
         } else {
@@ -35,8 +35,8 @@ impl Strings {
     }
 
     #[inline]
-    fn close(&mut self, at: usize) -> Result<(), Fault> {
-        let end = i32::try_from(self.data.len()).map_err(|_| Fault {
+    fn close(&mut self, at: usize) -> Result<(), DecodeFault> {
+        let end = i32::try_from(self.data.len()).map_err(|_| DecodeFault {
             code: Code::TooLarge,
             at,
             what: "the text of one batch exceeds 2 GiB",

@@ -1,12 +1,12 @@
 //! Single values, read from JSON as what the schema says they are.
 
-use tidegate_expr::time;
+use tidegate_base::time;
 
-use crate::json::{DEPTH_MAX, Fault, Number, Reader, Text};
+use crate::json::{DEPTH_MAX, DecodeFault, NumberToken, Reader, StringToken};
 use crate::reject::Code;
 
 #[inline]
-pub(super) fn float64(reader: &mut Reader<'_>, depth: usize) -> Result<f64, Fault> {
+pub(super) fn float64(reader: &mut Reader<'_>, depth: usize) -> Result<f64, DecodeFault> {
     let number = number(reader, depth, "expected a number")?;
     number
         .to_f64()
@@ -14,18 +14,18 @@ pub(super) fn float64(reader: &mut Reader<'_>, depth: usize) -> Result<f64, Faul
 }
 
 #[inline]
-pub(super) fn int64(reader: &mut Reader<'_>, depth: usize) -> Result<i64, Fault> {
+pub(super) fn int64(reader: &mut Reader<'_>, depth: usize) -> Result<i64, DecodeFault> {
     Ok(integer(reader, depth)?.1)
 }
 
 #[inline]
-pub(super) fn int32(reader: &mut Reader<'_>, depth: usize) -> Result<i32, Fault> {
+pub(super) fn int32(reader: &mut Reader<'_>, depth: usize) -> Result<i32, DecodeFault> {
     let (at, value) = integer(reader, depth)?;
     i32::try_from(value).map_err(|_| range(at, "beyond the range of int32"))
 }
 
 #[inline]
-pub(super) fn boolean(reader: &mut Reader<'_>, depth: usize) -> Result<bool, Fault> {
+pub(super) fn boolean(reader: &mut Reader<'_>, depth: usize) -> Result<bool, DecodeFault> {
     let value = match reader.peek() {
         b't' => true,
         b'f' => false,
@@ -43,12 +43,12 @@ pub(super) fn decimal(
     depth: usize,
     precision: u8,
     scale: u8,
-) -> Result<i128, Fault> {
+) -> Result<i128, DecodeFault> {
     let (at, digits) = if reader.peek() == b'"' {
         let text = reader.string()?;
         let plain = text.plain();
         let mut inner = Reader::new(&plain);
-        let wrong = |_| Fault {
+        let wrong = |_| DecodeFault {
             code: Code::WrongType,
             at: text.at,
             what: "expected a decimal number, found other text",
@@ -65,14 +65,18 @@ pub(super) fn decimal(
 
 /// Microseconds of a time in ISO 8601.
 #[inline]
-pub(super) fn timestamp(reader: &mut Reader<'_>, depth: usize) -> Result<i64, Fault> {
+pub(super) fn timestamp(reader: &mut Reader<'_>, depth: usize) -> Result<i64, DecodeFault> {
     let text = string(reader, depth, "expected an ISO 8601 time as a string")?;
     time::parse_instant(&text.plain()).map_err(|what| range(text.at, what))
 }
 
 /// Microseconds of a number of units since the Unix epoch, of which each has `micros`.
 #[inline]
-pub(super) fn epoch(reader: &mut Reader<'_>, depth: usize, micros: i64) -> Result<i64, Fault> {
+pub(super) fn epoch(
+    reader: &mut Reader<'_>,
+    depth: usize,
+    micros: i64,
+) -> Result<i64, DecodeFault> {
     let (at, value) = integer(reader, depth)?;
     value
         .checked_mul(micros)
@@ -82,7 +86,7 @@ pub(super) fn epoch(reader: &mut Reader<'_>, depth: usize, micros: i64) -> Resul
 
 /// Days since the Unix epoch.
 #[inline]
-pub(super) fn date(reader: &mut Reader<'_>, depth: usize) -> Result<i32, Fault> {
+pub(super) fn date(reader: &mut Reader<'_>, depth: usize) -> Result<i32, DecodeFault> {
     let text = string(reader, depth, "expected a date as a string")?;
     time::parse_date(&text.plain()).ok_or_else(|| range(text.at, "not a date YYYY-MM-DD"))
 }
@@ -94,12 +98,12 @@ pub(super) fn open(
     expected: &'static str,
     reader: &mut Reader<'_>,
     depth: usize,
-) -> Result<usize, Fault> {
+) -> Result<usize, DecodeFault> {
     if !reader.eat(bracket) {
         return Err(wrong_type(reader, depth, expected));
     }
     if depth >= DEPTH_MAX {
-        return Err(Fault {
+        return Err(DecodeFault {
             code: Code::Depth,
             at: reader.at(),
             what: "nested too deeply",
@@ -108,8 +112,8 @@ pub(super) fn open(
     Ok(depth + 1)
 }
 
-fn range(at: usize, what: &'static str) -> Fault {
-    Fault {
+fn range(at: usize, what: &'static str) -> DecodeFault {
+    DecodeFault {
         code: Code::OutOfRange,
         at,
         what,
@@ -118,10 +122,10 @@ fn range(at: usize, what: &'static str) -> Fault {
 
 /// The fault for a value of another type, or the syntax fault if it is no value at all.
 #[cold]
-fn wrong_type(reader: &Reader<'_>, depth: usize, what: &'static str) -> Fault {
+fn wrong_type(reader: &Reader<'_>, depth: usize, what: &'static str) -> DecodeFault {
     let mut ahead = *reader;
     match ahead.skip(depth) {
-        Ok(()) => Fault {
+        Ok(()) => DecodeFault {
             code: Code::WrongType,
             at: reader.at(),
             what,
@@ -136,7 +140,7 @@ pub(super) fn string<'a>(
     reader: &mut Reader<'a>,
     depth: usize,
     what: &'static str,
-) -> Result<Text<'a>, Fault> {
+) -> Result<StringToken<'a>, DecodeFault> {
     if reader.peek() == b'"' {
         reader.string()
     } else {
@@ -149,7 +153,7 @@ fn number<'a>(
     reader: &mut Reader<'a>,
     depth: usize,
     what: &'static str,
-) -> Result<Number<'a>, Fault> {
+) -> Result<NumberToken<'a>, DecodeFault> {
     if matches!(reader.peek(), b'-' | b'0'..=b'9') {
         reader.number()
     } else {
@@ -158,12 +162,12 @@ fn number<'a>(
 }
 
 #[inline]
-fn integer(reader: &mut Reader<'_>, depth: usize) -> Result<(usize, i64), Fault> {
+fn integer(reader: &mut Reader<'_>, depth: usize) -> Result<(usize, i64), DecodeFault> {
     let number = number(reader, depth, "expected a whole number")?;
     match number.to_i64() {
         Some(value) => Ok((number.at, value)),
         None if number.integral => Err(range(number.at, "beyond the range of int64")),
-        None => Err(Fault {
+        None => Err(DecodeFault {
             code: Code::WrongType,
             at: number.at,
             what: "expected a whole number",

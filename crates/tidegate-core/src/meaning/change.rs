@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Column, Meaning, Window};
+use super::{Meaning, StateColumn, Window};
 
 /// What a new configuration changes in the meaning of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,19 +15,19 @@ pub enum Change {
     /// Something is decided in another way from now on. Includes what is added.
     Restarts(Vec<String>),
     /// A promise about rows that are there already would be broken.
-    Refused(Vec<Refusal>),
+    Refused(Vec<ChangeRefusal>),
 }
 
 /// A change that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ChangeRefusal {
     /// What was changed, and what that would break.
     pub why: String,
     /// What to do instead.
     pub way_out: String,
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for ChangeRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}. {}", self.why, self.way_out)
     }
@@ -66,7 +66,7 @@ impl Meaning {
     }
 
     /// Why the upsert key of `new` does not go with the table that this one filled, if so.
-    pub fn upsert_refusal(&self, new: &Meaning) -> Option<Refusal> {
+    pub fn upsert_refusal(&self, new: &Meaning) -> Option<ChangeRefusal> {
         let (Some(old_key), Some(new_key)) = (&self.upsert_key, &new.upsert_key) else {
             return None;
         };
@@ -74,7 +74,7 @@ impl Meaning {
             return self.recomputed(new, "upsert.key", new_key);
         }
         let (old, new) = (old_key, new_key);
-        (old != new).then(|| Refusal {
+        (old != new).then(|| ChangeRefusal {
             why: format!(
                 "upsert.key was {} and is {} now: the table has rows of the old key, which rows of the new one \
                  would not replace",
@@ -89,14 +89,14 @@ impl Meaning {
     }
 
     /// Why columns of a key cannot be computed in another way, if one is.
-    fn recomputed(&self, new: &Meaning, setting: &str, key: &[String]) -> Option<Refusal> {
+    fn recomputed(&self, new: &Meaning, setting: &str, key: &[String]) -> Option<ChangeRefusal> {
         let (old, new) = (self.computed.as_ref()?, new.computed.as_ref()?);
         let column = key.iter().find(|name| old.get(*name) != new.get(*name))?;
         let text = |computed: &BTreeMap<String, String>| match computed.get(column) {
             Some(computed) => format!("`{computed}`"),
             None => "a field of the event".to_owned(),
         };
-        Some(Refusal {
+        Some(ChangeRefusal {
             why: format!(
                 "`{column}` is in {setting}, was {} and is {} now: rows that are there have keys that were computed in \
                  the old way, which those of new rows would not be equal to",
@@ -112,7 +112,7 @@ impl Meaning {
     fn compare_event_time(&self, new: &Meaning, changes: &mut Changes) {
         let (old, new) = (&self.event_time, &new.event_time);
         if old.column != new.column {
-            changes.refused.push(Refusal {
+            changes.refused.push(ChangeRefusal {
                 why: format!(
                     "the event time's column was `{}` and is `{}` now: the rows that are there have their time in the \
                      old one, so that neither repeats nor windows could be rebuilt from them",
@@ -142,7 +142,7 @@ impl Meaning {
     fn compare_deduplication(&self, all: &Meaning, changes: &mut Changes) {
         let (old, new) = (&self.deduplication, &all.deduplication);
         let names =
-            |key: &[Column]| -> Vec<String> { key.iter().map(|c| c.name.clone()).collect() };
+            |key: &[StateColumn]| -> Vec<String> { key.iter().map(|c| c.name.clone()).collect() };
         let (old_names, new_names) = (names(old), names(new));
         if old_names == new_names {
             for (old, new) in old.iter().zip(new).filter(|(old, new)| old.ty != new.ty) {
@@ -161,7 +161,7 @@ impl Meaning {
                 "deduplication by {} ends: repeats are kept from now on",
                 old_names.join(", ")
             )),
-            _ => changes.refused.push(Refusal {
+            _ => changes.refused.push(ChangeRefusal {
                 why: format!(
                     "deduplication.key was {} and is {} now: repeats of rows that are there would be compared by another key",
                     old_names.join(", "),
@@ -179,7 +179,7 @@ impl Meaning {
 impl Window {
     fn compare(&self, new: &Window, changes: &mut Changes) {
         let name = &self.name;
-        let refuse = |what: String| Refusal {
+        let refuse = |what: String| ChangeRefusal {
             why: format!("window `{name}` {what}, and its table has windows as they were"),
             way_out: format!(
                 "Give the new window another name, or change `{name}` back; {NEW_JOB}"
@@ -235,7 +235,7 @@ impl Window {
     fn compare_aggregates(
         &self,
         new: &Window,
-        refuse: impl Fn(String) -> Refusal,
+        refuse: impl Fn(String) -> ChangeRefusal,
         changes: &mut Changes,
     ) {
         let name = &self.name;
@@ -269,11 +269,11 @@ impl Window {
     }
 }
 
-impl Column {
+impl StateColumn {
     /// Why a column of the deduplication key cannot have another type.
-    pub fn retyped_key(&self, now: &str) -> Refusal {
-        let Column { name, ty } = self;
-        Refusal {
+    pub fn retyped_key(&self, now: &str) -> ChangeRefusal {
+        let StateColumn { name, ty } = self;
+        ChangeRefusal {
             why: format!(
                 "`{name}` is in deduplication.key, was {ty} and is {now} now: repeats of rows that are there would not be \
                  recognised"
@@ -291,7 +291,7 @@ impl Column {
 struct Changes {
     added: Vec<String>,
     restarts: Vec<String>,
-    refused: Vec<Refusal>,
+    refused: Vec<ChangeRefusal>,
 }
 
 impl Changes {

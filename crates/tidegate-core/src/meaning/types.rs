@@ -1,7 +1,7 @@
 //! Types as the log names them.
 
 use arrow::datatypes::{DataType, TimeUnit};
-use tidegate_expr::time::instant;
+use tidegate_expr::instant;
 
 use crate::decode::arrow_type;
 use crate::spec::FieldType;

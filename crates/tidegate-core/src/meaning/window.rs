@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use super::types::{named_type, type_name};
-use super::{Column, Reached, blanks_made_one};
+use super::{Reached, StateColumn, blanks_made_one};
 use crate::spec::{AggregateFunction, AggregateSpec, WindowSpec};
 use crate::window::WindowPlan;
 
@@ -19,7 +19,7 @@ pub struct Window {
     /// Microseconds from a window's start to the next one's.
     pub slide: i64,
     /// Columns that make a group.
-    pub group_by: Vec<Column>,
+    pub group_by: Vec<StateColumn>,
     /// What is computed.
     pub aggregates: Vec<Aggregate>,
     /// The first window's start, in microseconds since the Unix epoch: it was added to a job that
@@ -75,7 +75,9 @@ impl Window {
             name: plan.name.clone(),
             size: plan.size,
             slide: plan.slide,
-            group_by: groups.map(|(name, ty)| Column::new(name, ty)).collect(),
+            group_by: groups
+                .map(|(name, ty)| StateColumn::new(name, ty))
+                .collect(),
             aggregates: aggregates.map(|spec| Aggregate::new(spec, plan)).collect(),
             since: None,
             ended: false,

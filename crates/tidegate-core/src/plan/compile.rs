@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
-use tidegate_expr::time::instant;
+use tidegate_expr::instant;
 use tidegate_expr::{Expression, Planner, visible_schema};
 
 use super::names::{Names, find};

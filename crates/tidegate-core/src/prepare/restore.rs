@@ -12,7 +12,7 @@ use tidegate_expr::{Expression, visible_batch};
 use super::evaluate::evaluate;
 use super::{PrepareError, Preparer, unexpected};
 use crate::fingerprint::fingerprints;
-use crate::meaning::{Column, type_name, widens};
+use crate::meaning::{StateColumn, type_name, widens};
 use crate::plan::{Plan, PlannedWindow, SOURCE_PARTITION};
 use crate::window::WindowInput;
 
@@ -106,7 +106,7 @@ pub enum RestoreError {
     #[error("its column `{}` is {}, and {now} in the configuration", .column.name, .column.ty)]
     Retyped {
         /// The column as it is in the rows.
-        column: Column,
+        column: StateColumn,
         /// Its type in the plan.
         now: String,
     },
@@ -186,7 +186,7 @@ impl StateColumns<'_> {
             };
             let (was, now) = (type_name(column.data_type()), type_name(field.data_type()));
             if was != now {
-                let column = Column {
+                let column = StateColumn {
                     name: field.name().clone(),
                     ty: was,
                 };

@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 
 use super::WindowPlan;
 use super::input::Numbers;
-use super::plan::{Kind, kind};
+use super::plan::{SumKind, kind};
 use super::sum::{FloatSum, WholeSum};
 
 /// Floats in an order without ties, so that the order of rows does not show: -0 before 0, and NaN,
@@ -64,7 +64,7 @@ pub(super) enum Accumulator {
 
 impl Accumulator {
     fn new(ty: &DataType) -> Self {
-        if kind(ty) == Some(Kind::Float) {
+        if kind(ty) == Some(SumKind::Float) {
             let (min, max) = (f64::NAN, f64::NEG_INFINITY);
             Accumulator::Float {
                 count: 0,

@@ -10,7 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use tidegate_expr::time::UTC;
+use tidegate_base::time::UTC;
 
 use super::cell::{Accumulator, Cell};
 use super::input::row_converter;

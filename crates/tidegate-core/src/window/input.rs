@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use hashbrown::HashMap;
-use tidegate_expr::time::instant;
+use tidegate_expr::instant;
 
 use super::WindowPlan;
 use crate::equality;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use tidegate_expr::time::instant;
+use tidegate_expr::instant;
 
 use crate::spec::AggregateFunction;
 
@@ -29,7 +29,7 @@ pub struct WindowPlan {
 
 /// The kind of number that an input is summed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SumKind {
     Float,
     Int,
     Decimal,
@@ -58,11 +58,11 @@ pub fn output_type(function: AggregateFunction, input: Option<&DataType>) -> Opt
     }
 }
 
-pub(super) fn kind(ty: &DataType) -> Option<Kind> {
+pub(super) fn kind(ty: &DataType) -> Option<SumKind> {
     match ty {
-        DataType::Float64 | DataType::Float32 => Some(Kind::Float),
-        DataType::Decimal128(..) => Some(Kind::Decimal),
-        ty if ty.is_integer() => Some(Kind::Int),
+        DataType::Float64 | DataType::Float32 => Some(SumKind::Float),
+        DataType::Decimal128(..) => Some(SumKind::Decimal),
+        ty if ty.is_integer() => Some(SumKind::Int),
         _ => None,
     }
 }
@@ -71,9 +71,9 @@ pub(super) fn kind(ty: &DataType) -> Option<Kind> {
 /// its name ends, and its type. Whole numbers need none, since 10^18 of them fit.
 pub fn sum_rest(input: Option<&DataType>) -> Option<(&'static str, DataType)> {
     match kind(input?)? {
-        Kind::Float => Some(("__low", DataType::Float64)),
-        Kind::Decimal => Some(("__over", DataType::Int64)),
-        Kind::Int => None,
+        SumKind::Float => Some(("__low", DataType::Float64)),
+        SumKind::Decimal => Some(("__over", DataType::Int64)),
+        SumKind::Int => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cell::Accumulator;
-use super::plan::{Kind, kind};
+use super::plan::{SumKind, kind};
 use super::state::GroupKey;
 use super::sum::{DECIMAL_END, WholeSum};
 use super::{ClosedWindows, WindowPlan};
@@ -34,7 +34,7 @@ impl SumsWithoutRoom {
             let Some(input) = input.filter(|_| *function == AggregateFunction::Sum) else {
                 continue;
             };
-            if kind(&plan.inputs[input]) != Some(Kind::Decimal) {
+            if kind(&plan.inputs[input]) != Some(SumKind::Decimal) {
                 continue;
             }
             for (end, _, group, cell) in &closed.rows {

@@ -4,11 +4,11 @@ use chrono::{DateTime, FixedOffset};
 use serde_json::{Map, Value, json};
 use tidegate_core::spec::{EpochUnit, FieldSpec, FieldType};
 
-use super::Rng;
+use super::Random;
 
 /// A random type, nested at most `depth` deep.
-pub(crate) fn random_type(rng: &mut Rng, depth: usize) -> FieldType {
-    match rng.below(if depth == 0 { 11 } else { 16 }) {
+pub(crate) fn random_type(rng: &mut Random, depth: usize) -> FieldType {
+    match rng.place(if depth == 0 { 11 } else { 16 }) {
         0 | 1 => FieldType::String,
         2 => FieldType::Int32,
         3 => FieldType::Int64,
@@ -37,7 +37,7 @@ pub(crate) fn random_type(rng: &mut Rng, depth: usize) -> FieldType {
     }
 }
 
-pub(crate) fn random_fields(rng: &mut Rng) -> Vec<FieldSpec> {
+pub(crate) fn random_fields(rng: &mut Random) -> Vec<FieldSpec> {
     (0..rng.range(1, 6))
         .map(|i| FieldSpec {
             name: format!("f{i}"),
@@ -47,7 +47,7 @@ pub(crate) fn random_fields(rng: &mut Rng) -> Vec<FieldSpec> {
         .collect()
 }
 
-fn random_text(rng: &mut Rng) -> String {
+fn random_text(rng: &mut Random) -> String {
     let alphabets = [
         "abcXYZ 019_-",
         "\"\\/\u{8}\u{c}\n\r\t\u{0}\u{1f}",
@@ -55,22 +55,22 @@ fn random_text(rng: &mut Rng) -> String {
         "日本\u{ffff}\u{e000}",
         "😀𝄞\u{10ffff}",
     ];
-    let len = if rng.one_in(20) { 100 } else { rng.below(12) };
+    let len = if rng.one_in(20) { 100 } else { rng.place(12) };
     (0..len)
         .map(|_| {
-            let alphabet: Vec<char> = alphabets[rng.below(9) % 5].chars().collect();
-            alphabet[rng.below(alphabet.len())]
+            let alphabet: Vec<char> = alphabets[rng.place(9) % 5].chars().collect();
+            alphabet[rng.place(alphabet.len())]
         })
         .collect()
 }
 
-fn random_float(rng: &mut Rng) -> f64 {
-    match rng.below(5) {
+fn random_float(rng: &mut Random) -> f64 {
+    match rng.place(5) {
         0 => rng.range(-1000, 1000) as f64,
         1 => rng.range(-100_000_000, 100_000_000) as f64 / 100.0,
         2 => -0.0,
         _ => loop {
-            let value = f64::from_bits(rng.next());
+            let value = f64::from_bits(rng.bits());
             if value.is_finite() {
                 break value;
             }
@@ -78,30 +78,30 @@ fn random_float(rng: &mut Rng) -> f64 {
     }
 }
 
-fn random_integer(rng: &mut Rng, min: i64, max: i64) -> i64 {
-    match rng.below(6) {
+fn random_integer(rng: &mut Random, min: i64, max: i64) -> i64 {
+    match rng.place(6) {
         0 => min,
         1 => max,
         2 => 0,
         3 => rng.range(-1000, 1000),
-        _ => (rng.next() as i64).clamp(min, max),
+        _ => (rng.bits() as i64).clamp(min, max),
     }
 }
 
-fn random_micros(rng: &mut Rng, unit: i64) -> i64 {
+fn random_micros(rng: &mut Random, unit: i64) -> i64 {
     // The years 1 and 9999 are left out, so that an offset does not lead beyond them.
     let micros = rng.range(-62_104_060_800, 253_370_764_800) * 1_000_000 + rng.range(0, 1_000_000);
     micros.div_euclid(unit) * unit
 }
 
-fn random_decimal(rng: &mut Rng, precision: u8, scale: u8) -> String {
+fn random_decimal(rng: &mut Random, precision: u8, scale: u8) -> String {
     let digits = rng.range(1, i64::from(precision) + 1) as usize;
     let mut text: String = (0..digits)
         .map(|_| {
             let digit = if rng.one_in(3) {
                 0
             } else {
-                rng.below(10) as u32
+                rng.place(10) as u32
             };
             char::from_digit(digit, 10).expect("a digit")
         })
@@ -120,7 +120,7 @@ fn random_decimal(rng: &mut Rng, precision: u8, scale: u8) -> String {
 }
 
 /// A value of a type as the oracle reads it: instants in microseconds, decimals as text.
-pub(crate) fn random_value(rng: &mut Rng, ty: &FieldType, null: bool) -> Value {
+pub(crate) fn random_value(rng: &mut Random, ty: &FieldType, null: bool) -> Value {
     if null && rng.one_in(6) {
         return Value::Null;
     }
@@ -137,11 +137,11 @@ pub(crate) fn random_value(rng: &mut Rng, ty: &FieldType, null: bool) -> Value {
             let day = DateTime::from_timestamp_micros(random_micros(rng, 1)).expect("a time");
             json!(day.format("%Y-%m-%d").to_string())
         }
-        FieldType::List(item) => (0..rng.below(4))
+        FieldType::List(item) => (0..rng.place(4))
             .map(|_| random_value(rng, item, true))
             .collect(),
         FieldType::Map(value) => {
-            let count = if rng.one_in(10) { 40 } else { rng.below(4) };
+            let count = if rng.one_in(10) { 40 } else { rng.place(4) };
             let mut map = Map::new();
             for _ in 0..count {
                 map.insert(random_text(rng), random_value(rng, value, true));
@@ -169,7 +169,7 @@ fn unit_micros(unit: EpochUnit) -> i64 {
 /// Writes values as senders do: any order of keys, white space, escapes, forms of numbers, unknown
 /// keys, nulls left out.
 pub(crate) struct Writer<'a> {
-    pub(crate) rng: &'a mut Rng,
+    pub(crate) rng: &'a mut Random,
     /// When it comes to 0, the value is written with a wrong type.
     pub(crate) wrong_in: Option<usize>,
 }
@@ -187,14 +187,14 @@ impl Writer<'_> {
 
     fn space(&mut self, out: &mut String) {
         while self.rng.one_in(8) {
-            out.push_str(self.rng.pick(&[" ", "\t", "\r\n", "  "]));
+            out.push_str(self.rng.choose(&[" ", "\t", "\r\n", "  "]));
         }
     }
 
     fn object(&mut self, out: &mut String, mut members: Vec<(&str, &FieldType, &Value)>) {
         if self.rng.one_in(3) {
             for i in (1..members.len()).rev() {
-                members.swap(i, self.rng.below(i + 1));
+                members.swap(i, self.rng.place(i + 1));
             }
         }
         let mut first = true;
@@ -206,7 +206,7 @@ impl Writer<'_> {
             }
             if self.rng.one_in(12) {
                 self.comma(out, &mut first);
-                let known = self.rng.pick(&[
+                let known = self.rng.choose(&[
                     r#""?": {"f0": [1, "}", {"m0": null}]}"#,
                     r#""F0" :false"#,
                     r#""": "\"\\""#,
@@ -261,7 +261,7 @@ impl Writer<'_> {
                 } else {
                     out.push_str(text);
                     if self.rng.one_in(4) {
-                        out.push_str(self.rng.pick(&["e0", "E+00", "e-0"]));
+                        out.push_str(self.rng.choose(&["e0", "E+00", "e-0"]));
                     }
                 }
             }
@@ -308,7 +308,7 @@ impl Writer<'_> {
     }
 
     fn float(&mut self, out: &mut String, value: f64) {
-        out.push_str(&match self.rng.below(3) {
+        out.push_str(&match self.rng.place(3) {
             0 => format!("{value:e}"),
             1 => format!("{value:E}"),
             _ => value.to_string(),
@@ -321,7 +321,7 @@ impl Writer<'_> {
         let time = DateTime::from_timestamp_micros(micros)
             .expect("a time")
             .with_timezone(&offset);
-        let text = match self.rng.below(3) {
+        let text = match self.rng.place(3) {
             0 => time.format("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string(),
             1 => time.format("%Y-%m-%d %H:%M:%S%.9f%z").to_string(),
             _ => time.to_utc().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
@@ -350,7 +350,7 @@ impl Writer<'_> {
                     }
                     _ => {
                         for unit in c.encode_utf16(&mut [0; 2]) {
-                            out.push_str(&match self.rng.below(2) {
+                            out.push_str(&match self.rng.place(2) {
                                 0 => format!("\\u{unit:04x}"),
                                 _ => format!("\\u{unit:04X}"),
                             });

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use arrow::json::LineDelimitedWriter;
-use tidegate_core::chunk::{Chunk, Payload};
+use tidegate_base::chunk::{Chunk, Payload};
 use tidegate_core::decode::{Decoded, Decoder, arrow_type};
 use tidegate_core::plan::{Plan, SpecError};
 use tidegate_core::prepare::{Prepared, Preparer};
@@ -18,45 +18,13 @@ use tidegate_core::spec::{
     AggregateFunction, AggregateSpec, EventTimeSpec, FieldSpec, JobSpec, NamedExpr, StoredForm,
     WindowSpec,
 };
+pub(crate) use tidegate_random::Random;
 
 pub(crate) const SECOND: i64 = 1_000_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
 pub(crate) const DAY: i64 = 24 * 60 * MINUTE;
 /// The time of all batches in tests: 2026-01-01T00:00:00Z, a Thursday.
 pub(crate) const NOW: i64 = 1_767_225_600 * SECOND;
-
-/// SplitMix64: small, seeded, good enough for tests.
-#[derive(Clone)]
-pub(crate) struct Rng(pub(crate) u64);
-
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    /// A number in `from..to`.
-    pub(crate) fn range(&mut self, from: i64, to: i64) -> i64 {
-        from + (self.next() % (to - from) as u64) as i64
-    }
-
-    /// True once in `n` times.
-    pub(crate) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.below(from.len())]
-    }
-}
 
 /// Fields from `name: type` texts; a name with `!` is required.
 pub(crate) fn fields(specs: &[&str]) -> Vec<FieldSpec> {

@@ -39,19 +39,19 @@ const CODES: [&str; 10] = [
     "record.too_large",
 ];
 
-fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
-    for _ in 0..=rng.below(3) {
-        let at = rng.below(bytes.len() + 1);
-        match rng.below(6) {
+fn mutate(rng: &mut Random, bytes: &mut Vec<u8>) {
+    for _ in 0..=rng.place(3) {
+        let at = rng.place(bytes.len() + 1);
+        match rng.place(6) {
             0 => bytes.truncate(at),
-            1 => bytes.insert(at, rng.next() as u8),
+            1 => bytes.insert(at, rng.bits() as u8),
             2 if at < bytes.len() => drop(bytes.remove(at)),
-            3 if at < bytes.len() => bytes[at] = rng.next() as u8,
-            4 if at < bytes.len() => bytes[at] = b"{}[]\":,\\u0e.-+tn "[rng.below(17)],
+            3 if at < bytes.len() => bytes[at] = rng.bits() as u8,
+            4 if at < bytes.len() => bytes[at] = b"{}[]\":,\\u0e.-+tn "[rng.place(17)],
             _ => {
-                let from = rng.below(at + 1);
+                let from = rng.place(at + 1);
                 let piece = bytes[from..at].to_vec();
-                let to = rng.below(bytes.len() + 1);
+                let to = rng.place(bytes.len() + 1);
                 bytes.splice(to..to, piece);
             }
         }
@@ -59,7 +59,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
 }
 
 /// Pieces of JSON in any order: near to the grammar, so that most rules are met.
-fn soup(rng: &mut Rng) -> Vec<u8> {
+fn soup(rng: &mut Random) -> Vec<u8> {
     const PIECES: [&str; 28] = [
         "{", "}", "[", "]", ":", ",", "\"", "\"a\"", "\"b\":", "1", "-", "0", ".", "e", "+",
         "true", "null", "false", " ", "\\", "\\u00e9", "\\ud83d", "\\ude00", "é", "\n", "{\"a\":",
@@ -69,8 +69,8 @@ fn soup(rng: &mut Rng) -> Vec<u8> {
     if rng.one_in(2) {
         out.push(b'{');
     }
-    for _ in 0..rng.below(12) {
-        out.extend_from_slice(rng.pick(&PIECES).as_bytes());
+    for _ in 0..rng.place(12) {
+        out.extend_from_slice(rng.choose(&PIECES).as_bytes());
     }
     if rng.one_in(2) {
         out.push(b'}');
@@ -92,7 +92,7 @@ fn is_object(bytes: &[u8]) -> Option<bool> {
 #[test]
 fn the_seeds_of_the_fuzz_target_hold() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dev/fuzz/corpus/decode");
-    let mut rng = Rng(1);
+    let mut rng = Random::new(1);
     let mut seeds = 0;
     for entry in std::fs::read_dir(folder).expect("the seeds") {
         let bytes = std::fs::read(entry.expect("an entry").path()).expect("a seed");
@@ -113,9 +113,9 @@ proptest! {
     /// Any types, any values, any way of writing them: the same columns as arrow-json's.
     #[test]
     fn rows_agree_with_arrow_json(seed: u64) {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let all = random_fields(&mut rng);
-        let rows: Vec<Vec<Value>> = (0..1 + rng.below(20))
+        let rows: Vec<Vec<Value>> = (0..1 + rng.place(20))
             .map(|_| all.iter().map(|f| random_value(&mut rng, &f.ty, true)).collect())
             .collect();
         let texts: Vec<String> = rows
@@ -134,21 +134,21 @@ proptest! {
     /// Bad records, wrong at any depth, leave no trace in the rows before and after them.
     #[test]
     fn a_bad_record_does_not_disturb_its_neighbours(seed: u64) {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let all = random_fields(&mut rng);
         let mut rows = Vec::new();
         let mut texts = Vec::new();
         let mut good = Vec::new();
         for i in 0..30_u32 {
             let row: Vec<Value> = all.iter().map(|f| random_value(&mut rng, &f.ty, true)).collect();
-            let wrong_in = rng.one_in(3).then(|| rng.below(12));
+            let wrong_in = rng.one_in(3).then(|| rng.place(12));
             let mut writer = Writer { rng: &mut rng, wrong_in };
             let mut text = writer.record(&all, &row);
             let mut bad = wrong_in.is_some() && writer.wrong_in.is_none();
             if rng.one_in(4) {
                 // Without its last brace it is never complete.
                 let end = text.rfind('}').unwrap();
-                let cut = (0..=rng.below(end + 1)).rev().find(|n| text.is_char_boundary(*n)).unwrap();
+                let cut = (0..=rng.place(end + 1)).rev().find(|n| text.is_char_boundary(*n)).unwrap();
                 text.truncate(cut);
                 bad = true;
             } else if rng.one_in(8) {
@@ -173,11 +173,11 @@ proptest! {
     /// if it had come alone.
     #[test]
     fn anything_is_a_row_or_a_reject(seed: u64) {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let all = random_fields(&mut rng);
         let records: Vec<Vec<u8>> = (0..20)
-            .map(|_| match rng.below(4) {
-                0 => (0..rng.below(40)).map(|_| rng.next() as u8).collect(),
+            .map(|_| match rng.place(4) {
+                0 => (0..rng.place(40)).map(|_| rng.bits() as u8).collect(),
                 1 => soup(&mut rng),
                 _ => {
                     let row: Vec<Value> = all.iter().map(|f| random_value(&mut rng, &f.ty, true)).collect();
@@ -214,7 +214,7 @@ proptest! {
     /// Without known fields, a record is accepted if and only if it is a JSON object.
     #[test]
     fn validity_agrees_with_serde_json(seed: u64) {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let records: Vec<Vec<u8>> = (0..100)
             .map(|_| {
                 let mut bytes = soup(&mut rng);

@@ -19,13 +19,13 @@ use arrow::datatypes::{Field, Schema};
 use arrow::json::ReaderBuilder;
 use proptest::prelude::*;
 use serde_json::{Map, Value};
-use tidegate_core::chunk::{Chunk, Payload};
+use tidegate_base::chunk::{Chunk, Payload};
 use tidegate_core::decode::{Decoder, arrow_type};
 use tidegate_core::json::DEPTH_MAX;
 use tidegate_core::spec::FieldSpec;
 
 use common::json::{Writer, random_fields, random_value};
-use common::{Rng, batch_of, chunk, decode, fields, rows_of};
+use common::{Random, batch_of, chunk, decode, fields, rows_of};
 
 /// What becomes of a record.
 #[derive(Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use tidegate_core::window::ClosedWindows;
 use tidegate_core::window::live::LiveWindows;
 
 use common::model::{Fate, Model};
-use common::{NOW, Rng, chunk_at, named, names, plain_job, plan, preparer, window};
+use common::{NOW, Random, chunk_at, named, names, plain_job, plan, preparer, window};
 
 /// The watermark delay of the job, in microseconds: small, so that everything happens often.
 const DELAY: i64 = 6400;
@@ -124,12 +124,12 @@ impl Event {
 }
 
 /// A stream that wanders forward, with stragglers, repeats, jumps and rejected events far away.
-fn stream(rng: &mut Rng, len: usize) -> Vec<Event> {
+fn stream(rng: &mut Random, len: usize) -> Vec<Event> {
     let mut newest = NOW + rng.range(-1_000_000, 1_000_000);
     let mut events: Vec<Event> = Vec::new();
     for _ in 0..len {
         if !events.is_empty() && rng.one_in(5) {
-            let back = rng.below(events.len().min(200));
+            let back = rng.place(events.len().min(200));
             let mut again = events[events.len() - 1 - back].clone();
             if rng.one_in(3) {
                 again.at = newest - rng.range(0, DELAY);
@@ -137,7 +137,7 @@ fn stream(rng: &mut Rng, len: usize) -> Vec<Event> {
             events.push(again);
             continue;
         }
-        let step = match rng.below(100) {
+        let step = match rng.place(100) {
             0 => rng.range(0, 10 * DELAY),
             1..=9 => -rng.range(0, 2 * DELAY),
             _ => rng.range(-200, 250),
@@ -152,9 +152,9 @@ fn stream(rng: &mut Rng, len: usize) -> Vec<Event> {
         let cents = rng.range(-99_999_999, 99_999_999);
         events.push(Event {
             at,
-            id: rng.next() % 3000,
-            g: [None, Some(""), Some("a"), Some("b"), Some("é")][rng.below(5)],
-            h: [None, Some(0), Some(-1)][rng.below(3)],
+            id: rng.bits() % 3000,
+            g: [None, Some(""), Some("a"), Some("b"), Some("é")][rng.place(5)],
+            h: [None, Some(0), Some(-1)][rng.place(3)],
             f: (!rng.one_in(5)).then_some(cents as f64 / 100.0),
             i: (!rng.one_in(5)).then(|| {
                 if rng.one_in(10) {
@@ -177,11 +177,11 @@ fn model(events: &[Event]) -> (Vec<Fate>, Option<i64>) {
 }
 
 /// Cuts a stream into chunks of random sizes, some of them empty.
-fn chunks(rng: &mut Rng, events: &[Event], longest: usize) -> Vec<std::ops::Range<usize>> {
+fn chunks(rng: &mut Random, events: &[Event], longest: usize) -> Vec<std::ops::Range<usize>> {
     let mut out = Vec::new();
     let mut from = 0;
     while from < events.len() {
-        let to = (from + rng.below(longest + 1)).min(events.len());
+        let to = (from + rng.place(longest + 1)).min(events.len());
         out.push(from..to);
         from = to;
     }
@@ -290,7 +290,7 @@ impl Run {
     }
 
     /// The lane as a restart finds it: rebuilt from the rows that were kept.
-    fn restart(&mut self, rng: &mut Rng) {
+    fn restart(&mut self, rng: &mut Random) {
         self.close();
         let Some(watermark) = self.lane.watermark() else {
             return;
@@ -322,7 +322,7 @@ impl Run {
 
     /// The same, with another configuration: the windows that it adds begin now, and are watched
     /// from now on.
-    fn restart_as(&mut self, plan: &Arc<Plan>, rng: &mut Rng) {
+    fn restart_as(&mut self, plan: &Arc<Plan>, rng: &mut Random) {
         self.close();
         self.closed.resize(plan.windows().len(), Vec::new());
         self.live.resize(plan.windows().len(), BTreeMap::new());

@@ -20,7 +20,7 @@ proptest! {
         runs in prop::collection::vec((1_i64..400, 1_usize..600), 2..6),
         longest in 1_usize..300,
     ) {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let len: usize = runs.iter().map(|(_, len)| len).sum();
         let events = stream(&mut rng, len);
         let mut model = Model::new(None);
@@ -62,7 +62,7 @@ proptest! {
         longest in 1_usize..300,
         close_every in 1_usize..6,
     ) {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let events = stream(&mut rng, before + after);
         let (expected, _) = model(&events);
         let old = job();

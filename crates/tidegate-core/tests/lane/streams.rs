@@ -8,7 +8,7 @@ proptest! {
     /// Event, late, duplicate and watermark are those of the model, however the stream is cut.
     #[test]
     fn fates_do_not_depend_on_how_the_stream_is_cut(seed: u64, len in 1_usize..3000, longest in 1_usize..1000) {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let events = stream(&mut rng, len);
         let (expected, watermark) = model(&events);
         let plan = plan(&job());
@@ -30,10 +30,10 @@ proptest! {
         len in 1_usize..2500,
         longest in 1_usize..600,
         close_every in 1_usize..6,
-        restart_one_in in 1_usize..20,
+        restart_one_in in 1_u64..20,
         live_max in 10_usize..1000,
     ) {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let events = stream(&mut rng, len);
         let (expected, watermark) = model(&events);
         let plan = plan(&job());
@@ -76,7 +76,7 @@ proptest! {
     /// watermark.
     #[test]
     fn following_is_as_good_as_moving(seed: u64, ahead in 0_i64..3 * DELAY) {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let events = stream(&mut rng, 300);
         let after = stream(&mut rng, 50);
         let plan = plan(&job());
@@ -105,11 +105,11 @@ proptest! {
     /// The order of rows does not show in sums, least and greatest values of floats.
     #[test]
     fn float_aggregates_do_not_depend_on_order(seed: u64, len in 2_usize..500) {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let mut values: Vec<f64> = (0..len)
-            .map(|_| match rng.below(4) {
+            .map(|_| match rng.place(4) {
                 0 => rng.range(-1_000_000_000, 1_000_000_000) as f64 * 1e6,
-                1 => [0.0, -0.0][rng.below(2)],
+                1 => [0.0, -0.0][rng.place(2)],
                 _ => rng.range(-100_000_000, 100_000_000) as f64 / 100.0,
             })
             .collect();
@@ -119,7 +119,7 @@ proptest! {
         let mut results = Vec::new();
         for _ in 0..3 {
             for i in (1..values.len()).rev() {
-                values.swap(i, rng.below(i + 1));
+                values.swap(i, rng.place(i + 1));
             }
             let mut preparer = preparer(&plan);
             let mut lane = Lane::new(0, &plan, None);

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
-use tidegate_core::chunk::{Chunk, Payload};
+use tidegate_base::chunk::{Chunk, Payload};
 use tidegate_core::lane::Lane;
 use tidegate_core::lookup::{LookupError, LookupTable};
 use tidegate_core::prepare::{Prepared, RestoreError};

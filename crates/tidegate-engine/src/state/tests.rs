@@ -1,6 +1,6 @@
 //! The state thread without a thread: what comes when, and what time it is, is in the test's hand.
 
-use tidegate_core::chunk::{Chunk, Payload};
+use tidegate_base::chunk::{Chunk, Payload};
 use tidegate_core::prepare::Preparer;
 use tidegate_log::{Counts, JobId};
 

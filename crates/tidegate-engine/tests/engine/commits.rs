@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_engine::{EngineError, Phase};
 use tidegate_log::{CommitError, CommitLog, Draft, OpenOptions, Span, WriterId};
 use tidegate_storage::Storage;

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
+use tidegate_engine::SourceOptions;
 use tidegate_engine::{BatchOptions, Engine, EngineError, EngineOptions, LoadOptions, OpenSource};
-use tidegate_sources::{KafkaOptions, SourceError, SourceOptions};
+use tidegate_kafka::KafkaOptions;
+use tidegate_source::SourceError;
 use tidegate_storage::StorageOptions;
 use tidegate_testkit::{Random, each_seed};
 use tokio::runtime::Runtime;

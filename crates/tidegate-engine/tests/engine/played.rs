@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use tidegate_core::chunk::{Chunk, Payload};
+use tidegate_base::chunk::{Chunk, Payload};
 use tidegate_engine::BatchOptions;
-use tidegate_sources::{Resume, Source, SourceError, SourceEvent};
+use tidegate_source::{Resume, Source, SourceError, SourceEvent};
 use tidegate_testkit::Random;
 
 /// Records of a chunk, at most.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidegate_engine::EngineError;
-use tidegate_sources::ResumePartition;
+use tidegate_source::ResumePartition;
 use tidegate_storage::Storage;
 
 use crate::model::Fate;

@@ -6,13 +6,15 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tidegate_core::chunk::{Chunk, Payload};
-use tidegate_core::clock::Clock;
+use tidegate_base::chunk::{Chunk, Payload};
+use tidegate_base::clock::Clock;
+use tidegate_engine::SourceOptions;
 use tidegate_engine::{
     BatchOptions, Engine, EngineError, EngineOptions, LoadOptions, OpenSource, RunningJob, Status,
     Summary,
 };
-use tidegate_sources::{KafkaOptions, Resume, Source, SourceError, SourceEvent, SourceOptions};
+use tidegate_kafka::KafkaOptions;
+use tidegate_source::{Resume, Source, SourceError, SourceEvent};
 use tidegate_storage::{Keys, S3Options, StorageOptions};
 use tidegate_testkit::{FaultProxy, S3};
 use tokio::runtime::Runtime;

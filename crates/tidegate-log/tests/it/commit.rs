@@ -1,7 +1,9 @@
 //! Committing: races, ambiguous failures, drafts that break an invariant.
 
-use tidegate_core::clock::Clock;
-use tidegate_log::{CommitError, CommitLog, Fault, OpenError, OpenOptions, path, read_records};
+use tidegate_base::clock::Clock;
+use tidegate_log::{
+    CommitError, CommitLog, OpenError, OpenOptions, RecordFault, path, read_records,
+};
 use tidegate_storage::Storage;
 
 use crate::support::{self, Faulty, NOW, commits, draft, on_each_storage, open, options};
@@ -239,7 +241,7 @@ async fn faults_name_what_they_are_about() {
     };
     assert_eq!(
         fault,
-        Fault::Rows {
+        RecordFault::Rows {
             dataset: "events",
             counted: 10,
             rows: 0

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
+use tidegate_base::failpoint;
 use tidegate_log::{CommitLog, GarbageOptions, OpenOptions, collect_garbage, verify};
-use tidegate_storage::{Storage, StorageOptions, failpoint};
+use tidegate_storage::{Storage, StorageOptions};
 use tidegate_testkit::S3;
 
 use crate::support::{commits, files, open, options, s3_options};

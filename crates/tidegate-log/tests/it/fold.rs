@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tidegate_log::{
-    Counts, Fault, FileEntry, Founding, JobId, JobState, PartitionState, Record, Span, fold,
+    Counts, FileEntry, Founding, JobId, JobState, PartitionState, Record, RecordFault, Span, fold,
 };
 
 const KEEP: i64 = 50;
@@ -84,7 +84,7 @@ fn folded(records: &[Record]) -> JobState {
 }
 
 /// Changes a valid third record and returns what the fold says.
-fn fault_of(change: impl FnOnce(&mut Record)) -> Fault {
+fn fault_of(change: impl FnOnce(&mut Record)) -> RecordFault {
     let [first, second] = two();
     let mut third = next(Some(&second));
     third.partitions = vec![span(0, 110, 120), span(1, 0, 5)];
@@ -121,7 +121,7 @@ fn gaps_and_overlaps_are_refused() {
     let fault = fault_of(|record| record.partitions[0].from = 111);
     assert_eq!(
         fault,
-        Fault::Gap {
+        RecordFault::Gap {
             partition: 0,
             name: name(),
             expected: 110,
@@ -131,7 +131,7 @@ fn gaps_and_overlaps_are_refused() {
     let fault = fault_of(|record| record.partitions[0].from = 109);
     assert_eq!(
         fault,
-        Fault::Overlap {
+        RecordFault::Overlap {
             partition: 0,
             name: name(),
             expected: 110,
@@ -141,7 +141,7 @@ fn gaps_and_overlaps_are_refused() {
     let fault = fault_of(|record| record.partitions[0].to = 109);
     assert_eq!(
         fault,
-        Fault::Backwards {
+        RecordFault::Backwards {
             partition: 0,
             name: name(),
             from: 110,
@@ -149,19 +149,19 @@ fn gaps_and_overlaps_are_refused() {
         }
     );
     let fault = fault_of(|record| record.partitions.push(span(1, 5, 6)));
-    assert_eq!(fault, Fault::Twice { partition: 1 });
+    assert_eq!(fault, RecordFault::Twice { partition: 1 });
 }
 
 #[test]
 fn a_partition_keeps_its_name_and_its_lane() {
     let fault = fault_of(|record| record.partitions[0].name = "other".to_owned());
     assert!(
-        matches!(fault, Fault::PartitionChanged { partition: 0, .. }),
+        matches!(fault, RecordFault::PartitionChanged { partition: 0, .. }),
         "{fault}"
     );
     let fault = fault_of(|record| record.partitions[0].lane = 9);
     assert!(
-        matches!(fault, Fault::PartitionChanged { partition: 0, .. }),
+        matches!(fault, RecordFault::PartitionChanged { partition: 0, .. }),
         "{fault}"
     );
 }
@@ -169,14 +169,14 @@ fn a_partition_keeps_its_name_and_its_lane() {
 #[test]
 fn counts_that_do_not_add_up_are_refused() {
     let fault = fault_of(|record| record.counts.read = 7);
-    assert!(matches!(fault, Fault::Unbalanced(_)), "{fault}");
+    assert!(matches!(fault, RecordFault::Unbalanced(_)), "{fault}");
     let fault = fault_of(|record| record.counts.duplicates = 0);
-    assert!(matches!(fault, Fault::Unbalanced(_)), "{fault}");
+    assert!(matches!(fault, RecordFault::Unbalanced(_)), "{fault}");
     let fault = fault_of(|record| {
         record.counts.duplicates = u64::MAX;
         record.counts.read = 4;
     });
-    assert!(matches!(fault, Fault::Unbalanced(_)), "{fault}");
+    assert!(matches!(fault, RecordFault::Unbalanced(_)), "{fault}");
     let fault = fault_of(|record| {
         record.counts = Counts {
             read: 16,
@@ -186,7 +186,7 @@ fn counts_that_do_not_add_up_are_refused() {
     });
     assert_eq!(
         fault,
-        Fault::Covered {
+        RecordFault::Covered {
             read: 16,
             gone: 0,
             covered: 15
@@ -195,7 +195,7 @@ fn counts_that_do_not_add_up_are_refused() {
     let fault = fault_of(|record| record.counts.gone = 1);
     assert_eq!(
         fault,
-        Fault::Gone {
+        RecordFault::Gone {
             counted: 1,
             gone: 0
         }
@@ -208,7 +208,7 @@ fn files_that_do_not_hold_what_was_counted_are_refused() {
         let fault = fault_of(|record| record.files[at].rows = 2);
         assert_eq!(
             fault,
-            Fault::Rows {
+            RecordFault::Rows {
                 dataset,
                 counted,
                 rows: 2
@@ -226,13 +226,13 @@ fn files_that_garbage_collection_or_recovery_would_miss_are_refused() {
         "data//a",
     ] {
         let fault = fault_of(|record| record.files[0].path = path.to_owned());
-        assert!(matches!(fault, Fault::File { .. }), "{fault}");
+        assert!(matches!(fault, RecordFault::File { .. }), "{fault}");
     }
     let fault = fault_of(|record| record.files[0].path = record.files[1].path.clone());
     assert!(
         matches!(
             fault,
-            Fault::File {
+            RecordFault::File {
                 what: "is there twice",
                 ..
             }
@@ -240,9 +240,9 @@ fn files_that_garbage_collection_or_recovery_would_miss_are_refused() {
         "{fault}"
     );
     let fault = fault_of(|record| record.files[0].event_time = None);
-    assert!(matches!(fault, Fault::File { .. }), "{fault}");
+    assert!(matches!(fault, RecordFault::File { .. }), "{fault}");
     let fault = fault_of(|record| record.files[0].event_time = Some((2, 1)));
-    assert!(matches!(fault, Fault::File { .. }), "{fault}");
+    assert!(matches!(fault, RecordFault::File { .. }), "{fault}");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_watermark_that_goes_back_is_refused() {
     let fault = fault_of(|record| record.watermarks = [(0, 999)].into());
     assert_eq!(
         fault,
-        Fault::WatermarkBack {
+        RecordFault::WatermarkBack {
             lane: 0,
             expected: 1000,
             found: 999
@@ -263,13 +263,13 @@ fn a_record_out_of_place_is_refused() {
     let [_, second] = two();
     let fault = fault_of(|record| record.prev_crc32c ^= 1);
     let (expected, found) = (second.crc32c, second.crc32c ^ 1);
-    assert_eq!(fault, Fault::Chain { expected, found });
+    assert_eq!(fault, RecordFault::Chain { expected, found });
     let fault = fault_of(|record| record.seq = 5);
-    assert_eq!(fault, Fault::Sequence { expected: 3 });
+    assert_eq!(fault, RecordFault::Sequence { expected: 3 });
     let fault = fault_of(|record| record.job = JobId("b".to_owned()));
-    assert!(matches!(fault, Fault::OtherJob { .. }), "{fault}");
+    assert!(matches!(fault, RecordFault::OtherJob { .. }), "{fault}");
     let fault = fault_of(|record| record.founding = next(None).founding);
-    assert_eq!(fault, Fault::Founding { founding: true });
+    assert_eq!(fault, RecordFault::Founding { founding: true });
 }
 
 #[test]
@@ -277,14 +277,14 @@ fn a_log_begins_with_its_founding() {
     let [first, second] = two();
     assert_eq!(
         fold(None, &second, KEEP).unwrap_err().fault,
-        Fault::Sequence { expected: 1 }
+        RecordFault::Sequence { expected: 1 }
     );
     let unfounded = Record {
         founding: None,
         ..first.clone()
     };
     let fault = fold(None, &unfounded, KEEP).unwrap_err().fault;
-    assert_eq!(fault, Fault::Founding { founding: false });
+    assert_eq!(fault, RecordFault::Founding { founding: false });
     let chained = Record {
         prev_crc32c: 1,
         ..first
@@ -292,7 +292,7 @@ fn a_log_begins_with_its_founding() {
     let fault = fold(None, &chained, KEEP).unwrap_err().fault;
     assert_eq!(
         fault,
-        Fault::Chain {
+        RecordFault::Chain {
             expected: 0,
             found: 1
         }
@@ -313,7 +313,7 @@ fn sums_that_overflow_are_refused() {
     };
     assert_eq!(
         fold(Some(state), &third, KEEP).unwrap_err().fault,
-        Fault::Overflow
+        RecordFault::Overflow
     );
 }
 

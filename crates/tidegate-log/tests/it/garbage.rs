@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_log::{GarbageError, GarbageOptions, GarbageReport, collect_garbage, path, verify};
 use tidegate_storage::Storage;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_log::probe::{Careless, probe};
 use tidegate_log::{GarbageOptions, OpenError, collect_garbage, path};
 use tidegate_storage::Storage;

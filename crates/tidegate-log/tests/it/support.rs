@@ -16,7 +16,7 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tempfile::TempDir;
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_log::{
     CommitLog, Counts, Draft, OpenError, OpenOptions, Record, Span, WriterId, path, put_data,
 };

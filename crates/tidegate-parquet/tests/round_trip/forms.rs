@@ -27,7 +27,7 @@ fn decimals_of_every_precision_come_back_as_bytes_of_the_shortest_length() {
             decimals_as_bytes: true,
             int96: false,
             longest_texts: false,
-            parts: vec![Part::all(rows.clone())],
+            parts: vec![BatchRows::all(rows.clone())],
         };
         let file = encode(&[draft], 1).unwrap().remove(0);
         let reader = SerializedFileReader::new(file.clone()).unwrap();
@@ -72,7 +72,7 @@ fn instants_as_int96_come_back_as_microseconds() {
         decimals_as_bytes: true,
         int96: true,
         longest_texts: false,
-        parts: vec![Part::all(rows.clone()), Part::all(rows.clone())],
+        parts: vec![BatchRows::all(rows.clone()), BatchRows::all(rows.clone())],
     };
     let file = encode(&[draft(plain().build())], 1).unwrap().remove(0);
     let reader = SerializedFileReader::new(file.clone()).unwrap();
@@ -135,8 +135,8 @@ fn the_footer_says_how_long_the_longest_text_of_a_column_is() {
         ["some", "hidden", "none", "number"].map(|it| tidegate_parquet::longest_text(metadata, it))
     };
     let keep = BooleanArray::from(vec![true, false, true, true, false]);
-    let some_rows = Part::selected(rows.clone(), &keep);
-    let all = vec![some_rows.clone(), Part::all(rows.clone())];
+    let some_rows = BatchRows::selected(rows.clone(), &keep);
+    let all = vec![some_rows.clone(), BatchRows::all(rows.clone())];
     assert_eq!(
         longest(draft(true, all.clone())),
         [Some(6), Some(1), Some(0), None]

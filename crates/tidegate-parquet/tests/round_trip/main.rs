@@ -29,7 +29,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tidegate_parquet::{Draft, Part, encode};
+use tidegate_parquet::{BatchRows, Draft, encode};
 
 type Entries = Vec<(String, Option<String>)>;
 
@@ -283,12 +283,12 @@ proptest! {
             let count = step.min(all.num_rows() - from);
             let (slice, keep) = (all.slice(from, count), keep.slice(from, count));
             drafted.push(if keep.true_count() == count {
-                Part::all(slice)
+                BatchRows::all(slice)
             } else {
-                Part::selected(slice, &keep)
+                BatchRows::selected(slice, &keep)
             });
         }
-        let taken: usize = drafted.iter().map(Part::rows).sum();
+        let taken: usize = drafted.iter().map(BatchRows::rows).sum();
         prop_assert_eq!(taken, expected.num_rows());
         let properties = Arc::new(settings.properties());
         let draft = Draft { schema: all.schema(), properties: Arc::clone(&properties), decimals_as_bytes: false, int96: false, longest_texts: false, parts: drafted };
@@ -370,7 +370,7 @@ fn one_file(rows: &RecordBatch, properties: WriterProperties) -> Bytes {
         decimals_as_bytes: false,
         int96: false,
         longest_texts: false,
-        parts: vec![Part::all(rows.clone())],
+        parts: vec![BatchRows::all(rows.clone())],
     };
     encode(&[draft], 1).unwrap().remove(0)
 }
@@ -428,7 +428,7 @@ fn a_batch_that_does_not_fit_is_refused() {
         (other(DataType::Float64), rows(vec![Some(1)]), false),
         (Arc::new(Schema::empty()), rows(vec![Some(1)]), false),
     ] {
-        let parts = vec![Part::all(rows)];
+        let parts = vec![BatchRows::all(rows)];
         let draft = Draft {
             schema,
             properties: Arc::new(texts_properties()),

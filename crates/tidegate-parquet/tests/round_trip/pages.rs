@@ -64,7 +64,7 @@ fn rows_of_many_batches_make_row_groups_that_have_an_end() {
         decimals_as_bytes: false,
         int96: false,
         longest_texts: false,
-        parts: (0..4).map(|_| Part::all(rows.clone())).collect(),
+        parts: (0..4).map(|_| BatchRows::all(rows.clone())).collect(),
     };
     let file = encode(&[draft], 2).unwrap().remove(0);
     let reader = SerializedFileReader::new(file).unwrap();
@@ -108,7 +108,10 @@ fn without_rows_there_is_no_row_group() {
         decimals_as_bytes: false,
         int96: false,
         longest_texts: false,
-        parts: vec![Part::selected(rows, &BooleanArray::from(vec![None; 10]))],
+        parts: vec![BatchRows::selected(
+            rows,
+            &BooleanArray::from(vec![None; 10]),
+        )],
     };
     let file = encode(&[draft], 1).unwrap().remove(0);
     let reader = SerializedFileReader::new(file).unwrap();

@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use tidegate_base::lock::lock;
 use tokio::sync::Notify;
 
 /// Places that are kept for requests about health.
@@ -25,17 +26,17 @@ pub(super) struct Seats {
     total: usize,
     /// Whether somebody can show a token: if not, all are on this machine, and nobody is preferred.
     has_tokens: bool,
-    taken: Mutex<Taken>,
+    taken: Mutex<Occupancy>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Occupancy {
     next: u64,
-    connections: HashMap<u64, Connection>,
+    connections: HashMap<u64, Occupant>,
 }
 
 #[derive(Debug)]
-struct Connection {
+struct Occupant {
     address: IpAddr,
     /// Since when it asks for nothing; none while it is being answered.
     idle_since: Option<Instant>,
@@ -46,10 +47,10 @@ struct Connection {
 
 /// The place of one connection, until the last clone is gone.
 #[derive(Debug, Clone)]
-pub(super) struct Seat(Arc<Place>);
+pub(super) struct Seat(Arc<SeatLease>);
 
 #[derive(Debug)]
-struct Place {
+struct SeatLease {
     id: u64,
     for_health: bool,
     leave: Arc<Notify>,
@@ -69,8 +70,8 @@ impl Seats {
         })
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn taken(&self) -> MutexGuard<'_, Occupancy> {
+        lock(&self.taken)
     }
 
     /// A place for a new connection: a free one, or that of the connection that has asked for
@@ -79,10 +80,10 @@ impl Seats {
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let address = network(address);
         let mut taken = self.taken();
-        let seat = |taken: &mut Taken, for_health| {
+        let seat = |taken: &mut Occupancy, for_health| {
             let (id, leave) = (taken.next, Arc::new(Notify::new()));
             taken.next += 1;
-            let connection = Connection {
+            let connection = Occupant {
                 address,
                 idle_since: Some(Instant::now()),
                 has_token: false,
@@ -90,7 +91,7 @@ impl Seats {
                 leave: Arc::clone(&leave),
             };
             taken.connections.insert(id, connection);
-            Some(Seat(Arc::new(Place {
+            Some(Seat(Arc::new(SeatLease {
                 id,
                 for_health,
                 leave,
@@ -98,8 +99,8 @@ impl Seats {
             })))
         };
         let others = || taken.connections.values().filter(|other| !other.for_health);
-        let unknown = |other: &&Connection| !other.has_token;
-        let of_address = |other: &&Connection| unknown(other) && other.address == address;
+        let unknown = |other: &&Occupant| !other.has_token;
+        let of_address = |other: &&Occupant| unknown(other) && other.address == address;
         let (share, for_unknown) = match self.has_tokens {
             true => (
                 self.total / SHARE,
@@ -113,13 +114,13 @@ impl Seats {
         if has_share && is_free {
             return seat(&mut taken, false);
         }
-        let leaves = |other: &Connection| {
+        let leaves = |other: &Occupant| {
             !other.for_health && !other.has_token && (has_share || other.address == address)
         };
         if taken.send_away(leaves) {
             return seat(&mut taken, false);
         }
-        let for_health = |other: &Connection| other.for_health;
+        let for_health = |other: &Occupant| other.for_health;
         let kept = taken.connections.values().filter(|other| for_health(other));
         if kept.count() < KEPT_FOR_HEALTH || taken.send_away(for_health) {
             return seat(&mut taken, true);
@@ -128,10 +129,10 @@ impl Seats {
     }
 }
 
-impl Taken {
+impl Occupancy {
     /// Sends the connection away that asks for nothing and has done so longest, of those that `may`
     /// go.
-    fn send_away(&mut self, may: impl Fn(&Connection) -> bool) -> bool {
+    fn send_away(&mut self, may: impl Fn(&Occupant) -> bool) -> bool {
         let idle = self.connections.iter().filter_map(|(id, connection)| {
             let since = connection.idle_since.filter(|_| may(connection))?;
             Some((since, *id))
@@ -168,7 +169,7 @@ impl Seat {
         self.0.leave.notified().await;
     }
 
-    fn change(&self, change: impl FnOnce(&mut Connection)) {
+    fn change(&self, change: impl FnOnce(&mut Occupant)) {
         if let Some(connection) = self.0.seats.taken().connections.get_mut(&self.0.id) {
             change(connection);
         }
@@ -190,7 +191,7 @@ impl Drop for Busy {
     }
 }
 
-impl Drop for Place {
+impl Drop for SeatLease {
     fn drop(&mut self) {
         self.seats.taken().connections.remove(&self.id);
     }

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::guard::ErrorBody;
 use crate::tiers::plan::{Span, Tier};
 use crate::tiers::sql::{self, Filter};
-use crate::tiers::{Fallback, Question, Served};
+use crate::tiers::{Fallback, Served, WindowQuery};
 use crate::time::Time;
 use crate::view::{View, array};
 
@@ -119,7 +119,7 @@ pub(crate) async fn aggregates(
             ))
         })
     });
-    let question = Question {
+    let question = WindowQuery {
         view,
         span: Span { from, to },
         filters: filters(view, &mut parameters)?,

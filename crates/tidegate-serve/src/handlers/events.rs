@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::openapi::Refusals;
 use super::query_string::Parameters;
-use super::rows::{self, RowTier, Rows, Source, Wanted, time_left};
+use super::rows::{self, RowQuery, RowTier, Rows, Source, time_left};
 use crate::app::App;
 use crate::aside::json;
 use crate::error::ApiError;
@@ -158,7 +158,7 @@ async fn cold(
             extent: Extent::Newest(Newest::before(before)),
             every_row: true,
         };
-        let wanted = Wanted {
+        let wanted = RowQuery {
             table: app.tables.events.clone(),
             condition: condition.to_owned(),
             order: order.clone(),

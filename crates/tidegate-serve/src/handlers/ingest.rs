@@ -19,7 +19,8 @@ use crate::app::App;
 use crate::aside::aside;
 use crate::guard::{Caller, ErrorBody, refuse};
 use crate::ingest::{
-    Answer, Begin, BodyError, Ingest, IngestError, Mine, Records, RefusedBody, TakenBody,
+    Begin, BodyError, InFlightGuard, Ingest, IngestError, IngestResponse, Records, RefusedBody,
+    TakenBody,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -182,7 +183,7 @@ fn begin(
     caller: &Caller,
     key: &str,
     digest: [u8; 32],
-) -> Result<Mine, Response> {
+) -> Result<InFlightGuard, Response> {
     match ingest.memory.begin(caller, key, digest, Instant::now()) {
         Begin::First(mine) => Ok(mine),
         Begin::Again(answer) => {
@@ -215,9 +216,9 @@ fn begin(
 async fn answer(
     ingest: Arc<Ingest>,
     records: Records,
-    mine: Option<Mine>,
+    mine: Option<InFlightGuard>,
     _slot: OwnedSemaphorePermit,
-) -> Result<Answer, IngestError> {
+) -> Result<IngestResponse, IngestError> {
     let answer = ingest.take(records).await?;
     // Where Kafka failed, the sender is to try again, and not to hear the same.
     if let Some(mine) = mine
@@ -286,7 +287,7 @@ fn refuse_body(error: &BodyError) -> Response {
     refuse(status, code, error.to_string())
 }
 
-fn respond(answer: Answer) -> Response {
+fn respond(answer: IngestResponse) -> Response {
     let headers = [(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),

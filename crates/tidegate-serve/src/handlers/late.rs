@@ -14,7 +14,7 @@ use super::openapi::Refusals;
 use super::page::{Before, Order, Pager};
 use super::query_string::Parameters;
 use super::rejected::{ROWS, ROWS_MAX};
-use super::rows::{self, RowTier, Source, Wanted};
+use super::rows::{self, RowQuery, RowTier, Source};
 use crate::app::App;
 use crate::aside::json;
 use crate::error::ApiError;
@@ -61,7 +61,7 @@ pub(crate) async fn late(
     let names = [PROCESSING_TIMESTAMP, SOURCE_PARTITION, SOURCE_OFFSET];
     let mut pager = Pager::new(Order(names), names, before.as_ref(), limit);
     while let Some(group) = pager.group(false) {
-        let wanted = Wanted {
+        let wanted = RowQuery {
             table: app.tables.events.clone(),
             condition: group.condition,
             order: Order(names).descending(),

@@ -31,7 +31,7 @@ const BYE_MAX: Duration = Duration::from_secs(1);
 /// What a client says.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct Subscribe {
     subscribe: Vec<String>,
 }
 
@@ -47,9 +47,9 @@ enum End {
 #[derive(Debug, Default)]
 pub(crate) struct Clients(AtomicUsize);
 
-struct Place(Arc<App>);
+struct ClientSlot(Arc<App>);
 
-impl Drop for Place {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         self.0.clients.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -73,7 +73,7 @@ pub(crate) async fn live(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade?;
-    let place = Place(Arc::clone(&app));
+    let place = ClientSlot(Arc::clone(&app));
     if app.clients.0.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
         return Err(ApiError::Busy);
     }
@@ -136,7 +136,7 @@ fn nothing(name: &str) -> End {
 }
 
 fn wanted(app: &App, text: &str) -> Result<BTreeSet<Topic>, End> {
-    let wish: Wish = serde_json::from_str(text).map_err(|error| {
+    let wish: Subscribe = serde_json::from_str(text).map_err(|error| {
         End::Bye(format!(
             "not understood: {error}; write {{\"subscribe\": [\"status\", \"view:NAME\"]}}"
         ))

@@ -55,7 +55,7 @@ use crate::guard::ErrorBody;
         query::query,
         live::live,
     ),
-    modifiers(&Shared)
+    modifiers(&CommonComponents)
 )]
 struct Interface;
 
@@ -98,7 +98,7 @@ pub(crate) async fn openapi() -> Json<&'static openapi::OpenApi> {
 }
 
 /// An answer that stands once in the document, because many requests may get it.
-struct Refusal {
+struct CommonResponse {
     status: &'static str,
     name: &'static str,
     description: &'static str,
@@ -108,36 +108,36 @@ struct Refusal {
     header: Option<(&'static str, &'static str, Type)>,
 }
 
-static REFUSALS: [Refusal; 6] = [
-    Refusal {
+static REFUSALS: [CommonResponse; 6] = [
+    CommonResponse {
         status: "400",
         name: "BadRequest",
         description: "The request is wrong; the message says how.",
         is_open: false,
         header: None,
     },
-    Refusal {
+    CommonResponse {
         status: "401",
         name: "Unauthorized",
         description: "No token, or one that is not known.",
         is_open: false,
         header: Some(("WWW-Authenticate", "What is needed.", Type::String)),
     },
-    Refusal {
+    CommonResponse {
         status: "403",
         name: "Forbidden",
         description: "The token does not have the role; or a page of another server asks.",
         is_open: true,
         header: Some(("WWW-Authenticate", "What is needed.", Type::String)),
     },
-    Refusal {
+    CommonResponse {
         status: "408",
         name: "Timeout",
         description: "The request was not complete and answered in time.",
         is_open: true,
         header: None,
     },
-    Refusal {
+    CommonResponse {
         status: "503",
         name: "Busy",
         description: "Too many requests are being answered, or what the answer needs is not there.",
@@ -148,7 +148,7 @@ static REFUSALS: [Refusal; 6] = [
             Type::Integer,
         )),
     },
-    Refusal {
+    CommonResponse {
         status: "500",
         name: "InternalError",
         description: "The process, or what it reads, such as its storage, has failed; the message \
@@ -158,7 +158,7 @@ static REFUSALS: [Refusal; 6] = [
     },
 ];
 
-impl Refusal {
+impl CommonResponse {
     /// A reference to it, by its status.
     fn refer(&self) -> (String, RefOr<Response>) {
         let reference = Ref::from_response_name(self.name);
@@ -186,7 +186,7 @@ pub(super) struct Refusals;
 
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        REFUSALS.iter().map(Refusal::refer).collect()
+        REFUSALS.iter().map(CommonResponse::refer).collect()
     }
 }
 
@@ -196,15 +196,15 @@ pub(super) struct OpenRefusals;
 impl IntoResponses for OpenRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let open = REFUSALS.iter().filter(|refusal| refusal.is_open);
-        open.map(Refusal::refer).collect()
+        open.map(CommonResponse::refer).collect()
     }
 }
 
 /// Adds what stands once: the answers that many requests may get, and how a request says who asks.
 /// And it says that what is known of a pipeline is there only where one runs.
-struct Shared;
+struct CommonComponents;
 
-impl Modify for Shared {
+impl Modify for CommonComponents {
     fn modify(&self, document: &mut openapi::OpenApi) {
         let components = document.components.get_or_insert_default();
         for refusal in &REFUSALS {

@@ -23,17 +23,17 @@ pub(super) enum Before {
     /// After everything from a time on.
     Time(i64),
     /// After a record, since many can have the same time.
-    Record(Place),
+    Record(PageCursor),
     /// After a record of a group of commits, by sequence number from the first to the last, and
     /// then in the commits before them.
-    Among(Place, u64, u64),
+    Among(PageCursor, u64, u64),
     /// In the commits before this one.
     Commit(u64),
 }
 
 /// Where a record is in the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PageCursor {
     time: i64,
     partition: i32,
     offset: i64,
@@ -61,7 +61,7 @@ fn read(text: &str) -> Result<Before, String> {
     let time = time::read(at).map_err(|error| format!("`before`: {error}"))?;
     let numbers: Vec<&str> = parts.collect();
     let place = |partition: &str, offset: &str| {
-        Some(Place {
+        Some(PageCursor {
             time,
             partition: partition.parse().ok()?,
             offset: offset.parse().ok()?,
@@ -101,7 +101,7 @@ impl Order<'_> {
     }
 
     /// What the rows after a record meet, in SQL.
-    pub(super) fn after(&self, place: &Place) -> String {
+    pub(super) fn after(&self, place: &PageCursor) -> String {
         let [time, partition, offset] = self.0;
         let at = instant(place.time);
         // The first condition is the one that prunes.
@@ -140,7 +140,7 @@ pub(super) struct Pager<'a> {
     limit: usize,
     began: Instant,
     /// Where the next group begins: after this record, where it is what is left of an earlier page.
-    after: Option<Place>,
+    after: Option<PageCursor>,
     newest: Newest,
     is_done: bool,
     rows: Vec<Value>,
@@ -285,7 +285,7 @@ mod tests {
     const NAMES: [&str; 3] = ["rejected_at", "partition", "offset"];
     const ORDER: Order<'_> = Order(["rejected_at", "source_partition", "source_offset"]);
     const AT: &str = "2026-11-25T18:00:00.123456Z";
-    const PLACE: Place = Place {
+    const PLACE: PageCursor = PageCursor {
         time: 1_795_629_600_123_456,
         partition: 3,
         offset: 17,

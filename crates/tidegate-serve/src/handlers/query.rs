@@ -23,11 +23,11 @@ use crate::app::App;
 use crate::aside::aside;
 use crate::error::ApiError;
 use crate::guard::{ErrorBody, Weight};
-use crate::json;
 use crate::tiers::cold::{Extent, Files};
 use crate::tiers::plan::Tier;
 use crate::tiers::warm::BYTES_MAX;
 use crate::time;
+use tidegate_warehouse::json;
 
 const ROWS: usize = 1_000;
 const ROWS_MAX: usize = 100_000;
@@ -37,7 +37,8 @@ const SECONDS_MAX: f64 = 60.0;
 /// A question.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Question {
+#[schema(as = Question)]
+pub(crate) struct QueryRequest {
     /// One SELECT.
     #[schema(min_length = 1)]
     sql: String,
@@ -64,7 +65,7 @@ pub(crate) struct Question {
 #[schema(as = QueryResult)]
 #[expect(
     dead_code,
-    reason = "it is the shape of what `Text` writes, piece by piece"
+    reason = "it is the shape of what `JsonStream` writes, piece by piece"
 )]
 pub(crate) struct QueryBody {
     columns: Vec<Column>,
@@ -91,7 +92,7 @@ pub(crate) struct Column {
     tag = "job",
     summary = "Read-only SQL",
     description = "One SELECT about the tables and the views of the job.",
-    request_body = Question,
+    request_body = QueryRequest,
     responses(
         Refusals,
         (status = 200, description = "The rows.", body = QueryBody),
@@ -103,7 +104,7 @@ pub(crate) struct Column {
 )]
 pub(crate) async fn query(
     State(app): State<Arc<App>>,
-    question: Result<Json<Question>, JsonRejection>,
+    question: Result<Json<QueryRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let Json(question) = question.map_err(|error| ApiError::BadRequest(error.body_text()))?;
     let tier = match question.tier.as_deref() {
@@ -152,12 +153,12 @@ pub(crate) async fn query(
         .iter()
         .map(RecordBatch::get_array_memory_size)
         .sum();
-    let text = Text::new(answer, tier, started.elapsed());
+    let text = JsonStream::new(answer, tier, started.elapsed());
     let body = match text.piece().await {
         // An answer that is one piece says its length.
         Some((only, text)) if text.is_done() => Body::from(only),
         Some((first, text)) => {
-            let others = stream::unfold(text, Text::piece);
+            let others = stream::unfold(text, JsonStream::piece);
             let pieces = stream::iter([first]).chain(others);
             Body::from_stream(pieces.map(Ok::<_, Infallible>))
         }
@@ -172,7 +173,7 @@ pub(crate) async fn query(
 const PIECE: usize = 64 << 10;
 
 /// The JSON of an answer, made piece by piece as it is sent; rows that are sent are let go of.
-struct Text {
+struct JsonStream {
     /// What stands before the rows; none once it is sent.
     head: Option<String>,
     batches: std::vec::IntoIter<RecordBatch>,
@@ -183,7 +184,7 @@ struct Text {
     tail: Option<String>,
 }
 
-impl Text {
+impl JsonStream {
     fn new(answer: QueryResult, tier: Tier, took: Duration) -> Self {
         let fields = answer.schema.fields().iter();
         let columns: Vec<Column> = fields
@@ -193,7 +194,7 @@ impl Text {
             })
             .collect();
         let seconds = json!(took.as_secs_f64());
-        Text {
+        JsonStream {
             head: Some(format!(r#"{{"columns":{},"rows":["#, json!(columns))),
             batches: answer.batches.into_iter(),
             batch: None,
@@ -221,16 +222,19 @@ impl Text {
             if let Some((batch, row)) = &mut self.batch
                 && *row < batch.num_rows()
             {
-                let values: Value = batch
-                    .columns()
-                    .iter()
-                    .map(|column| json::value(column, *row))
-                    .collect();
-                *row += 1;
-                if !std::mem::take(&mut self.is_first) {
-                    out.push(',');
+                out.push_str(if std::mem::take(&mut self.is_first) {
+                    "["
+                } else {
+                    ",["
+                });
+                for (place, column) in batch.columns().iter().enumerate() {
+                    if place > 0 {
+                        out.push(',');
+                    }
+                    json::write(out, column, *row);
                 }
-                out.push_str(&values.to_string());
+                out.push(']');
+                *row += 1;
                 return true;
             }
             match self.batches.next() {
@@ -244,7 +248,7 @@ impl Text {
     }
 }
 
-impl Iterator for Text {
+impl Iterator for JsonStream {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -259,7 +263,7 @@ impl Iterator for Text {
     }
 }
 
-fn limits(question: &Question) -> Result<QueryLimits, ApiError> {
+fn limits(question: &QueryRequest) -> Result<QueryLimits, ApiError> {
     let rows = question.limit.unwrap_or(ROWS);
     if !(1..=ROWS_MAX).contains(&rows) {
         return Err(ApiError::BadRequest(format!(
@@ -279,7 +283,7 @@ fn limits(question: &Question) -> Result<QueryLimits, ApiError> {
     })
 }
 
-fn times(question: &Question) -> Result<(i64, i64), ApiError> {
+fn times(question: &QueryRequest) -> Result<(i64, i64), ApiError> {
     let read = |text: &Option<String>| {
         text.as_deref()
             .map(time::read)
@@ -310,7 +314,7 @@ mod tests {
             truncated: true,
         };
         let pieces: Vec<Bytes> =
-            Text::new(answer, Tier::Warm, Duration::from_millis(1500)).collect();
+            JsonStream::new(answer, Tier::Warm, Duration::from_millis(1500)).collect();
         assert!(pieces.len() > 2, "{}", pieces.len());
         assert!(pieces.iter().all(|piece| piece.len() < 2 * PIECE));
         let whole: Value = serde_json::from_slice(&pieces.concat()).unwrap();
@@ -331,7 +335,7 @@ mod tests {
             batches: Vec::new(),
             truncated: false,
         };
-        let pieces: Vec<Bytes> = Text::new(none, Tier::Cold, Duration::ZERO).collect();
+        let pieces: Vec<Bytes> = JsonStream::new(none, Tier::Cold, Duration::ZERO).collect();
         let whole: Value = serde_json::from_slice(&pieces.concat()).unwrap();
         assert_eq!(whole["rows"], json!([]));
     }

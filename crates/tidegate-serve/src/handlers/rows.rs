@@ -58,7 +58,7 @@ impl Rows {
 }
 
 /// Rows of one table out of files, as [`cold_few`] fetches them.
-pub(crate) struct Wanted {
+pub(crate) struct RowQuery {
     pub(crate) table: String,
     /// What they meet, in SQL.
     pub(crate) condition: String,
@@ -110,7 +110,7 @@ pub(crate) async fn cold(
 /// room for.
 pub(crate) async fn cold_few(
     app: &App,
-    wanted: Wanted,
+    wanted: RowQuery,
     source: &Source<'_>,
     timeout: Duration,
 ) -> Result<Rows, ApiError> {
@@ -130,10 +130,10 @@ pub(crate) async fn cold_few(
 /// The rows, their bytes in memory, and whether some were left out. Blocks.
 fn few(
     reader: &WarehouseReader,
-    wanted: &Wanted,
+    wanted: &RowQuery,
     timeout: Duration,
 ) -> Result<(Vec<Value>, usize, bool), ApiError> {
-    let Wanted {
+    let RowQuery {
         table,
         condition,
         order,

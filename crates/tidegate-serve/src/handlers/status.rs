@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_engine::{BatchStatus, LoadStatus, Phase, Reach, Slow, Status, WindowStatus};
 use utoipa::ToSchema;
 
@@ -37,7 +37,7 @@ pub(crate) struct StatusBody {
 /// What `tidegate run` knows once it has started: then all of it is there, and before that, and in
 /// `tidegate load`, nothing of it. Counts are of the whole life of the job, except where they say
 /// otherwise.
-// The document says that none of it is required: `openapi::Shared`.
+// The document says that none of it is required: `openapi::CommonComponents`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Pipeline)]
 pub(crate) struct PipelineBody {

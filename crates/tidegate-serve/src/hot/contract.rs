@@ -55,7 +55,7 @@ fn redis_store(url: &str, job: &str) -> RedisStore {
 
 /// The present, on a window's start.
 fn now() -> i64 {
-    let now = tidegate_core::clock::Clock::System.now_micros();
+    let now = tidegate_base::clock::Clock::System.now_micros();
     now.div_euclid(SLIDE) * SLIDE
 }
 

@@ -1,9 +1,11 @@
 //! The hot tier in this process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
+
+use tidegate_base::lock::{read, write};
 
 use super::{HotError, HotStore, HotView, HotWindow, HotWindows, ReadWindows, expires_at};
 use crate::aside::aside;
@@ -15,12 +17,12 @@ const VALUES_MAX: usize = 500_000;
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
     keep: i64,
-    views: RwLock<HashMap<String, Kept>>,
+    views: RwLock<HashMap<String, ViewWindows>>,
     values_max: usize,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct ViewWindows {
     windows: HashMap<i64, (Arc<HotWindow>, i64)>,
     starts: std::collections::BTreeSet<i64>,
     values: usize,
@@ -47,7 +49,7 @@ impl MemoryStore {
     }
 }
 
-impl Kept {
+impl ViewWindows {
     fn remove(&mut self, start: i64) {
         if let Some((window, _)) = self.windows.remove(&start) {
             self.values -= window.values.len();
@@ -86,7 +88,7 @@ impl HotStore for MemoryStore {
         now: i64,
     ) -> Result<(), HotError> {
         aside(|| {
-            let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
+            let mut views = write(&self.views);
             let kept = views.entry(view.name.to_owned()).or_default();
             for (start, window) in windows {
                 let (known, expires) = kept.windows.entry(*start).or_default();
@@ -108,7 +110,7 @@ impl HotStore for MemoryStore {
         _: i64,
     ) -> Result<ReadWindows, HotError> {
         let read = aside(|| {
-            let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+            let views = read(&self.views);
             let Some(kept) = views.get(view.name).filter(|_| starts.0 < starts.1) else {
                 return ReadWindows::new();
             };
@@ -121,11 +123,7 @@ impl HotStore for MemoryStore {
     }
 
     fn floor(&self, view: &str) -> Option<i64> {
-        self.views
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(view)?
-            .floor
+        read(&self.views).get(view)?.floor
     }
 }
 

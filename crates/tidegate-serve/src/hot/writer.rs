@@ -1,12 +1,13 @@
 //! Brings live values to the hot tier, beside the pipeline.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
+use tidegate_base::failpoint;
+use tidegate_base::lock::lock;
 use tidegate_engine::{Live, Whole};
-use tidegate_storage::failpoint;
 use tokio::sync::broadcast;
 
 use super::{HotStore, HotWindows};
@@ -195,8 +196,4 @@ impl Writer {
         }
         health.error = failed;
     }
-}
-
-fn lock(health: &SharedHealth) -> std::sync::MutexGuard<'_, HotHealth> {
-    health.lock().unwrap_or_else(PoisonError::into_inner)
 }

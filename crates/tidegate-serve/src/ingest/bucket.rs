@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::lock;
+use tidegate_base::lock::lock;
+
 use crate::guard::Caller;
 
 /// A share of records for each sender, filled up evenly; it holds what comes in a second.
@@ -12,7 +13,7 @@ use crate::guard::Caller;
 /// A request that finds something left is taken whole, and what it has beyond is owed: so requests
 /// of any size pass, and the rate holds all the same. There are as many senders as tokens.
 #[derive(Debug)]
-pub(crate) struct Buckets {
+pub(crate) struct RateBuckets {
     rate: f64,
     by_caller: Mutex<HashMap<Caller, Bucket>>,
 }
@@ -24,10 +25,10 @@ struct Bucket {
     at: Instant,
 }
 
-impl Buckets {
+impl RateBuckets {
     /// `rate` is records a second.
     pub(super) fn new(rate: u32) -> Self {
-        Buckets {
+        RateBuckets {
             rate: f64::from(rate),
             by_caller: Mutex::default(),
         }
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_rate_holds_and_each_sender_has_a_share() {
-        let buckets = Buckets::new(100);
+        let buckets = RateBuckets::new(100);
         let (ada, bob) = (Caller("ada".into()), Caller("bob".into()));
         let begin = Instant::now();
         let at = |millis| begin + Duration::from_millis(millis);
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_passes_in_a_while_is_the_rate() {
-        let (buckets, caller) = (Buckets::new(1000), Caller("ada".into()));
+        let (buckets, caller) = (RateBuckets::new(1000), Caller("ada".into()));
         let begin = Instant::now();
         let passed: usize = (0..10_000)
             .filter(|ms| {

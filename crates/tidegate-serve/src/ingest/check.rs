@@ -6,7 +6,7 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::record_batch::RecordBatch;
-use tidegate_core::chunk::{Chunk, Payload};
+use tidegate_base::chunk::{Chunk, Payload};
 use tidegate_core::lookup::LookupTable;
 use tidegate_core::plan::SOURCE_OFFSET;
 use tidegate_core::prepare::Preparer;
@@ -16,7 +16,7 @@ use super::body::Records;
 
 /// What is to become of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RecordVerdict {
     /// It goes to Kafka.
     Good {
         /// Its key.
@@ -38,7 +38,7 @@ pub(super) fn check(
     now: i64,
     tables: &[Arc<LookupTable>],
     key: &str,
-) -> Result<Vec<Verdict>, IngestError> {
+) -> Result<Vec<RecordVerdict>, IngestError> {
     // The offset of a record is its index.
     let mut chunk = Chunk::new(0, 0, 0);
     for (index, record) in (0..).zip(records.iter()) {
@@ -46,7 +46,7 @@ pub(super) fn check(
     }
     let prepared = preparer.prepare(&chunk, now, tables)?;
     let mut verdicts = vec![None; records.len()];
-    let mut decide = |index: i64, verdict: Verdict| {
+    let mut decide = |index: i64, verdict: RecordVerdict| {
         if let Some(place) = usize::try_from(index)
             .ok()
             .and_then(|index| verdicts.get_mut(index))
@@ -61,7 +61,7 @@ pub(super) fn check(
             let key = keys
                 .is_valid(row)
                 .then(|| keys.value(row).as_bytes().to_vec());
-            decide(index, Verdict::Good { key });
+            decide(index, RecordVerdict::Good { key });
         }
     }
     if let Some(rejected) = &prepared.rejected {
@@ -70,10 +70,10 @@ pub(super) fn check(
         for (row, index) in indices(rejected)?.into_iter().enumerate() {
             let reasons = reasons.value(row).split(',').map(str::to_owned).collect();
             let detail = details.value(row).to_owned();
-            decide(index, Verdict::Bad { reasons, detail });
+            decide(index, RecordVerdict::Bad { reasons, detail });
         }
     }
-    let undecided = || Verdict::Bad {
+    let undecided = || RecordVerdict::Bad {
         reasons: vec!["internal".to_owned()],
         detail: "the record was not decided on".to_owned(),
     };

@@ -12,26 +12,27 @@ mod remember;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use serde::Serialize;
+use tidegate_base::lock::lock;
 use tidegate_core::prepare::{PrepareError, Preparer};
 use tidegate_core::reject::Code;
 use tidegate_engine::Handle;
-use tidegate_sources::SourceError;
-use tidegate_sources::produce::{SendError, TopicOptions, TopicProducer};
+use tidegate_kafka::producer::{SendError, TopicOptions, TopicProducer};
+use tidegate_source::SourceError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
 use crate::guard::ErrorDetail;
 
 pub(crate) use body::{BodyError, Records};
-pub(crate) use bucket::Buckets;
-use check::Verdict;
-pub(crate) use remember::{Begin, Memory, Mine};
+pub(crate) use bucket::RateBuckets;
+use check::RecordVerdict;
+pub(crate) use remember::{Begin, InFlightGuard, Memory};
 
 /// Requests that are taken in at the same time: each can have a body of the largest size in memory.
 const REQUESTS_MAX: usize = 64;
@@ -58,7 +59,7 @@ pub struct IngestOptions {
 /// Takes events in.
 pub(crate) struct Ingest {
     pub(crate) options: IngestOptions,
-    pub(crate) buckets: Buckets,
+    pub(crate) buckets: RateBuckets,
     pub(crate) memory: Arc<Memory>,
     pub(crate) counts: Counts,
     producer: TopicProducer,
@@ -83,7 +84,7 @@ pub(crate) struct Counts {
 
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct IngestResponse {
     pub(crate) status: StatusCode,
     /// JSON.
     pub(crate) body: Bytes,
@@ -187,7 +188,7 @@ pub(crate) fn producer(options: &IngestOptions) -> Result<TopicProducer, SourceE
 impl Ingest {
     pub(crate) fn new(options: &IngestOptions, producer: TopicProducer, job: Handle) -> Self {
         Ingest {
-            buckets: Buckets::new(options.rate),
+            buckets: RateBuckets::new(options.rate),
             memory: Arc::new(Memory::new(options.remember)),
             counts: Counts::default(),
             options: options.clone(),
@@ -204,7 +205,10 @@ impl Ingest {
     }
 
     /// Checks records, hands those that are good to Kafka, and says what became of each.
-    pub(crate) async fn take(self: &Arc<Self>, records: Records) -> Result<Answer, IngestError> {
+    pub(crate) async fn take(
+        self: &Arc<Self>,
+        records: Records,
+    ) -> Result<IngestResponse, IngestError> {
         let (this, records) = (Arc::clone(self), Arc::new(records));
         let verdicts = {
             let records = Arc::clone(&records);
@@ -214,8 +218,8 @@ impl Ingest {
             .iter()
             .enumerate()
             .filter_map(|(index, verdict)| match verdict {
-                Verdict::Good { key } => Some((key.as_deref(), records.get(index))),
-                Verdict::Bad { .. } => None,
+                RecordVerdict::Good { key } => Some((key.as_deref(), records.get(index))),
+                RecordVerdict::Bad { .. } => None,
             });
         let mut sent = self.producer.send(good).await.into_iter();
         let mut tally = Tally::default();
@@ -223,10 +227,10 @@ impl Ingest {
             .iter()
             .enumerate()
             .map(|(index, verdict)| match verdict {
-                Verdict::Bad { reasons, detail } => {
+                RecordVerdict::Bad { reasons, detail } => {
                     tally.rejected(index, reasons.clone(), detail.clone())
                 }
-                Verdict::Good { .. } => match sent.next() {
+                RecordVerdict::Good { .. } => match sent.next() {
                     Some(Ok(position)) => {
                         tally.accepted += 1;
                         RecordResult::Accepted {
@@ -273,7 +277,7 @@ impl Ingest {
         }
     }
 
-    fn check(&self, records: &Records) -> Result<Vec<Verdict>, IngestError> {
+    fn check(&self, records: &Records) -> Result<Vec<RecordVerdict>, IngestError> {
         let idle = lock(&self.preparers).pop();
         // The seed is that of fingerprints, which nobody looks at here.
         let mut preparer = match idle {
@@ -312,7 +316,7 @@ impl Tally {
 
     /// A sender that looks at nothing but the status is not misled: 200 is all, 207 some, and an
     /// error none.
-    fn answer(&self, results: Vec<RecordResult>) -> Result<Answer, IngestError> {
+    fn answer(&self, results: Vec<RecordResult>) -> Result<IngestResponse, IngestError> {
         let status = match (self.accepted, self.rejected, self.failed) {
             (_, 0, 0) => StatusCode::OK,
             (0, _, 0) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -335,7 +339,7 @@ impl Tally {
                 results,
             })?,
         };
-        Ok(Answer {
+        Ok(IngestResponse {
             status,
             body: body.into(),
             is_final: failed == 0,
@@ -362,9 +366,4 @@ fn why_none(status: StatusCode) -> Option<ErrorDetail> {
         code,
         message: message.to_owned(),
     })
-}
-
-/// A panic of one request must not end the others.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Answer, lock};
+use tidegate_base::lock::lock;
+
+use super::IngestResponse;
 use crate::guard::Caller;
 
 /// Answers that are remembered, at most, and bytes of them.
@@ -17,7 +19,7 @@ const BYTES_MAX: usize = 64 << 20;
 const OVERHEAD: usize = 200;
 
 /// A sender's idempotency key. Two senders can use the same.
-type Key = (Caller, String);
+type IdempotencyKey = (Caller, String);
 /// SHA-256 of a body.
 type Digest = [u8; 32];
 
@@ -26,31 +28,31 @@ type Digest = [u8; 32];
 pub(crate) struct Memory {
     time: Duration,
     bytes_max: usize,
-    known: Mutex<Known>,
+    known: Mutex<IdempotencyTable>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    entries: HashMap<Key, Entry>,
+struct IdempotencyTable {
+    entries: HashMap<IdempotencyKey, IdempotencyEntry>,
     /// Those with an answer, the oldest first.
-    answered: VecDeque<(Instant, Key)>,
+    answered: VecDeque<(Instant, IdempotencyKey)>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct IdempotencyEntry {
     digest: Digest,
     /// None while the first request is being answered.
-    answer: Option<Answer>,
+    answer: Option<IngestResponse>,
 }
 
 /// What a request with an idempotency key is to this process.
 #[derive(Debug)]
 pub(crate) enum Begin {
     /// The first: it is to be answered.
-    First(Mine),
+    First(InFlightGuard),
     /// A repeat of one that was answered so.
-    Again(Answer),
+    Again(IngestResponse),
     /// A repeat of one that is being answered.
     Underway,
     /// One with the key of another one, which had another body.
@@ -59,9 +61,9 @@ pub(crate) enum Begin {
 
 /// The right to answer. Dropped without an answer, the key is forgotten.
 #[derive(Debug)]
-pub(crate) struct Mine {
+pub(crate) struct InFlightGuard {
     memory: Arc<Memory>,
-    key: Key,
+    key: IdempotencyKey,
 }
 
 impl Memory {
@@ -91,12 +93,12 @@ impl Memory {
             None => {
                 known.entries.insert(
                     key.clone(),
-                    Entry {
+                    IdempotencyEntry {
                         digest,
                         answer: None,
                     },
                 );
-                Begin::First(Mine {
+                Begin::First(InFlightGuard {
                     memory: Arc::clone(self),
                     key,
                 })
@@ -105,9 +107,9 @@ impl Memory {
     }
 }
 
-impl Mine {
+impl InFlightGuard {
     /// Remembers the answer.
-    pub(crate) fn answered(self, answer: &Answer, now: Instant) {
+    pub(crate) fn answered(self, answer: &IngestResponse, now: Instant) {
         let mut known = lock(&self.memory.known);
         let Some(entry) = known.entries.get_mut(&self.key) else {
             return;
@@ -121,7 +123,7 @@ impl Mine {
     }
 }
 
-impl Drop for Mine {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let mut known = lock(&self.memory.known);
         if known
@@ -134,7 +136,7 @@ impl Drop for Mine {
     }
 }
 
-impl Known {
+impl IdempotencyTable {
     fn forget(&mut self, is_over: impl Fn(Instant) -> bool) {
         while self.answered.front().is_some_and(|(at, _)| is_over(*at)) {
             self.forget_oldest();
@@ -150,7 +152,7 @@ impl Known {
     }
 }
 
-fn size(key: &Key, answer: &Answer) -> usize {
+fn size(key: &IdempotencyKey, answer: &IngestResponse) -> usize {
     2 * key.1.len() + answer.body.len() + OVERHEAD
 }
 
@@ -162,8 +164,8 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn answer(body: &str) -> Answer {
-        Answer {
+    fn answer(body: &str) -> IngestResponse {
+        IngestResponse {
             status: StatusCode::OK,
             body: body.to_owned().into(),
             is_final: true,
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn first(begin: Begin) -> Mine {
+    fn first(begin: Begin) -> InFlightGuard {
         match begin {
             Begin::First(mine) => mine,
             other => panic!("{other:?}"),

@@ -10,7 +10,7 @@ mod process;
 use std::time::Duration;
 
 pub(crate) use collect::{collect, collect_loads};
-pub use names::{Definition, Kind, Metric};
+pub use names::{Definition, Metric, MetricKind};
 pub(crate) use process::resident_bytes;
 
 use crate::options::Thresholds;

@@ -2,7 +2,7 @@
 
 /// Kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows, until the process starts again or for ever.
     Counter,
     /// Goes up and down.
@@ -12,13 +12,13 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// Its name in the text format.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         }
     }
 }
@@ -29,7 +29,7 @@ pub struct Definition {
     /// Its name.
     pub name: &'static str,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Unit of its values; empty for those that are marks.
     pub unit: &'static str,
     /// Names of its labels, beside `pipeline`, which all have.
@@ -58,7 +58,7 @@ macro_rules! metrics {
                 match self {
                     $(Metric::$metric => Definition {
                         name: $name,
-                        kind: Kind::$kind,
+                        kind: MetricKind::$kind,
                         unit: $unit,
                         labels: &[$($label),*],
                         help: $help,
@@ -167,7 +167,11 @@ mod tests {
                 name.starts_with("tidegate_") || name.starts_with("process_"),
                 "{name}"
             );
-            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            assert_eq!(
+                name.ends_with("_total"),
+                kind == MetricKind::Counter,
+                "{name}"
+            );
             if matches!(unit, "seconds" | "bytes") {
                 assert!(name.ends_with(unit), "{name}");
             }

@@ -22,12 +22,12 @@ impl Page {
     }
 
     /// Adds a value of a metric without labels of its own.
-    pub(super) fn add(&mut self, metric: Metric, value: impl Into<Value>) {
+    pub(super) fn add(&mut self, metric: Metric, value: impl Into<MetricValue>) {
         self.sample(metric, None, value.into());
     }
 
     /// Adds a value of a metric with one label.
-    pub(super) fn add_for(&mut self, metric: Metric, label: &str, value: impl Into<Value>) {
+    pub(super) fn add_for(&mut self, metric: Metric, label: &str, value: impl Into<MetricValue>) {
         self.sample(metric, Some(label), value.into());
     }
 
@@ -50,7 +50,7 @@ impl Page {
         self.line(metric, "_count", label, "", count.into());
     }
 
-    fn sample(&mut self, metric: Metric, label: Option<&str>, value: Value) {
+    fn sample(&mut self, metric: Metric, label: Option<&str>, value: MetricValue) {
         self.line(metric, "", label, "", value);
     }
 
@@ -60,7 +60,7 @@ impl Page {
         ending: &str,
         label: Option<&str>,
         more: &str,
-        value: Value,
+        value: MetricValue,
     ) {
         let Definition { name, labels, .. } = metric.definition();
         debug_assert_eq!(labels.len(), usize::from(label.is_some()), "{name}");
@@ -71,8 +71,8 @@ impl Page {
             let _ = write!(lines, ",{key}=\"{}\"", escaped(label));
         }
         let _ = match value {
-            Value::Whole(value) => writeln!(lines, "{more}}} {value}"),
-            Value::Real(value) => writeln!(lines, "{more}}} {value}"),
+            MetricValue::Whole(value) => writeln!(lines, "{more}}} {value}"),
+            MetricValue::Real(value) => writeln!(lines, "{more}}} {value}"),
         };
     }
 
@@ -95,26 +95,26 @@ impl Page {
 
 /// A value: counts are exact, however large.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Value {
+pub(super) enum MetricValue {
     Whole(u64),
     Real(f64),
 }
 
-impl From<u64> for Value {
+impl From<u64> for MetricValue {
     fn from(value: u64) -> Self {
-        Value::Whole(value)
+        MetricValue::Whole(value)
     }
 }
 
-impl From<bool> for Value {
+impl From<bool> for MetricValue {
     fn from(value: bool) -> Self {
-        Value::Whole(u64::from(value))
+        MetricValue::Whole(u64::from(value))
     }
 }
 
-impl From<f64> for Value {
+impl From<f64> for MetricValue {
     fn from(value: f64) -> Self {
-        Value::Real(value)
+        MetricValue::Real(value)
     }
 }
 

@@ -16,11 +16,11 @@ use tidegate_warehouse::{
 
 use super::plan::Span;
 use super::warm::{Turns, limits};
-use super::{Piece, Question, sql};
+use super::{Piece, WindowQuery, sql};
 use crate::aside::aside;
-use crate::cache::{BYTES_MAX, FileCache, Kept};
+use crate::cache::{BYTES_MAX, CachedFile, FileCache};
 use crate::error::ApiError;
-use crate::index::{Entry, SharedIndex, records};
+use crate::index::{IndexEntry, SharedIndex, records};
 use crate::view::View;
 
 /// Records that one question may read, at most.
@@ -91,7 +91,7 @@ impl Newest {
 
 /// An answer out of files.
 #[derive(Debug)]
-pub(crate) struct Found<T> {
+pub(crate) struct ColdResult<T> {
     pub(crate) result: T,
     /// When the newest record of the log was written.
     pub(crate) as_of: Option<i64>,
@@ -106,7 +106,7 @@ pub(crate) struct Found<T> {
 struct Fetched {
     archive: ArchiveFiles,
     /// They stay there as long as this is held.
-    kept: Vec<Arc<Kept>>,
+    kept: Vec<Arc<CachedFile>>,
     as_of: Option<i64>,
     next: Option<u64>,
     seqs: Option<(u64, u64)>,
@@ -129,7 +129,7 @@ impl Cold {
     pub(crate) async fn windows(
         &self,
         span: Span,
-        question: &Question<'_>,
+        question: &WindowQuery<'_>,
     ) -> Result<Piece, ApiError> {
         let rows_max = question.limit.saturating_add(1);
         let statement = sql::windows(question.view, span, &question.filters, rows_max);
@@ -153,7 +153,7 @@ impl Cold {
         sql: String,
         files: &Files<'_>,
         limits: QueryLimits,
-    ) -> Result<Found<QueryResult>, ApiError> {
+    ) -> Result<ColdResult<QueryResult>, ApiError> {
         let ask = move |reader: &WarehouseReader, left: Duration| {
             let timeout = left;
             Ok(reader.query(&sql, &QueryLimits { timeout, ..limits })?)
@@ -168,7 +168,7 @@ impl Cold {
         files: &Files<'_>,
         timeout: Duration,
         work: impl FnOnce(&WarehouseReader, Duration) -> Result<T, ApiError> + Send + 'static,
-    ) -> Result<Found<T>, ApiError> {
+    ) -> Result<ColdResult<T>, ApiError> {
         let began = Instant::now();
         let too_long = || {
             ApiError::Timeout(format!(
@@ -203,7 +203,7 @@ impl Cold {
             drop(kept);
             answer
         });
-        Ok(Found {
+        Ok(ColdResult {
             result: answer.await?,
             as_of,
             next,
@@ -273,7 +273,7 @@ impl Cold {
     fn find(
         &self,
         files: &Files<'_>,
-    ) -> Result<(Vec<Entry>, BTreeMap<i32, Option<i64>>, Option<i64>), ApiError> {
+    ) -> Result<(Vec<IndexEntry>, BTreeMap<i32, Option<i64>>, Option<i64>), ApiError> {
         let index = self.index.read();
         if !index.is_whole {
             return Err(ApiError::NoTier {
@@ -281,7 +281,7 @@ impl Cold {
                 reason: "the commit log is still being read; ask again in a moment".to_owned(),
             });
         }
-        let mut entries: Vec<Entry> = files
+        let mut entries: Vec<IndexEntry> = files
             .datasets
             .iter()
             .flat_map(|dataset| index.entries(dataset, files.times))
@@ -301,12 +301,12 @@ impl Cold {
 /// Which entries are read, and the first of their records if there are older ones that are left
 /// out.
 fn entries_to_read(
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
     extent: Extent,
-) -> Result<(Vec<Entry>, Option<u64>), ApiError> {
+) -> Result<(Vec<IndexEntry>, Option<u64>), ApiError> {
     match extent {
         Extent::All => {
-            let records: u64 = entries.iter().map(Entry::records).sum();
+            let records: u64 = entries.iter().map(IndexEntry::records).sum();
             if records > RECORDS_MAX as u64 {
                 return Err(ApiError::BadRequest(format!(
                     "the range is in {records} commits, and one question may read {RECORDS_MAX}; ask for less"
@@ -317,7 +317,7 @@ fn entries_to_read(
         Extent::Newest(newest) => {
             let last = newest.before.map_or(u64::MAX, |it| it.saturating_sub(1));
             let (mut left, mut rows) = (PAGE_RECORDS, 0u64);
-            let mut page: Vec<Entry> = Vec::new();
+            let mut page: Vec<IndexEntry> = Vec::new();
             let mut next = None;
             for mut entry in entries.into_iter().rev() {
                 if entry.seqs.0 > last || entry.written.0 >= newest.written_before {
@@ -390,8 +390,8 @@ impl From<tidegate_log::ReadError> for ApiError {
 mod tests {
     use super::*;
 
-    fn entry(from: u64, to: u64) -> Entry {
-        Entry {
+    fn entry(from: u64, to: u64) -> IndexEntry {
+        IndexEntry {
             seqs: (from, to),
             times: (0, 0),
             written: (from as i64, to as i64),
@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    fn seqs(entries: &[Entry]) -> Vec<(u64, u64)> {
+    fn seqs(entries: &[IndexEntry]) -> Vec<(u64, u64)> {
         entries.iter().map(|entry| entry.seqs).collect()
     }
 
@@ -417,7 +417,7 @@ mod tests {
         loop {
             let extent = Extent::Newest(Newest::before(before));
             let (page, next) = entries_to_read(all.clone(), extent).unwrap();
-            let records: u64 = page.iter().map(Entry::records).sum();
+            let records: u64 = page.iter().map(IndexEntry::records).sum();
             assert!(records <= max && records > 0, "{:?}", seqs(&page));
             for (from, to) in seqs(&page).into_iter().rev() {
                 seen.extend((from..=to).rev());

@@ -1,13 +1,15 @@
 //! The hot tier: live values, merged over lanes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use tidegate_base::lock::lock;
+
 use super::plan::Span;
 use super::sql::Filter;
-use super::{Piece, Question};
+use super::{Piece, WindowQuery};
 use crate::aside::aside;
 use crate::hot::writer::SharedHealth;
 use crate::hot::{HotError, HotStore, HotWindow, ReadWindows};
@@ -47,7 +49,7 @@ impl Hot {
     /// Windows that are whole: neither from before all values were known, nor forgotten, nor lost.
     pub(crate) fn span(&self, view: &View, now: i64) -> Result<Span, String> {
         let (whole, lost) = {
-            let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            let health = lock(&self.health);
             (health.whole, health.lost_before.get(&view.name).copied())
         };
         let whole = whole.ok_or("live values are not there yet")?;
@@ -67,11 +69,11 @@ impl Hot {
     pub(crate) async fn windows(
         &self,
         span: Span,
-        question: &Question<'_>,
+        question: &WindowQuery<'_>,
     ) -> Result<Piece, String> {
         let view = question.view;
         let (as_of, newest) = {
-            let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            let health = lock(&self.health);
             (health.as_of, health.newest.get(&view.name).copied())
         };
         // Behind the newest window there is nothing to read.
@@ -113,7 +115,7 @@ impl Hot {
 
     fn shown(&self, view: &View, windows: ReadWindows) -> Vec<Arc<[Arc<Shown>]>> {
         let mut rows = Vec::with_capacity(windows.len());
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = lock(&self.cached);
         if cached.len() > CACHED_MAX {
             cached.clear();
         }

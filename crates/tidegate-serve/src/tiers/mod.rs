@@ -9,7 +9,7 @@ pub(crate) mod warm;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use utoipa::ToSchema;
 
 use self::cold::Cold;
@@ -34,7 +34,7 @@ pub(crate) struct Tiers {
 
 /// A question about windows.
 #[derive(Debug, Clone)]
-pub(crate) struct Question<'a> {
+pub(crate) struct WindowQuery<'a> {
     pub(crate) view: &'a View,
     /// Starts of the windows.
     pub(crate) span: Span,
@@ -45,9 +45,9 @@ pub(crate) struct Question<'a> {
     pub(crate) tier: Option<Tier>,
 }
 
-/// The answer to a [`Question`].
+/// The answer to a [`WindowQuery`].
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct WindowQueryResult {
     /// Ordered by window, then by groups; with each whether it is final.
     pub(crate) rows: Vec<(Arc<Shown>, bool)>,
     pub(crate) served_by: Vec<Served>,
@@ -91,8 +91,8 @@ impl Tiers {
     }
 
     /// Answers: plans, asks, and where a tier fails, plans its part again without it.
-    pub(crate) async fn answer(&self, question: &Question<'_>) -> Answer {
-        let mut answer = Answer::default();
+    pub(crate) async fn answer(&self, question: &WindowQuery<'_>) -> WindowQueryResult {
+        let mut answer = WindowQueryResult::default();
         let mut coverages = Vec::new();
         if question.wants(Tier::Hot) {
             let now = self.clock.now_micros();
@@ -137,8 +137,8 @@ impl Tiers {
     /// What the tiers after the hot one have.
     async fn cover_others(
         &self,
-        question: &Question<'_>,
-        answer: &mut Answer,
+        question: &WindowQuery<'_>,
+        answer: &mut WindowQueryResult,
         coverages: &mut Vec<Coverage>,
     ) {
         self.index.caught_up().await;
@@ -166,7 +166,7 @@ impl Tiers {
         self.hot.as_ref().ok_or_else(none)
     }
 
-    async fn ask(&self, piece: Coverage, question: &Question<'_>) -> Result<Piece, String> {
+    async fn ask(&self, piece: Coverage, question: &WindowQuery<'_>) -> Result<Piece, String> {
         match piece.tier {
             Tier::Hot => self.hot()?.windows(piece.span, question).await,
             Tier::Warm => self
@@ -183,13 +183,13 @@ impl Tiers {
     }
 }
 
-impl Question<'_> {
+impl WindowQuery<'_> {
     fn wants(&self, tier: Tier) -> bool {
         self.tier.is_none_or(|only| only == tier)
     }
 }
 
-impl Answer {
+impl WindowQueryResult {
     /// Notes what a tier has, or why it has nothing.
     fn cover(&mut self, tier: Tier, span: Result<Span, String>, coverages: &mut Vec<Coverage>) {
         match span {

@@ -8,9 +8,9 @@ use tidegate_warehouse::QueryResult;
 
 use super::plan::Span;
 use crate::error::ApiError;
-use crate::json;
 use crate::time;
 use crate::view::{Row, Shown, View};
+use tidegate_warehouse::json;
 
 /// A group column has one of these values.
 #[derive(Debug, Clone, PartialEq)]

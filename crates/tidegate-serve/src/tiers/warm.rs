@@ -9,7 +9,7 @@ use tidegate_warehouse::{QueryError, QueryLimits, QueryResult, WarehouseReader};
 use tokio::sync::Semaphore;
 
 use super::plan::Span;
-use super::{Piece, Question, sql};
+use super::{Piece, WindowQuery, sql};
 use crate::aside::aside;
 use crate::error::ApiError;
 use crate::view::View;
@@ -96,7 +96,7 @@ impl Warm {
     pub(crate) async fn windows(
         &self,
         span: Span,
-        question: &Question<'_>,
+        question: &WindowQuery<'_>,
     ) -> Result<Piece, ApiError> {
         let rows_max = question.limit.saturating_add(1);
         let statement = sql::windows(question.view, span, &question.filters, rows_max);

@@ -23,11 +23,11 @@ const REFRESH_BEFORE: Duration = Duration::from_secs(300);
 pub(super) struct Chain {
     region: Region,
     provider: OnceCell<Option<SharedCredentialsProvider>>,
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Option<CachedCredential>>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CachedCredential {
     credential: Arc<AwsCredential>,
     expiry: Option<SystemTime>,
 }
@@ -81,7 +81,7 @@ impl CredentialProvider for Chain {
                     secret_key: new.secret_access_key().to_owned(),
                     token: new.session_token().map(str::to_owned),
                 });
-                *kept = Some(Kept {
+                *kept = Some(CachedCredential {
                     credential: Arc::clone(&credential),
                     expiry: new.expiry(),
                 });
@@ -98,7 +98,7 @@ impl CredentialProvider for Chain {
     }
 }
 
-fn expires_by(kept: &Kept, time: SystemTime) -> bool {
+fn expires_by(kept: &CachedCredential, time: SystemTime) -> bool {
     kept.expiry.is_some_and(|expiry| expiry <= time)
 }
 

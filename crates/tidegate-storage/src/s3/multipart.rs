@@ -119,17 +119,17 @@ pub(super) struct CreateOnComplete;
 impl HttpConnector for CreateOnComplete {
     fn connect(&self, options: &ClientOptions) -> Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Client { inner }))
+        Ok(HttpClient::new(CreateOnCompleteClient { inner }))
     }
 }
 
 #[derive(Debug)]
-struct Client {
+struct CreateOnCompleteClient {
     inner: HttpClient,
 }
 
 #[async_trait]
-impl HttpService for Client {
+impl HttpService for CreateOnCompleteClient {
     async fn call(&self, mut request: HttpRequest) -> std::result::Result<HttpResponse, HttpError> {
         let query = request.uri().query().unwrap_or_default();
         // A POST with an upload's id completes it. The header need not be signed.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use duckdb::Connection;
 
 use super::files::{ParquetFiles, ROW_ID};
-use super::taken::{Table, Taken, file_list};
+use super::taken::{DuckDbTable, TableFiles, file_list};
 use super::{error, sql};
 use crate::load::{LoadFault, TableLoad};
 use crate::stage::StagedFile;
@@ -71,13 +71,17 @@ impl<'a> Keyed<'a> {
 /// A table and the files that go into it.
 pub(crate) struct Apply<'a> {
     connection: &'a Connection,
-    table: &'a Table,
+    table: &'a DuckDbTable,
     files: &'a [&'a StagedFile<'a>],
     source: &'a ParquetFiles,
 }
 
 impl<'a> Apply<'a> {
-    pub(crate) fn new(connection: &'a Connection, table: &'a Table, taken: &'a Taken<'a>) -> Self {
+    pub(crate) fn new(
+        connection: &'a Connection,
+        table: &'a DuckDbTable,
+        taken: &'a TableFiles<'a>,
+    ) -> Self {
         Apply {
             connection,
             table,

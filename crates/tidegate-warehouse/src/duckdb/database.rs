@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{
-    Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, TryLockError,
+    Arc, LazyLock, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, TryLockError,
 };
 use std::time::{Duration, Instant};
 use std::{fmt, fs};
 
 use duckdb::{AccessMode, Config, Connection, InterruptHandle};
+
+use tidegate_base::lock::{lock, read, write};
 
 use super::error::{is_locked, lock_holder, message, with_command};
 use super::make::make_if_absent;
@@ -103,7 +105,7 @@ pub enum DatabaseError {
 static OPEN_FILES: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
 
 fn open_files() -> MutexGuard<'static, HashSet<PathBuf>> {
-    OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&OPEN_FILES)
 }
 
 /// A file's place in [`OPEN_FILES`].
@@ -148,7 +150,7 @@ pub(crate) struct Database {
     /// Held by who begins to read, for a moment, and by a load that nobody may read beside.
     door: Mutex<()>,
     /// Questions that run.
-    questions: Mutex<Vec<Arc<Question>>>,
+    questions: Mutex<Vec<Arc<RunningQuery>>>,
     loads: Mutex<Loads>,
     /// Nothing makes a function while the database is open.
     functions: OnceLock<Functions>,
@@ -164,15 +166,15 @@ pub(crate) enum Access {
 }
 
 /// A question that runs.
-struct Question {
+struct RunningQuery {
     interrupt: Arc<InterruptHandle>,
     /// Whether it was ended because of a load.
     gave_way: AtomicBool,
 }
 
-impl fmt::Debug for Question {
+impl fmt::Debug for RunningQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Question").finish_non_exhaustive()
+        f.debug_struct("RunningQuery").finish_non_exhaustive()
     }
 }
 
@@ -180,7 +182,7 @@ impl fmt::Debug for Question {
 #[derive(Debug)]
 pub(crate) struct Asking<'a> {
     database: &'a Database,
-    question: Arc<Question>,
+    question: Arc<RunningQuery>,
 }
 
 impl Asking<'_> {
@@ -286,7 +288,7 @@ impl Database {
     /// Another connection. Whoever shares the database with [`Database::reopen`] holds
     /// [`Database::hold`] as long as it uses the connection.
     pub(crate) fn connection(&self) -> Result<Connection, DatabaseError> {
-        let mut base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut base = lock(&self.base);
         let connection = match base.take() {
             Some(connection) => connection,
             None => {
@@ -308,8 +310,8 @@ impl Database {
 
     /// Keeps the file from being opened again, and waits while a load is [alone](Database::alone).
     pub(crate) fn hold(&self) -> RwLockReadGuard<'_, ()> {
-        let _door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-        self.in_use.read().unwrap_or_else(PoisonError::into_inner)
+        let _door = lock(&self.door);
+        read(&self.in_use)
     }
 
     /// Bytes that DuckDB may use; none if it has not been told.
@@ -328,7 +330,7 @@ impl Database {
 
     /// Notes a question that is about to run over a connection, as long as the result is kept.
     pub(crate) fn asks(&self, connection: &Connection) -> Asking<'_> {
-        let question = Arc::new(Question {
+        let question = Arc::new(RunningQuery {
             interrupt: connection.interrupt_handle(),
             gave_way: AtomicBool::new(false),
         });
@@ -354,7 +356,7 @@ impl Database {
     }
 
     fn loads(&self) -> MutexGuard<'_, Loads> {
-        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.loads)
     }
 
     /// Does `work` while nobody reads: questions that run are ended, and others wait. All that use
@@ -362,7 +364,7 @@ impl Database {
     /// on. It does not wait for long for one that does not end, because somebody takes its rows
     /// slowly.
     pub(crate) fn alone<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        let _door = lock(&self.door);
         let began = Instant::now();
         while let Err(TryLockError::WouldBlock) = self.in_use.try_write() {
             if began.elapsed() > WAY_WAIT {
@@ -379,20 +381,15 @@ impl Database {
         work()
     }
 
-    fn questions(&self) -> MutexGuard<'_, Vec<Arc<Question>>> {
-        self.questions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn questions(&self) -> MutexGuard<'_, Vec<Arc<RunningQuery>>> {
+        lock(&self.questions)
     }
 
     /// Closes the file and opens it, after readers have finished. Needed after an error that DuckDB
     /// cannot go on from, for example a disk that was full while it committed.
     pub(crate) fn reopen(&self) -> Result<Connection, DatabaseError> {
-        let _alone = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
-        self.base
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let _alone = write(&self.in_use);
+        lock(&self.base).take();
         self.connection()
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, fcntl_lock, renameat_with};
-use tidegate_storage::failpoint;
+use tidegate_base::failpoint;
 
 use super::database::{Access, DatabaseError, DuckDbOptions, connect};
 
@@ -27,14 +27,14 @@ pub(super) fn make_if_absent(path: &Path, options: &DuckDbOptions) -> Result<(),
         path: path.to_owned(),
         source,
     };
-    if found(path).map_err(failed)? == Found::Something {
+    if found(path).map_err(failed)? == ExistingFile::Something {
         return Ok(());
     }
     // Two processes that start at once take turns, and the second one finds what the first one
     // made.
     let _turn = lock_folder(path);
     let found = found(path).map_err(failed)?;
-    if found == Found::Something {
+    if found == ExistingFile::Something {
         return Ok(());
     }
     let new = sibling(path, ".new");
@@ -47,15 +47,15 @@ pub(super) fn make_if_absent(path: &Path, options: &DuckDbOptions) -> Result<(),
         File::open(&new)?.sync_all()?;
         match found {
             // Of a database that somebody has deleted. It is not for this one.
-            Found::Nothing => remove(&sibling(path, ".wal"))?,
-            Found::Beginning => {
+            ExistingFile::Nothing => remove(&sibling(path, ".wal"))?,
+            ExistingFile::Beginning => {
                 tracing::warn!(
                     path = %path.display(),
                     "the database was being made when its process was killed: it is made anew"
                 );
                 fs::remove_file(path)?;
             }
-            Found::Something => {}
+            ExistingFile::Something => {}
         }
         rename_to_free_name(&new, path)?;
         failpoint("warehouse.make.named");
@@ -65,7 +65,7 @@ pub(super) fn make_if_absent(path: &Path, options: &DuckDbOptions) -> Result<(),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum ExistingFile {
     Nothing,
     /// Less than every database has, and no data.
     Beginning,
@@ -73,30 +73,30 @@ enum Found {
     Something,
 }
 
-fn found(path: &Path) -> io::Result<Found> {
+fn found(path: &Path) -> io::Result<ExistingFile> {
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(ExistingFile::Nothing),
         Err(error) => return Err(error),
         Ok(metadata) if !metadata.is_file() || metadata.len() >= HEADERS => {
-            return Ok(Found::Something);
+            return Ok(ExistingFile::Something);
         }
         Ok(_) => {}
     }
     if sibling(path, ".wal").exists() {
-        return Ok(Found::Something);
+        return Ok(ExistingFile::Something);
     }
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     // Locked as DuckDB does: who has it open is making it right now.
     if fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(Found::Something);
+        return Ok(ExistingFile::Something);
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let is_header = bytes.get(8..8 + MAGIC.len()) == Some(MAGIC);
     Ok(if is_header || bytes.iter().all(|byte| *byte == 0) {
-        Found::Beginning
+        ExistingFile::Beginning
     } else {
-        Found::Something
+        ExistingFile::Something
     })
 }
 

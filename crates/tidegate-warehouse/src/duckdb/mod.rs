@@ -23,4 +23,4 @@ pub(crate) fn has_type(ty: &arrow::datatypes::DataType) -> bool {
     sql::sql_type(ty).is_some()
 }
 
-pub use warehouse::{DuckDbWarehouse, OpenError};
+pub use warehouse::{DuckDbOpenError, DuckDbWarehouse};

@@ -11,14 +11,14 @@ use crate::table::TableSpec;
 
 /// A table with its columns' SQL types.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct DuckDbTable {
     pub(crate) spec: TableSpec,
     pub(crate) columns: Vec<(String, String)>,
     /// All columns that the table has in the database, in its order.
     pub(crate) stored: Vec<(String, String)>,
 }
 
-impl Table {
+impl DuckDbTable {
     /// The columns of the database that these files fill: those of the configuration, and of the
     /// others those that any of the files has.
     pub(super) fn filled(&self, source: &ParquetFiles) -> Vec<(String, String)> {
@@ -33,18 +33,18 @@ impl Table {
 }
 
 /// Files of a load that go into one table.
-pub(crate) struct Taken<'a> {
+pub(crate) struct TableFiles<'a> {
     /// Place of the table.
     pub(crate) table: usize,
     pub(crate) files: Vec<&'a StagedFile<'a>>,
     pub(crate) source: ParquetFiles,
 }
 
-impl<'a> Taken<'a> {
+impl<'a> TableFiles<'a> {
     /// Looks into the files; none if none goes into the table.
     pub(crate) fn open(
         connection: &Connection,
-        (place, table): (usize, &Table),
+        (place, table): (usize, &DuckDbTable),
         staged: &'a [StagedFile<'a>],
     ) -> Result<Option<Self>, LoadFault> {
         let files = staged.iter();
@@ -59,7 +59,7 @@ impl<'a> Taken<'a> {
             "look into the files for the table `{}`",
             table.spec.name
         )))?;
-        Ok(Some(Taken {
+        Ok(Some(TableFiles {
             table: place,
             files,
             source,
@@ -74,7 +74,7 @@ impl<'a> Taken<'a> {
     pub(crate) fn add_columns(
         &self,
         connection: &Connection,
-        table: &mut Table,
+        table: &mut DuckDbTable,
     ) -> Result<(), LoadFault> {
         let name = &table.spec.name;
         for (column, ty) in self.source.beside(&table.columns) {
@@ -101,7 +101,7 @@ impl<'a> Taken<'a> {
         Ok(())
     }
 
-    fn does_not_hold(&self, table: &Table, column: &str, found: &str, ty: &str) -> LoadFault {
+    fn does_not_hold(&self, table: &DuckDbTable, column: &str, found: &str, ty: &str) -> LoadFault {
         let name = &table.spec.name;
         let seqs = self.files.iter().map(|file| file.seq);
         let (first, last) = (seqs.clone().min(), seqs.max());

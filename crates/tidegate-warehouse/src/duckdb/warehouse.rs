@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use duckdb::{Connection, params};
+use tidegate_base::failpoint;
 use tidegate_log::Record;
-use tidegate_storage::{Storage, failpoint};
+use tidegate_storage::Storage;
 
 use super::apply::{Apply, fail};
 use super::database::{Access, Database, DatabaseError, DuckDbOptions};
 use super::schema::{self, SchemaError};
-use super::taken::{Table, Taken};
+use super::taken::{DuckDbTable, TableFiles};
 use super::{error, sql};
 use crate::ledger::{self, Ledger};
 use crate::load::{LoadError, LoadFault, LoadReport, LoadRequest, TableLoad};
@@ -24,7 +25,7 @@ use crate::warehouse::{Maintenance, MaintenanceError, Warehouse};
 
 /// Why a warehouse could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum DuckDbOpenError {
     /// A table cannot be.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -68,7 +69,7 @@ pub struct DuckDbWarehouse {
     connection: Connection,
     database: Arc<Database>,
     job: String,
-    tables: Vec<Table>,
+    tables: Vec<DuckDbTable>,
     ledger: Ledger,
     /// Where files are fetched to; none where they are on this machine already.
     fetched: Option<Scratch>,
@@ -93,27 +94,27 @@ impl DuckDbWarehouse {
         options: &DuckDbOptions,
         storage: &Storage,
         now: i64,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, DuckDbOpenError> {
         check_tables(&tables, Dialect::DuckDb)?;
         scratch::collect(FOLDER);
         let (fetched, folder) = match storage.local_root() {
             Some(root) => (None, root.to_owned()),
             None => {
-                let folder = Scratch::new(FOLDER).map_err(OpenError::Fetched)?;
+                let folder = Scratch::new(FOLDER).map_err(DuckDbOpenError::Fetched)?;
                 let path = folder.path().to_owned();
                 (Some(folder), path)
             }
         };
         let database = Database::open(path, Access::Write, options, vec![folder])?;
         let mut connection = database.connection()?;
-        let wrong = |error| OpenError::Schema {
+        let wrong = |error| DuckDbOpenError::Schema {
             path: path.display().to_string(),
             error: Box::new(error),
         };
         let ledger = schema::prepare(&mut connection, job, now, &mut tables).map_err(wrong)?;
         let with_columns = |spec: TableSpec| {
             let columns = schema::columns(&connection, &spec)?;
-            Ok(Table {
+            Ok(DuckDbTable {
                 stored: schema::stored(&connection, &spec.name)?,
                 spec,
                 columns,
@@ -160,10 +161,10 @@ impl DuckDbWarehouse {
     }
 
     /// The files of each table that gets any, with the columns that they have in it.
-    fn take<'a>(&mut self, staged: &'a Staged<'a>) -> Result<Vec<Taken<'a>>, LoadFault> {
+    fn take<'a>(&mut self, staged: &'a Staged<'a>) -> Result<Vec<TableFiles<'a>>, LoadFault> {
         let mut all = Vec::new();
         for (place, table) in self.tables.iter_mut().enumerate() {
-            let taken = Taken::open(&self.connection, (place, &*table), &staged.files)?;
+            let taken = TableFiles::open(&self.connection, (place, &*table), &staged.files)?;
             if let Some(taken) = taken {
                 taken.add_columns(&self.connection, table)?;
                 all.push(taken);
@@ -177,7 +178,7 @@ impl DuckDbWarehouse {
         &self,
         request: &LoadRequest<'_>,
         staged: &Staged<'_>,
-        taken: &[Taken<'_>],
+        taken: &[TableFiles<'_>],
         next: Ledger,
     ) -> Result<LoadReport, LoadFault> {
         let mut report = LoadReport::new(request.records);

@@ -65,12 +65,12 @@ const NESTING: [&str; 5] = ["struct", "row", "map", "zip", "unnest"];
 
 /// Says why a statement is too large to be planned.
 pub(crate) fn check(tree: &Value, functions: &Functions) -> Result<(), String> {
-    let mut names = Names {
+    let mut names = WithNames {
         known: Vec::new(),
         functions,
         macros: Vec::new(),
     };
-    let mut size = Size::default();
+    let mut size = PlanSize::default();
     let nothing = Frame::within(None);
     names.expression(&tree["statements"], &nothing, &mut size);
     if size.depth > DEPTH_MAX {
@@ -102,7 +102,7 @@ pub(crate) fn check(tree: &Value, functions: &Functions) -> Result<(), String> {
 
 /// What a query or a relation is planned as.
 #[derive(Debug, Clone, Copy, Default)]
-struct Size {
+struct PlanSize {
     parts: u64,
     /// What is added for queries that make one row of many: DuckDB plans all that is within such a
     /// query twice.
@@ -126,8 +126,8 @@ struct Size {
     depth: u32,
 }
 
-impl Size {
-    const TABLE: Size = Size {
+impl PlanSize {
+    const TABLE: PlanSize = PlanSize {
         parts: 400,
         grouped: 0,
         work: 0,
@@ -141,7 +141,7 @@ impl Size {
         depth: 0,
     };
 
-    fn add(&mut self, other: Size) {
+    fn add(&mut self, other: PlanSize) {
         self.parts = self.parts.saturating_add(other.parts);
         self.grouped = self.grouped.saturating_add(other.grouped);
         self.joined = self.joined.saturating_add(other.joined);
@@ -182,7 +182,7 @@ impl Size {
 
     /// Of a query that makes one row of many, or stands for a value: DuckDB plans twice what is
     /// within one that is within it.
-    fn repeat(&mut self, within: Size, parts: u64) {
+    fn repeat(&mut self, within: PlanSize, parts: u64) {
         self.grouped = self.grouped.saturating_mul(2).saturating_add(parts);
         if within.is_grouped {
             let again = within.work_again.saturating_mul(2);
@@ -193,7 +193,7 @@ impl Size {
 
     /// Of a query that makes one row of many: it is repeated, and DuckDB does not put its tables in
     /// order together with those around it.
-    fn group(&mut self, within: Size, parts: u64) {
+    fn group(&mut self, within: PlanSize, parts: u64) {
         self.repeat(within, parts);
         self.joined = 1;
         self.equal = 0;
@@ -204,7 +204,7 @@ impl Size {
 /// What the expressions of a query can name.
 struct Frame<'a> {
     outer: Option<&'a Frame<'a>>,
-    from: Size,
+    from: PlanSize,
     /// Names of relations: as a column, each is a struct of all of its columns.
     relations: HashSet<String>,
     aliases: HashMap<String, Expression>,
@@ -216,7 +216,7 @@ impl<'a> Frame<'a> {
     fn within(outer: Option<&'a Frame<'a>>) -> Self {
         Frame {
             outer,
-            from: Size::default(),
+            from: PlanSize::default(),
             relations: HashSet::new(),
             aliases: HashMap::new(),
             parameters: HashMap::new(),
@@ -244,15 +244,15 @@ impl<'a> Frame<'a> {
 }
 
 /// Names that WITH has given, and what each stands for.
-struct Names<'a> {
-    known: Vec<(String, Size)>,
+struct WithNames<'a> {
+    known: Vec<(String, PlanSize)>,
     functions: &'a Functions,
     /// Macros of which the bodies are being looked at.
     macros: Vec<&'a str>,
 }
 
-impl Names<'_> {
-    fn query(&mut self, node: &Value, outer: &Frame<'_>) -> Size {
+impl WithNames<'_> {
+    fn query(&mut self, node: &Value, outer: &Frame<'_>) -> PlanSize {
         let outside = self.known.len();
         for entry in node["cte_map"]["map"].as_array().into_iter().flatten() {
             let name = lower(entry, "key");
@@ -271,14 +271,14 @@ impl Names<'_> {
     }
 
     /// UNION and the like, and WITH RECURSIVE.
-    fn set_operation(&mut self, node: &Value, outer: &Frame<'_>) -> Size {
+    fn set_operation(&mut self, node: &Value, outer: &Frame<'_>) -> PlanSize {
         let left = self.query(&node["left"], outer);
         if let Some(name) = text(node, "cte_name") {
-            let itself = Size {
+            let itself = PlanSize {
                 columns: left.columns,
                 fields: left.fields,
                 depth: left.depth,
-                ..Size::TABLE
+                ..PlanSize::TABLE
             };
             self.known.push((name.to_lowercase(), itself));
         }
@@ -299,7 +299,7 @@ impl Names<'_> {
         size
     }
 
-    fn select(&mut self, node: &Value, outer: &Frame<'_>) -> Size {
+    fn select(&mut self, node: &Value, outer: &Frame<'_>) -> PlanSize {
         let mut frame = Frame::within(Some(outer));
         let mut size = self.relation(&node["from_table"], &mut frame);
         size.equal = size.equal.saturating_add(equalities(&node["where_clause"]));
@@ -307,7 +307,7 @@ impl Names<'_> {
         let (mut columns, mut fields) = (0u64, 0u64);
         let mut is_aggregate =
             text(node, "aggregate_handling").as_deref() == Some("FORCE_AGGREGATES");
-        let mut inner = Size::default();
+        let mut inner = PlanSize::default();
         let mut selected = Vec::new();
         for item in node["select_list"].as_array().into_iter().flatten() {
             let is_star = text(item, "class").as_deref() == Some("STAR");
@@ -360,13 +360,13 @@ impl Names<'_> {
     }
 
     /// A relation of FROM; the frame knows its columns from here on.
-    fn relation(&mut self, node: &Value, frame: &mut Frame<'_>) -> Size {
+    fn relation(&mut self, node: &Value, frame: &mut Frame<'_>) -> PlanSize {
         let kind = text(node, "type").unwrap_or_default();
         let size = match kind.as_str() {
             "JOIN" => {
                 let mut size = self.relation(&node["left"], frame);
                 size.add(self.relation(&node["right"], frame));
-                let mut inner = Size::default();
+                let mut inner = PlanSize::default();
                 let condition = self.expression(&node["condition"], frame, &mut inner);
                 inner.charge(condition.parts);
                 let using = match text(node, "ref_type").as_deref() {
@@ -381,10 +381,10 @@ impl Names<'_> {
             }
             "BASE_TABLE" => self.table(node),
             "SUBQUERY" => self.query(&node["subquery"]["node"], frame),
-            "EMPTY" | "EMPTY_FROM" => Size {
+            "EMPTY" | "EMPTY_FROM" => PlanSize {
                 joined: 0,
                 columns: 0,
-                ..Size::TABLE
+                ..PlanSize::TABLE
             },
             "PIVOT" => self.pivot(node, frame),
             "SHOW_REF" if !node["query"].is_null() => {
@@ -399,7 +399,7 @@ impl Names<'_> {
             }
             // VALUES, functions, DESCRIBE.
             _ => {
-                let mut size = Size::TABLE;
+                let mut size = PlanSize::TABLE;
                 let inside = self.expression(node, frame, &mut size);
                 size.charge(inside.parts);
                 size.fields = size.fields.max(inside.fields);
@@ -421,14 +421,14 @@ impl Names<'_> {
         size
     }
 
-    fn table(&self, node: &Value) -> Size {
+    fn table(&self, node: &Value) -> PlanSize {
         let name = lower(node, "table_name");
         let is_bare = lower(node, "schema_name").is_empty();
         let known = self.known.iter().rev().find(|(known, _)| *known == name);
         match known {
             Some((_, size)) if is_bare => *size,
             _ => {
-                let mut size = Size::TABLE;
+                let mut size = PlanSize::TABLE;
                 if ["information_schema", "pg_catalog"].contains(&&*lower(node, "schema_name")) {
                     size.charge(DESCRIPTION);
                 }
@@ -437,7 +437,7 @@ impl Names<'_> {
         }
     }
 
-    fn pivot(&mut self, node: &Value, frame: &mut Frame<'_>) -> Size {
+    fn pivot(&mut self, node: &Value, frame: &mut Frame<'_>) -> PlanSize {
         let mut size = self.relation(&node["source"], frame);
         let pivots = node["pivots"].as_array().into_iter().flatten();
         let values = pivots.fold(1u64, |product, pivot| {
@@ -446,7 +446,7 @@ impl Names<'_> {
         });
         let aggregates = node["aggregates"].as_array().map_or(1, Vec::len) as u64;
         let made = values.saturating_mul(aggregates.max(1));
-        let mut inner = Size::default();
+        let mut inner = PlanSize::default();
         for member in ["aggregates", "pivots"] {
             let parts = self.expression(&node[member], frame, &mut inner).parts;
             inner.charge(parts.saturating_mul(values));

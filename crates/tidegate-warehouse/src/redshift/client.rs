@@ -24,7 +24,7 @@ const CALL_TRIES: u32 = 4;
 /// A client of one database. Its methods block: they must not be called from a thread of the
 /// runtime.
 #[derive(Debug, Clone)]
-pub(crate) struct Client {
+pub(crate) struct DataApiClient {
     sdk: Sdk,
     runtime: Handle,
     options: RedshiftOptions,
@@ -38,9 +38,9 @@ pub(crate) struct Done {
 }
 
 /// A value of a result; none is null.
-pub(crate) type Value = Option<String>;
+pub(crate) type SqlValue = Option<String>;
 
-impl Client {
+impl DataApiClient {
     pub(crate) fn new(options: &RedshiftOptions, runtime: &Handle) -> Self {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
@@ -67,7 +67,7 @@ impl Client {
             loader = loader.credentials_provider(fixed);
         }
         let config = runtime.block_on(loader.load());
-        Client {
+        DataApiClient {
             sdk: Sdk::new(&config),
             runtime: runtime.clone(),
             options: options.clone(),
@@ -109,11 +109,11 @@ impl Client {
     /// Runs statements of which the last is a query, in one transaction, and returns its rows.
     ///
     /// # Errors
-    /// As [`Client::transaction`].
+    /// As [`DataApiClient::transaction`].
     pub(crate) fn transaction_rows(
         &self,
         sqls: Vec<String>,
-    ) -> Result<Vec<Vec<Value>>, RedshiftError> {
+    ) -> Result<Vec<Vec<SqlValue>>, RedshiftError> {
         let token = uuid::Uuid::new_v4().to_string();
         let last = sqls.len();
         let (id, _) = self.batch(sqls, &token)?;
@@ -123,7 +123,7 @@ impl Client {
     /// Runs one statement, in a transaction of its own, and waits for its end.
     ///
     /// # Errors
-    /// As [`Client::transaction`].
+    /// As [`DataApiClient::transaction`].
     pub(crate) fn run(&self, sql: &str) -> Result<Done, RedshiftError> {
         self.statement(sql, &uuid::Uuid::new_v4().to_string())
             .map(|(_, done)| done)
@@ -132,14 +132,14 @@ impl Client {
     /// Runs one query, and returns its rows.
     ///
     /// # Errors
-    /// As [`Client::transaction`].
-    pub(crate) fn query(&self, sql: &str) -> Result<Vec<Vec<Value>>, RedshiftError> {
+    /// As [`DataApiClient::transaction`].
+    pub(crate) fn query(&self, sql: &str) -> Result<Vec<Vec<SqlValue>>, RedshiftError> {
         let (id, _) = self.statement(sql, &uuid::Uuid::new_v4().to_string())?;
         self.rows_of(&id)
     }
 
     /// The rows of a statement, or of the `n`-th of a batch: `id:n`.
-    pub(crate) fn rows_of(&self, id: &str) -> Result<Vec<Vec<Value>>, RedshiftError> {
+    pub(crate) fn rows_of(&self, id: &str) -> Result<Vec<Vec<SqlValue>>, RedshiftError> {
         let mut rows = Vec::new();
         let mut next = None;
         loop {
@@ -289,7 +289,7 @@ impl Client {
     }
 }
 
-fn text(field: &Field) -> Value {
+fn text(field: &Field) -> SqlValue {
     match field {
         Field::StringValue(text) => Some(text.clone()),
         Field::LongValue(number) => Some(number.to_string()),

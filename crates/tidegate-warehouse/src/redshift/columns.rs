@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::client::{Client, Value};
+use super::client::{DataApiClient, SqlValue};
 use super::options::{RedshiftOptions, VARCHAR_MAX};
-use super::plan::Table;
+use super::plan::RedshiftTable;
 use super::schema::{SchemaError, doing, layout, qualified};
 use super::sql::{self, Type};
 use super::widths::{widen_if_possible, width};
@@ -12,14 +12,14 @@ use crate::table::{REDSHIFT_BYTES_MAX, REDSHIFT_COLUMNS_MAX, TableKind, TableSpe
 
 /// A column as Redshift describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct CatalogColumn {
     /// Its type, written as the configuration's types are.
     ty: String,
     /// Bytes, if it is text.
     pub(super) bytes: Option<u32>,
 }
 
-impl Found {
+impl CatalogColumn {
     fn into_type(self) -> Type {
         match self.bytes {
             Some(_) => Type::Text,
@@ -30,10 +30,10 @@ impl Found {
 }
 
 pub(super) fn found_columns(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
     table: &str,
-) -> Result<BTreeMap<String, Found>, SchemaError> {
+) -> Result<BTreeMap<String, CatalogColumn>, SchemaError> {
     let rows = client
         .query(&format!(
             "SELECT column_name, data_type, character_maximum_length, numeric_precision, numeric_scale FROM svv_columns \
@@ -42,7 +42,7 @@ pub(super) fn found_columns(
             sql::in_catalog(table)
         ))
         .map_err(doing(format!("look at the table `{table}`")))?;
-    let column = |row: Vec<Value>| {
+    let column = |row: Vec<SqlValue>| {
         let mut row = row.into_iter().map(Option::unwrap_or_default);
         let mut next = || row.next().unwrap_or_default();
         let (name, ty, length, precision, scale) = (next(), next(), next(), next(), next());
@@ -56,14 +56,14 @@ pub(super) fn found_columns(
             "numeric" => format!("DECIMAL({precision},{scale})"),
             other => other.to_uppercase(),
         };
-        (name, Found { ty, bytes })
+        (name, CatalogColumn { ty, bytes })
     };
     Ok(rows.into_iter().map(column).collect())
 }
 
 /// What a start does about a column.
 #[derive(Clone, Copy)]
-enum Step {
+enum ColumnChange {
     /// It is as it should be.
     Nothing,
     /// It is not there.
@@ -80,24 +80,24 @@ fn step(
     column: &str,
     ty: &Type,
     wanted: &str,
-    found: Option<&Found>,
-) -> Option<Step> {
+    found: Option<&CatalogColumn>,
+) -> Option<ColumnChange> {
     match found {
-        None => Some(Step::Add),
-        Some(Found {
+        None => Some(ColumnChange::Add),
+        Some(CatalogColumn {
             bytes: Some(bytes), ..
-        }) if *ty == Type::Text => Some(Step::Fit(*bytes)),
-        Some(old) if old.ty == wanted => Some(Step::Nothing),
-        Some(_) if is_aggregate(spec, column) => Some(Step::KeepOld),
+        }) if *ty == Type::Text => Some(ColumnChange::Fit(*bytes)),
+        Some(old) if old.ty == wanted => Some(ColumnChange::Nothing),
+        Some(_) if is_aggregate(spec, column) => Some(ColumnChange::KeepOld),
         Some(_) => None,
     }
 }
 
 /// Makes a table that is not there, and adds the columns that it lacks.
 pub(super) fn prepare_table(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
-    table: &mut Table,
+    table: &mut RedshiftTable,
 ) -> Result<(), SchemaError> {
     let name = &table.spec.name;
     make_table(client, options, table)?;
@@ -119,7 +119,7 @@ pub(super) fn prepare_table(
             }
         }
     }
-    let is_new = |step: &Step| matches!(step, Step::Add | Step::KeepOld);
+    let is_new = |step: &ColumnChange| matches!(step, ColumnChange::Add | ColumnChange::KeepOld);
     let new = steps.iter().filter(|(.., step)| is_new(step)).count();
     check_count(name, found.len() + new)?;
     let mut widths = BTreeMap::new();
@@ -158,9 +158,9 @@ pub(super) fn prepare_table(
 
 /// Makes a table that is not there.
 fn make_table(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
-    table: &Table,
+    table: &RedshiftTable,
 ) -> Result<(), SchemaError> {
     let name = &table.spec.name;
     let definition = |(column, ty): &(String, Type)| {
@@ -185,18 +185,18 @@ fn make_table(
 
 /// Takes a step, and tells the bytes that the column then has if it is text.
 fn take(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
     spec: &TableSpec,
     (column, wanted): (&str, &str),
-    step: Step,
-    found: &BTreeMap<String, Found>,
+    step: ColumnChange,
+    found: &BTreeMap<String, CatalogColumn>,
 ) -> Result<u32, SchemaError> {
     let width = width(&options.layout, spec, column);
     match step {
-        Step::Nothing => {}
-        Step::Add => add_column(client, options, &spec.name, column, wanted)?,
-        Step::KeepOld => {
+        ColumnChange::Nothing => {}
+        ColumnChange::Add => add_column(client, options, &spec.name, column, wanted)?,
+        ColumnChange::KeepOld => {
             keep_old(
                 client,
                 &qualified(options, &spec.name),
@@ -205,7 +205,7 @@ fn take(
                 wanted,
             )?;
         }
-        Step::Fit(bytes) => {
+        ColumnChange::Fit(bytes) => {
             let fits = options.layout.varchar.contains_key(column)
                 && width > bytes
                 && widen_if_possible(client, options, &spec.name, column, width)?;
@@ -216,7 +216,7 @@ fn take(
 }
 
 fn add_column(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
     table: &str,
     column: &str,
@@ -238,9 +238,9 @@ fn add_column(
 /// Adds columns that files have and the table lacks, named in lower case: they were taken out of
 /// the configuration before anything with them was loaded.
 pub(super) fn add_columns(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
-    table: &mut Table,
+    table: &mut RedshiftTable,
     lacking: BTreeMap<String, Type>,
 ) -> Result<(), SchemaError> {
     if lacking.is_empty() {
@@ -295,10 +295,10 @@ fn is_aggregate(spec: &TableSpec, column: &str) -> bool {
 /// Gives a column of a window's parts another type: the old one is kept under another name, and the
 /// new one is null in the parts that are there, as one is that the window did not have before.
 fn keep_old(
-    client: &Client,
+    client: &DataApiClient,
     target: &str,
     column: &str,
-    found: &BTreeMap<String, Found>,
+    found: &BTreeMap<String, CatalogColumn>,
     wanted: &str,
 ) -> Result<(), SchemaError> {
     let mut kept = derived(column, "__old");

@@ -29,4 +29,4 @@ pub use options::RedshiftOptions;
 pub use plan::WINDOWS_MAX;
 pub use schema::SchemaError;
 pub use session::{Session, in_catalog, quoted};
-pub use warehouse::{DryRun, OpenError, RedshiftWarehouse};
+pub use warehouse::{DryRun, RedshiftOpenError, RedshiftWarehouse};

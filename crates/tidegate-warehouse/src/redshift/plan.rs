@@ -17,7 +17,7 @@ use tidegate_log::{FileEntry, Record};
 
 use self::stage::{copied_as_logged, staged_as_logged};
 pub(super) use self::stage::{create_stage, stage};
-pub(super) use self::table::Table;
+pub(super) use self::table::RedshiftTable;
 use self::table::same_name;
 use super::options::RedshiftOptions;
 use super::sql::{self, Type};
@@ -109,7 +109,7 @@ pub(super) struct LoadPlan {
     /// Rows of each table's files.
     pub(super) rows: BTreeMap<usize, u64>,
     /// Those tables, as the files fill them.
-    pub(super) tables: BTreeMap<usize, Table>,
+    pub(super) tables: BTreeMap<usize, RedshiftTable>,
     pub(super) files: u64,
     pub(super) bytes: u64,
 }
@@ -118,7 +118,7 @@ pub(super) struct LoadPlan {
 pub(super) struct Request<'a> {
     pub(super) options: &'a RedshiftOptions,
     pub(super) job: &'a str,
-    pub(super) tables: &'a [Table],
+    pub(super) tables: &'a [RedshiftTable],
     pub(super) records: &'a [Record],
     pub(super) files: Vec<SourceFile<'a>>,
     pub(super) before: Ledger,

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::client::{Client, Value};
+use super::client::{DataApiClient, SqlValue};
 use super::columns::{found_columns, prepare_table};
 use super::error::RedshiftError;
 use super::merge::window_view;
 use super::options::{Distribution, Layout, RedshiftOptions, VARCHAR_MAX};
-use super::plan::Table;
+use super::plan::RedshiftTable;
 use super::sql::{self, Type};
 use crate::ledger::Ledger;
 use crate::table::{
@@ -145,7 +145,7 @@ fn own_tables(options: &RedshiftOptions) -> [String; 4] {
 }
 
 /// The types of a table's columns.
-pub(super) fn typed(spec: TableSpec) -> Result<Table, SchemaError> {
+pub(super) fn typed(spec: TableSpec) -> Result<RedshiftTable, SchemaError> {
     let mut columns = Vec::with_capacity(spec.columns.len());
     for (column, ty) in &spec.columns {
         match Type::of(ty) {
@@ -159,7 +159,7 @@ pub(super) fn typed(spec: TableSpec) -> Result<Table, SchemaError> {
             }
         }
     }
-    Ok(Table {
+    Ok(RedshiftTable {
         spec,
         columns,
         beside: Vec::new(),
@@ -171,11 +171,11 @@ pub(super) fn typed(spec: TableSpec) -> Result<Table, SchemaError> {
 /// Makes everything ready, and tells where the ledger stands. Each step can be repeated: a start
 /// that was cut off is made good by the next one.
 pub(super) fn prepare(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
     job: &str,
     now: i64,
-    tables: &mut Vec<Table>,
+    tables: &mut Vec<RedshiftTable>,
 ) -> Result<Ledger, SchemaError> {
     for sql in own_tables(options) {
         let made = client.run(&sql);
@@ -218,7 +218,7 @@ pub(super) fn prepare(
 /// Makes a late-binding view, or replaces the window's that is there. That a view cannot be made is
 /// an error of that view alone: its parts are loaded all the same, and it is tried again at the
 /// next start.
-fn make_view(client: &Client, view: &str, query: &str) -> Result<(), SchemaError> {
+fn make_view(client: &DataApiClient, view: &str, query: &str) -> Result<(), SchemaError> {
     // Nothing depends on the columns below a late-binding view, so they can be widened, and it can
     // be replaced by one with other columns.
     let create = format!("VIEW {view} AS {query} WITH NO SCHEMA BINDING");
@@ -248,7 +248,7 @@ fn make_view(client: &Client, view: &str, query: &str) -> Result<(), SchemaError
 
 /// Where the ledger stands, and which attempt has moved it there.
 pub(super) fn read_ledger(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
     job: &str,
 ) -> Result<(Ledger, Option<String>), SchemaError> {
@@ -273,7 +273,7 @@ pub(super) fn read_ledger(
     Ok((ledger, claimed_by.clone()))
 }
 
-fn number<T: std::str::FromStr>(value: &Value) -> Result<T, SchemaError> {
+fn number<T: std::str::FromStr>(value: &SqlValue) -> Result<T, SchemaError> {
     let text = value.as_deref().unwrap_or("NULL");
     text.parse()
         .map_err(|_| SchemaError::Ledger(text.to_owned()))
@@ -282,7 +282,7 @@ fn number<T: std::str::FromStr>(value: &Value) -> Result<T, SchemaError> {
 /// The lock makes founders wait for each other: keys are not enforced, and a second row of a job
 /// would let everything be loaded twice.
 fn found_job(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
     job: &str,
     now: i64,
@@ -315,7 +315,7 @@ fn found_job(
 /// What has the name of a window's view; `svv_columns` has no late-binding ones. Tables are not
 /// looked for: they give way to no view.
 fn in_its_place(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
     parts: &str,
     view: &str,

@@ -2,7 +2,7 @@
 
 use tokio::runtime::Handle;
 
-use super::client::Client;
+use super::client::DataApiClient;
 use super::error::RedshiftError;
 use super::options::RedshiftOptions;
 use super::sql;
@@ -11,14 +11,14 @@ use super::sql;
 /// runtime.
 #[derive(Debug)]
 pub struct Session {
-    client: Client,
+    client: DataApiClient,
 }
 
 impl Session {
     /// Nothing is asked until the first statement.
     pub fn new(options: &RedshiftOptions, runtime: &Handle) -> Self {
         Session {
-            client: Client::new(options, runtime),
+            client: DataApiClient::new(options, runtime),
         }
     }
 

@@ -6,15 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tidegate_base::backoff::Backoff;
+use tidegate_base::failpoint;
 use tidegate_log::Record;
-use tidegate_storage::{Storage, failpoint};
+use tidegate_storage::Storage;
 use tokio::runtime::Handle;
 
-use super::client::{Client, Done};
+use super::client::{DataApiClient, Done};
 use super::error::RedshiftError;
 use super::footer;
 use super::options::RedshiftOptions;
-use super::plan::{LoadPlan, Request, Role, SourceFile, Table};
+use super::plan::{LoadPlan, RedshiftTable, Request, Role, SourceFile};
 use super::schema::{self, SchemaError};
 use super::sql::{self, Type};
 use super::{columns, widths};
@@ -26,10 +28,13 @@ use crate::warehouse::{Maintenance, MaintenanceError, Warehouse};
 
 /// Tries to make the tables ready, while what goes wrong can pass.
 const OPEN_TRIES: u32 = 5;
+/// The first pause between them, and the longest.
+const OPEN_PAUSE: Duration = Duration::from_millis(200);
+const OPEN_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Why a warehouse could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum RedshiftOpenError {
     /// A table cannot be made.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -71,10 +76,10 @@ pub struct DryRun {
 /// A Redshift that holds what one job has loaded.
 #[derive(Debug)]
 pub struct RedshiftWarehouse {
-    client: Client,
+    client: DataApiClient,
     options: RedshiftOptions,
     job: String,
-    tables: Vec<Table>,
+    tables: Vec<RedshiftTable>,
     ledger: Ledger,
     /// When it was opened, in microseconds since the Unix epoch: the configuration is at least as
     /// new as what was committed before.
@@ -100,34 +105,33 @@ impl RedshiftWarehouse {
         storage: &Storage,
         runtime: &Handle,
         now: i64,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, RedshiftOpenError> {
         options
             .check_names()
-            .map_err(|(setting, message)| OpenError::Name { setting, message })?;
+            .map_err(|(setting, message)| RedshiftOpenError::Name { setting, message })?;
         check_tables(&tables, Dialect::Redshift)?;
         if !storage.url().starts_with("s3://") {
-            return Err(OpenError::Storage(storage.url().to_owned()));
+            return Err(RedshiftOpenError::Storage(storage.url().to_owned()));
         }
-        let wrong = |error| OpenError::Schema {
+        let wrong = |error| RedshiftOpenError::Schema {
             database: options.database.clone(),
             schema: options.schema.clone(),
             error: Box::new(error),
         };
-        let mut tables: Vec<Table> = tables
+        let mut tables: Vec<RedshiftTable> = tables
             .into_iter()
             .map(schema::typed)
             .collect::<Result<_, _>>()
             .map_err(wrong)?;
-        let client = Client::new(options, runtime);
-        let mut pause = Duration::from_millis(200);
+        let client = DataApiClient::new(options, runtime);
+        let mut backoff = Backoff::new(OPEN_PAUSE, OPEN_PAUSE_MAX);
         let mut attempt = 1;
         let ledger = loop {
             match schema::prepare(&client, options, job, now, &mut tables) {
                 Ok(ledger) => break ledger,
                 Err(error) if attempt < OPEN_TRIES && error.is_transient() => {
                     tracing::warn!(%error, attempt, "cannot make the tables ready; trying again");
-                    std::thread::sleep(pause);
-                    pause *= 2;
+                    std::thread::sleep(backoff.pause());
                     attempt += 1;
                 }
                 Err(error) => return Err(wrong(error)),
@@ -180,7 +184,7 @@ impl RedshiftWarehouse {
     /// The columns that files bring to a table and that it lacks.
     fn lacking(
         &self,
-        table: &Table,
+        table: &RedshiftTable,
         files: &[SourceFile<'_>],
         request: &LoadRequest<'_>,
     ) -> Result<BTreeMap<String, Type>, LoadFault> {
@@ -219,7 +223,7 @@ impl RedshiftWarehouse {
 
     fn plan(
         &self,
-        tables: &[Table],
+        tables: &[RedshiftTable],
         request: &LoadRequest<'_>,
         files: Vec<SourceFile<'_>>,
         after: Ledger,
@@ -351,7 +355,7 @@ impl RedshiftWarehouse {
     }
 
     /// Says that text of a table's rows does not fit.
-    fn note_text(&self, table: &Table, cut: u64, rejected: u64) {
+    fn note_text(&self, table: &RedshiftTable, cut: u64, rejected: u64) {
         let columns: Vec<&str> = table.stuck.iter().map(String::as_str).collect();
         let (table, columns) = (&table.spec.name, columns.join(", "));
         if cut > 0 {

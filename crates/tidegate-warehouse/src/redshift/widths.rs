@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::client::Client;
+use super::client::DataApiClient;
 use super::columns::found_columns;
 use super::error::RedshiftError;
 use super::options::{Layout, RedshiftOptions, VARCHAR_MAX};
-use super::plan::Table;
+use super::plan::RedshiftTable;
 use super::schema::{SchemaError, doing, qualified};
 use super::sql;
 use crate::table::TableSpec;
@@ -16,7 +16,7 @@ type Relation = (String, String);
 
 /// Makes a text column wider; a statement of its own, since Redshift refuses it in a transaction.
 fn widen(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
     table: &str,
     column: &str,
@@ -38,7 +38,7 @@ fn widen(
 /// As [`widen`]; false, and a warning, if Redshift refuses, which it does where a view uses the
 /// column.
 pub(super) fn widen_if_possible(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
     table: &str,
     column: &str,
@@ -91,7 +91,7 @@ fn what_to_run(target: &str, column: &str, views: Result<Vec<Relation>, Redshift
 /// The views that depend on a table, those first that depend on others: in the order in which they
 /// can be dropped.
 fn views_of(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
     table: &str,
 ) -> Result<Vec<Relation>, RedshiftError> {
@@ -143,16 +143,16 @@ fn dependants_first(
 /// two. Rows that do not fit into those that cannot be widened are rejected or cut from now on.
 /// Tells whether anything is different now.
 pub(super) fn widen_to_fit(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
-    table: &mut Table,
+    table: &mut RedshiftTable,
     needed: &BTreeMap<String, u32>,
 ) -> Result<bool, SchemaError> {
-    let is_narrow = |table: &Table, column: &str, needed: u32| {
+    let is_narrow = |table: &RedshiftTable, column: &str, needed: u32| {
         let bytes = table.widths.get(column);
         bytes.is_some_and(|bytes| *bytes < needed) && !table.stuck.contains(column)
     };
-    let too_narrow = |table: &Table| {
+    let too_narrow = |table: &RedshiftTable| {
         let columns = needed
             .iter()
             .filter(|(column, needed)| is_narrow(table, column, **needed));
@@ -181,9 +181,9 @@ pub(super) fn widen_to_fit(
 
 /// Takes the widths of a table's narrow columns from the database.
 fn look_at_widths(
-    client: &Client,
+    client: &DataApiClient,
     options: &RedshiftOptions,
-    table: &mut Table,
+    table: &mut RedshiftTable,
 ) -> Result<(), SchemaError> {
     let found = found_columns(client, options, &table.spec.name)?;
     for (column, bytes) in &mut table.widths {

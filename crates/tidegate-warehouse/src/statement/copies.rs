@@ -5,7 +5,7 @@
 //! these multiply. The parser looks neither at an interrupt nor at a memory limit, so what it would
 //! copy is counted before it sees the statement.
 
-use super::{Refusal, Token, tokens};
+use super::{StatementRefusal, Token, tokens};
 
 /// What the parser adds to a statement, in tokens, at most: some hundred megabytes.
 pub(super) const COPIES_MAX: u64 = 100_000;
@@ -13,7 +13,7 @@ pub(super) const COPIES_MAX: u64 = 100_000;
 /// What is within a pair of parentheses, or within a CASE.
 #[derive(Debug, Default)]
 struct Frame {
-    kind: Kind,
+    kind: FrameKind,
     /// Tokens, with all copies.
     size: u64,
     /// How often OVER stands in it, with all copies.
@@ -25,7 +25,7 @@ struct Frame {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FrameKind {
     #[default]
     Parentheses,
     /// Before the first WHEN.
@@ -35,7 +35,7 @@ enum Kind {
 }
 
 impl Frame {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: FrameKind) -> Self {
         Frame {
             kind,
             ..Frame::default()
@@ -50,8 +50,8 @@ impl Frame {
     /// A word that is no name.
     fn keyword(&mut self, word: &str) {
         match (word, self.kind) {
-            ("WHEN", Kind::Case) => self.kind = Kind::When(self.size, self.overs),
-            ("WHEN", Kind::When(size, overs)) => self.add(size, overs),
+            ("WHEN", FrameKind::Case) => self.kind = FrameKind::When(self.size, self.overs),
+            ("WHEN", FrameKind::When(size, overs)) => self.add(size, overs),
             ("OVER", _) => self.overs = self.overs.saturating_add(1),
             ("WINDOW", _) => {
                 self.before_window.get_or_insert(self.size);
@@ -78,16 +78,16 @@ impl Frame {
 }
 
 /// Refuses a statement of which the parser would make too much.
-pub(super) fn check(statement: &str) -> Result<(), Refusal> {
+pub(super) fn check(statement: &str) -> Result<(), StatementRefusal> {
     let copies = copies(statement)?;
     if copies > COPIES_MAX {
-        return Err(Refusal::Copies(copies));
+        return Err(StatementRefusal::Copies(copies));
     }
     Ok(())
 }
 
 /// Tokens that the parser adds.
-fn copies(statement: &str) -> Result<u64, Refusal> {
+fn copies(statement: &str) -> Result<u64, StatementRefusal> {
     let mut tokens = tokens(statement);
     let mut frames = vec![Frame::default()];
     let mut written = 0u64;
@@ -121,10 +121,10 @@ fn copies(statement: &str) -> Result<u64, Refusal> {
             }
         }
         if word == "CASE" {
-            frames.push(Frame::new(Kind::Case));
+            frames.push(Frame::new(FrameKind::Case));
         }
         if text == "(" {
-            frames.push(Frame::new(Kind::Parentheses));
+            frames.push(Frame::new(FrameKind::Parentheses));
         }
     }
     while frames.len() > 1 {
@@ -137,7 +137,7 @@ fn copies(statement: &str) -> Result<u64, Refusal> {
 fn in_case(frames: &[Frame]) -> bool {
     frames
         .last()
-        .is_some_and(|frame| frame.kind != Kind::Parentheses)
+        .is_some_and(|frame| frame.kind != FrameKind::Parentheses)
 }
 
 /// Puts what a frame has into the one around it. The outermost stays.
@@ -197,7 +197,10 @@ mod tests {
         };
         assert!(check(&nested(8)).is_ok());
         for depth in [20, 100] {
-            assert!(matches!(check(&nested(depth)), Err(Refusal::Copies(_))));
+            assert!(matches!(
+                check(&nested(depth)),
+                Err(StatementRefusal::Copies(_))
+            ));
         }
         let windows = |overs, width| {
             format!(

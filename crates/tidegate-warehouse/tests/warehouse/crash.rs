@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_storage::{Storage, StorageOptions};
 use tidegate_warehouse::{
     DatabaseError, DuckDbOptions, DuckDbWarehouse, Loader, LoaderOptions, RetryOptions, TableSpec,
@@ -105,7 +105,7 @@ fn child_loader(runtime: &tokio::runtime::Runtime) -> Option<(Loader, u64)> {
 
 #[test]
 fn child_loads() {
-    let _failpoints = tidegate_storage::failpoint::setup();
+    let _failpoints = tidegate_base::failpoint::setup();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     if let Some((mut loader, last_seq)) = child_loader(&runtime) {
         loader.catch_up(last_seq).unwrap();

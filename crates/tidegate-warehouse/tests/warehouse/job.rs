@@ -16,14 +16,14 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use tempfile::TempDir;
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_log::{
     CommitLog, Counts, Draft, FileEntry, OpenOptions, Record, Span, WriterId, read_records,
 };
-use tidegate_parquet::Part;
+use tidegate_parquet::BatchRows;
 use tidegate_storage::{Storage, StorageOptions};
 use tidegate_warehouse::{
-    DuckDbOptions, DuckDbWarehouse, Loader, LoaderOptions, OpenError, QueryLimits, TableKind,
+    DuckDbOpenError, DuckDbOptions, DuckDbWarehouse, Loader, LoaderOptions, QueryLimits, TableKind,
     TableSpec, WarehouseReader,
 };
 use tokio::runtime::Runtime;
@@ -121,7 +121,7 @@ impl Job {
             decimals_as_bytes: true,
             int96: false,
             longest_texts: true,
-            parts: vec![Part::all(batch.clone())],
+            parts: vec![BatchRows::all(batch.clone())],
         };
         let bytes = tidegate_parquet::encode(&[draft], 1).unwrap().remove(0);
         self.put(dataset, batch, bytes)
@@ -215,7 +215,10 @@ impl Job {
             .unwrap()
     }
 
-    pub(crate) fn try_open(&self, tables: Vec<TableSpec>) -> Result<DuckDbWarehouse, OpenError> {
+    pub(crate) fn try_open(
+        &self,
+        tables: Vec<TableSpec>,
+    ) -> Result<DuckDbWarehouse, DuckDbOpenError> {
         let job = self.log.state().job.to_string();
         let options = DuckDbOptions {
             threads: Some(2),

@@ -5,8 +5,8 @@ use tidegate_log::FileEntry;
 use tidegate_storage::{Keys, S3Options, StorageOptions};
 use tidegate_testkit::S3;
 use tidegate_warehouse::{
-    DatabaseError, DuckDbOptions, DuckDbWarehouse, LoadError, LoadRequest, OpenError, SchemaError,
-    Warehouse, WarehouseReader,
+    DatabaseError, DuckDbOpenError, DuckDbOptions, DuckDbWarehouse, LoadError, LoadRequest,
+    SchemaError, Warehouse, WarehouseReader,
 };
 
 use crate::job::{Event, Job, ask, events_batch, events_table};
@@ -79,7 +79,11 @@ fn another_jobs_database_is_refused() {
     )
     .unwrap_err();
     assert!(
-        matches!(&error, OpenError::Schema { error, .. } if matches!(**error, SchemaError::OtherJob { .. })),
+        matches!(
+            &error,
+            DuckDbOpenError::Schema { error, .. }
+                if matches!(**error, SchemaError::OtherJob { .. })
+        ),
         "{error}"
     );
     assert!(error.to_string().contains("another job"), "{error}");

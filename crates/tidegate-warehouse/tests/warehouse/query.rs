@@ -345,7 +345,7 @@ fn answers_are_written_as_json() {
     let sql = "SELECT 12345678901234567890.12::DECIMAL(30,2) AS d, [1, NULL] AS l, {'a': MAP {'k': 'v\"'}} AS s, \
                'NaN'::DOUBLE AS nan, NULL AS nothing, true AS yes, chr(1) AS c FROM range(2)";
     let json = text(Format::Json, sql);
-    let line = "{\"d\":12345678901234567890.12,\"l\":[1,null],\"s\":{\"a\":{\"k\":\"v\\\"\"}},\"nan\":\"NaN\",\
+    let line = "{\"d\":12345678901234567890.12,\"l\":[1,null],\"s\":{\"a\":{\"k\":\"v\\\"\"}},\"nan\":null,\
                 \"nothing\":null,\"yes\":true,\"c\":\"\\u0001\"}";
     assert_eq!(json, format!("[\n{line},\n{line}\n]\n"));
     serde_json::from_str::<serde_json::Value>(&json).unwrap();

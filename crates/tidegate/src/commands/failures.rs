@@ -5,14 +5,10 @@ use std::error::Error;
 use tidegate_engine::EngineError;
 use tidegate_log::{CommitError, GarbageError, OpenError, ReadError};
 use tidegate_serve::ServeError;
-use tidegate_sources::SourceError;
+use tidegate_source::SourceError;
 use tidegate_storage::StorageError;
-use tidegate_warehouse::redshift::{
-    OpenError as RedshiftError, SchemaError as RedshiftSchemaError,
-};
-use tidegate_warehouse::{
-    DatabaseError, LoadFault, LoaderError, OpenError as WarehouseError, SchemaError,
-};
+use tidegate_warehouse::redshift::{RedshiftOpenError, SchemaError as RedshiftSchemaError};
+use tidegate_warehouse::{DatabaseError, DuckDbOpenError, LoadFault, LoaderError, SchemaError};
 use tokio::task::JoinError;
 
 use crate::exit::{Exit, Failure, chain};
@@ -111,11 +107,11 @@ pub(super) fn database(error: &DatabaseError) -> Failure {
 }
 
 /// The warehouse cannot be opened for loading.
-pub(super) fn warehouse(error: &WarehouseError) -> Failure {
+pub(super) fn warehouse(error: &DuckDbOpenError) -> Failure {
     match error {
-        WarehouseError::Database(error) => database(error),
-        WarehouseError::Table(_) => Failure::new(Exit::InvalidConfig, chain(error)),
-        WarehouseError::Schema { error: schema, .. }
+        DuckDbOpenError::Database(error) => database(error),
+        DuckDbOpenError::Table(_) => Failure::new(Exit::InvalidConfig, chain(error)),
+        DuckDbOpenError::Schema { error: schema, .. }
             if matches!(
                 **schema,
                 SchemaError::OtherJob { .. }
@@ -131,10 +127,10 @@ pub(super) fn warehouse(error: &WarehouseError) -> Failure {
 }
 
 /// Redshift cannot be opened for loading.
-fn redshift(error: &RedshiftError) -> Failure {
+fn redshift(error: &RedshiftOpenError) -> Failure {
     let exit = match error {
-        RedshiftError::Schema { error: schema, .. } if schema.is_transient() => Exit::Temporary,
-        RedshiftError::Schema { error: schema, .. }
+        RedshiftOpenError::Schema { error: schema, .. } if schema.is_transient() => Exit::Temporary,
+        RedshiftOpenError::Schema { error: schema, .. }
             if matches!(
                 **schema,
                 RedshiftSchemaError::Gone { .. }
@@ -144,10 +140,10 @@ fn redshift(error: &RedshiftError) -> Failure {
         {
             Exit::InvalidConfig
         }
-        RedshiftError::Schema { .. } => Exit::Failure,
-        RedshiftError::Table(_) | RedshiftError::Name { .. } | RedshiftError::Storage(_) => {
-            Exit::InvalidConfig
-        }
+        RedshiftOpenError::Schema { .. } => Exit::Failure,
+        RedshiftOpenError::Table(_)
+        | RedshiftOpenError::Name { .. }
+        | RedshiftOpenError::Storage(_) => Exit::InvalidConfig,
     };
     Failure::new(exit, chain(error))
 }

@@ -113,7 +113,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<Exit, Failure> {
 /// `tidegate run` on the same machine has `http.listen`, and a file that was written before this
 /// process answered has no other address: then loading goes on without, and says so.
 fn serve(config: &Config, starting: &Starting) -> Result<Option<Runtime>, Failure> {
-    let (address, key) = match (config.load.listen, config.http_listen) {
+    let (address, key) = match (config.load_listen, config.http_listen) {
         (Some(address), _) => (address, "load.listen"),
         (None, Some(address)) => (address, "http.listen"),
         (None, None) => return Ok(None),

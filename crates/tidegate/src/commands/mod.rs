@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Command, ConfigArgs, ConfigCommand, LogCommand, RedshiftCommand};
-use crate::config::{self, ConfigError, Loaded, Purpose};
+use crate::config::{self, ConfigError, LoadedConfig, Purpose};
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::terminal::Terminal;
@@ -57,15 +57,15 @@ fn config_file(args: &ConfigArgs) -> Result<PathBuf, Failure> {
 }
 
 /// Loads the configuration that is meant, and prints its warnings.
-fn load_config(args: &ConfigArgs) -> Result<Loaded, Failure> {
+fn load_config(args: &ConfigArgs) -> Result<LoadedConfig, Failure> {
     load_file(&config_file(args)?, &args.set)
 }
 
-fn load_file(path: &Path, sets: &[String]) -> Result<Loaded, Failure> {
+fn load_file(path: &Path, sets: &[String]) -> Result<LoadedConfig, Failure> {
     load_for(Purpose::Events, path, sets)
 }
 
-fn load_for(purpose: Purpose, path: &Path, sets: &[String]) -> Result<Loaded, Failure> {
+fn load_for(purpose: Purpose, path: &Path, sets: &[String]) -> Result<LoadedConfig, Failure> {
     let loaded = config::load_for(purpose, path, sets).map_err(|error| match &error {
         ConfigError::Io { .. } => {
             Failure::new(Exit::InvalidConfig, error).hint("name the file with -c FILE")

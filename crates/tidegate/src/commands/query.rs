@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidegate_serve::local::{self, AskError, LocalQuery, QueryHandler};
 use tidegate_warehouse::format::{Format, RowWriter};
 use tidegate_warehouse::{DatabaseError, DuckDbOptions, QueryError, WarehouseReader};
 
 use super::{failures, load_config};
 use crate::cli::{QueryArgs, QueryFormat};
 use crate::exit::{Exit, Failure, chain};
-use crate::socket::{self, AskError, Question};
 
 /// Bytes of SQL on standard input, at most.
 const SQL_BYTES_MAX: u64 = 1 << 20;
@@ -39,13 +39,17 @@ pub(super) fn query(args: &QueryArgs) -> Result<Exit, Failure> {
         )
         .hint("ask it with the query editor, psql, or `aws redshift-data execute-statement`"));
     };
-    let question = Question {
+    let question = LocalQuery {
         sql: if args.sql == "-" {
             read_sql()?
         } else {
             args.sql.clone()
         },
-        format: args.format,
+        format: match args.format {
+            QueryFormat::Table => Format::Table,
+            QueryFormat::Csv => Format::Csv,
+            QueryFormat::Json => Format::Json,
+        },
         timeout_ms: u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX),
     };
     let mut out = BufWriter::new(io::stdout().lock());
@@ -58,12 +62,12 @@ pub(super) fn query(args: &QueryArgs) -> Result<Exit, Failure> {
 fn ask(
     file: &Path,
     options: &DuckDbOptions,
-    question: &Question,
+    question: &LocalQuery,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let began = Instant::now();
     loop {
-        match socket::ask(file, question, out) {
+        match local::ask(file, question, out) {
             Err(AskError::NotRunning) => {}
             Err(AskError::Out(error)) => return writing(&error),
             Err(AskError::Silent) => return Err(silent(file)),
@@ -84,7 +88,7 @@ fn ask(
 
 /// A process has the file open and does not answer: which one, and what to do.
 fn silent(file: &Path) -> Failure {
-    let seconds = socket::SILENCE_MAX.as_secs();
+    let seconds = local::SILENCE_MAX.as_secs();
     let holder = match WarehouseReader::open_read_only(file, &DuckDbOptions::default()) {
         Err(DatabaseError::Locked { holder, .. }) => holder,
         _ => None,
@@ -122,9 +126,9 @@ fn pid(holder: &str) -> Option<&str> {
 /// The rows of a question, each as an object: from the process that has the file open, or from the
 /// file.
 pub(super) fn rows(file: &Path, options: &DuckDbOptions, sql: &str) -> Result<Vec<Value>, Failure> {
-    let question = Question {
+    let question = LocalQuery {
         sql: sql.to_owned(),
-        format: QueryFormat::Json,
+        format: Format::Json,
         timeout_ms: OWN_TIMEOUT_MS,
     };
     let mut out = Vec::new();
@@ -135,7 +139,7 @@ pub(super) fn rows(file: &Path, options: &DuckDbOptions, sql: &str) -> Result<Ve
 
 fn ask_file(
     reader: &WarehouseReader,
-    question: &Question,
+    question: &LocalQuery,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     match answer(reader, question, out) {
@@ -166,7 +170,7 @@ fn read_sql() -> Result<String, Failure> {
 }
 
 /// What a running pipeline answers with.
-pub(super) fn answerer(reader: WarehouseReader) -> socket::Answer {
+pub(super) fn answerer(reader: WarehouseReader) -> QueryHandler {
     std::sync::Arc::new(move |question, out| {
         answer(&reader, question, out).map_err(|error| chain(&error))
     })
@@ -175,16 +179,11 @@ pub(super) fn answerer(reader: WarehouseReader) -> socket::Answer {
 /// Runs a query and writes its rows as they come. Blocks.
 fn answer(
     reader: &WarehouseReader,
-    question: &Question,
+    question: &LocalQuery,
     out: &mut dyn Write,
 ) -> Result<(), QueryError> {
-    let format = match question.format {
-        QueryFormat::Table => Format::Table,
-        QueryFormat::Csv => Format::Csv,
-        QueryFormat::Json => Format::Json,
-    };
     let timeout = Duration::from_millis(question.timeout_ms);
-    let mut rows = RowWriter::new(format, out);
+    let mut rows = RowWriter::new(question.format, out);
     let (schema, truncated) = reader.stream(&question.sql, usize::MAX, timeout, &mut |batch| {
         rows.batch(&batch)?;
         Ok(true)

@@ -5,24 +5,21 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tidegate_core::clock::Clock;
-use tidegate_engine::{
-    BatchOptions, EngineOptions, Handle, LoadOptions, LookupSource, Monitor, Starting,
-    WarehouseKind,
-};
+use tidegate_base::clock::Clock;
+use tidegate_engine::{EngineOptions, Handle, Monitor, Starting, WarehouseKind};
+use tidegate_serve::local::LocalServer;
 use tidegate_serve::{BindError, ServeOptions, Server, WarehouseInfo};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use super::{failures, load_config, query, runtime};
 use crate::cli::{ProgressArgs, RunArgs};
-use crate::config::options::{Config, LookupFile};
+use crate::config::options::Config;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::progress::Progress;
 use crate::signals::Signals;
-use crate::socket;
-use crate::summary::Report;
+use crate::summary::RunReport;
 use crate::terminal::Terminal;
 
 /// Threads that answer over HTTP, at most. What is heavy, such as SQL, runs beside them.
@@ -63,7 +60,7 @@ pub(super) fn run_config(
     config: &Config,
     how: &How,
     terminal: &Terminal,
-) -> Result<Report, Failure> {
+) -> Result<RunReport, Failure> {
     let runtime = runtime()?;
     // Who looks does not take turns with commits and loads.
     let http = config.http_listen.map(|_| http_runtime()).transpose()?;
@@ -82,7 +79,7 @@ async fn run_async(
     how: &How,
     terminal: &Terminal,
     served_on: Option<&tokio::runtime::Handle>,
-) -> Result<Report, Failure> {
+) -> Result<RunReport, Failure> {
     let mut signals = Signals::new()?;
     // Before anything is opened, so that a port that is taken costs nothing.
     let http = match config.http_listen.zip(served_on) {
@@ -140,7 +137,7 @@ async fn run_async(
     let summary = outcome.map_err(|error| failures::engine(&error))?;
     match failed {
         Some(failure) => Err(failure),
-        None => Ok(Report::new(&config.name, summary, terminal.lost_lines())),
+        None => Ok(RunReport::new(&config.name, summary, terminal.lost_lines())),
     }
 }
 
@@ -301,7 +298,7 @@ fn serve_queries(config: &Config, handle: &Handle, tasks: &mut Tasks) {
         return;
     };
     let Some(file) = warehouse.file() else { return };
-    match socket::Server::bind(file) {
+    match LocalServer::bind(file) {
         Ok(server) => {
             tasks.spawn(async move { server.serve(query::answerer(reader)).await });
         }
@@ -339,37 +336,16 @@ pub(super) fn engine_options(
         source: config.source.clone(),
         storage: config.storage.clone(),
         warehouse: config.warehouse_options(),
-        batch: BatchOptions {
-            interval: config.batch.interval,
-            max_rows: config.batch.max_rows,
-            max_bytes: config.batch.max_bytes,
-        },
+        batch: config.batch.clone(),
         memory: config.memory_in_flight,
         threads: match config.threads {
             0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             threads => threads,
         },
-        load: LoadOptions {
-            interval: config.load.interval,
-            max_rows: config.load.max_rows,
-            analyze_every: config.load.analyze_every,
-            checkpoint_every: config.load.checkpoint_every,
-            vacuum_every: config.load.vacuum_every,
-            separate: config.load.separate,
-        },
-        lookups: lookup_sources(config),
+        load: config.load.clone(),
+        lookups: config.lookups.clone(),
         until_caught_up,
         live: config.http_listen.is_some(),
         clock: now.map_or(Clock::System, Clock::manual),
     }
-}
-
-/// The files of the reference tables.
-pub(super) fn lookup_sources(config: &Config) -> Vec<LookupSource> {
-    let source = |lookup: &LookupFile| LookupSource {
-        name: lookup.name.clone(),
-        path: lookup.path.clone(),
-        reload_every: lookup.reload_every,
-    };
-    config.lookups.iter().map(source).collect()
 }

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use tidegate_serve::Secret;
 
-use crate::config::{Loaded, show};
+use crate::config::{LoadedConfig, show};
 
 /// Permissions of others than the owner to read.
 const READ_BY_OTHERS: u32 = 0o044;
 
 /// A warning for each file that holds a secret of this configuration, and that others can read.
-pub(super) fn warnings(config: &Path, loaded: &Loaded) -> String {
+pub(super) fn warnings(config: &Path, loaded: &LoadedConfig) -> String {
     let guard = &loaded.config.http_guard;
     let tokens = guard.tokens.iter().filter_map(|token| match &token.secret {
         Secret::File(path) => Some((&**path, "a token (http.tokens.token-file)")),

@@ -9,14 +9,14 @@ use serde_json::Value;
 use tidegate_core::meaning::Change;
 use tidegate_core::plan::Plan;
 use tidegate_core::spec::WindowSpec;
+use tidegate_engine::SourceOptions;
 use tidegate_engine::WarehouseKind;
 use tidegate_log::{OpenError, recover};
-use tidegate_sources::SourceOptions;
 use tidegate_storage::Storage;
 use tidegate_warehouse::StoredColumn;
 use tidegate_warehouse::redshift::options::Target;
 
-use super::run::{cannot_listen, engine_options, lookup_sources, serve_options};
+use super::run::{cannot_listen, engine_options, serve_options};
 use super::{failures, load_config, query, runtime};
 use crate::cli::ValidateArgs;
 use crate::config::options::Config;
@@ -110,7 +110,7 @@ fn stored_column(row: &Value) -> StoredColumn {
 
 /// Reads the files of the reference tables, as a run would: one that is not there stops it.
 fn check_lookups(config: &Config) -> Result<(), Failure> {
-    let wrong = tidegate_engine::check_lookups(&config.spec.lookups, &lookup_sources(config));
+    let wrong = tidegate_engine::check_lookups(&config.spec.lookups, &config.lookups);
     let Some((last, others)) = wrong.split_last() else {
         return Ok(());
     };
@@ -125,7 +125,7 @@ fn check_lookups(config: &Config) -> Result<(), Failure> {
 fn check_served(config: &Config) -> Result<(), Failure> {
     let addresses = [
         (config.http_listen, "http.listen"),
-        (config.load.listen, "load.listen"),
+        (config.load_listen, "load.listen"),
     ];
     for (address, key) in addresses {
         if let Some(address) = address {

@@ -131,7 +131,7 @@ impl SourceMap {
     }
 
     /// Line and column, both from 1, of a byte of the file.
-    fn place(&self, at: usize) -> Place<'_> {
+    fn place(&self, at: usize) -> SourceLine<'_> {
         let mut at = at.min(self.text.len());
         while !self.text.is_char_boundary(at) {
             at -= 1;
@@ -140,7 +140,7 @@ impl SourceMap {
         let end = self.text[at..]
             .find('\n')
             .map_or(self.text.len(), |i| at + i);
-        Place {
+        SourceLine {
             line: self.text[..at].matches('\n').count() + 1,
             column: self.text[start..at].chars().count() + 1,
             text: self.text[start..end].trim_end(),
@@ -149,7 +149,7 @@ impl SourceMap {
     }
 }
 
-struct Place<'a> {
+struct SourceLine<'a> {
     line: usize,
     column: usize,
     text: &'a str,

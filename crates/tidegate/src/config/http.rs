@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tidegate_core::plan::Plan;
 use tidegate_core::spec::WindowSpec;
+use tidegate_engine::SourceOptions;
+use tidegate_kafka::producer::{Partitioner, TopicOptions};
 use tidegate_serve::{
     Chart, GuardOptions, IngestOptions, Limits, Role, Secret, TlsOptions, TokenOptions,
 };
-use tidegate_sources::SourceOptions;
-use tidegate_sources::produce::{Partitioner, TopicOptions};
 
 use super::diagnostics::Diagnostic;
 use super::reader::Section;

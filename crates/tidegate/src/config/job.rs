@@ -8,16 +8,16 @@ use tidegate_core::spec::{
     AggregateFunction, AggregateSpec, EventTimeSpec, FieldSpec, FieldType, JobSpec, LookupColumn,
     LookupSpec, NamedExpr, StoredForm, WindowSpec,
 };
+use tidegate_engine::LookupSource;
 
 use super::diagnostics::Diagnostic;
-use super::options::LookupFile;
 use super::reader::Section;
 use super::tree::{Entry, Value};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Reads everything that happens to an event.
-pub fn read(root: &Section<'_>) -> (JobSpec, Vec<LookupFile>) {
+pub fn read(root: &Section<'_>) -> (JobSpec, Vec<LookupSource>) {
     let fields = fields(&root.section("schema"));
     let event_time = event_time(&root.section("event-time"));
     let rules = expressions(&root.section("rules"));
@@ -159,7 +159,7 @@ fn expressions(section: &Section<'_>) -> Vec<NamedExpr> {
     expressions
 }
 
-fn lookup(section: &Section<'_>) -> (LookupSpec, LookupFile) {
+fn lookup(section: &Section<'_>) -> (LookupSpec, LookupSource) {
     let name = section.required_string("name", "each of [[lookups]] has a name");
     let path = section.required_string("path", "name the CSV file: path = \"merchants.csv\"");
     let on = section.required_string("on", "name the column of the event: on = \"merchant\"");
@@ -169,7 +169,7 @@ fn lookup(section: &Section<'_>) -> (LookupSpec, LookupFile) {
         .duration("reload-every", Duration::from_millis(100))
         .unwrap_or(Duration::from_secs(60));
     section.finish();
-    let file = LookupFile {
+    let file = LookupSource {
         name: name.clone(),
         path: PathBuf::from(path),
         reload_every,

@@ -5,6 +5,7 @@
 //! that knows its places ([`tree`]), overrides ([`overrides`]), environment ([`environment`]),
 //! typed options ([`reader`]), and planning of the SQL.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,17 +27,17 @@ pub mod units;
 pub mod warehouse;
 
 use diagnostics::{Diagnostic, Severity, SourceMap};
-use options::{BatchConfig, Config, LoadConfig, WarehouseConfig};
-use reader::{Context, Section};
+use options::{Config, WarehouseConfig};
+use reader::{ConfigContext, Section};
 use tidegate_core::advice::advice;
 use tidegate_core::plan::Plan;
-use tidegate_engine::{BatchOptions, WarehouseKind, check_tables};
-use tidegate_sources::SourceOptions;
+use tidegate_engine::{BatchOptions, LoadOptions, SourceOptions, WarehouseKind, check_tables};
+use tidegate_warehouse::LoaderOptions;
 use tree::Table;
 
 /// A configuration that can be used.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// What it says.
     pub config: Config,
     /// The file with `--set` applied, for showing.
@@ -81,7 +82,7 @@ pub enum ConfigError {
 ///
 /// # Errors
 /// The file cannot be read, or what it says is wrong.
-pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, ConfigError> {
+pub fn load(path: &Path, sets: &[String]) -> Result<LoadedConfig, ConfigError> {
     load_for(Purpose::Events, path, sets)
 }
 
@@ -89,7 +90,11 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, ConfigError> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_for(purpose: Purpose, path: &Path, sets: &[String]) -> Result<Loaded, ConfigError> {
+pub fn load_for(
+    purpose: Purpose,
+    path: &Path,
+    sets: &[String],
+) -> Result<LoadedConfig, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Io {
         path: path.to_owned(),
         source,
@@ -107,7 +112,7 @@ pub fn read(
     text: String,
     sets: &[String],
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, ConfigError> {
+) -> Result<LoadedConfig, ConfigError> {
     read_for(Purpose::Events, file, text, sets, environment)
 }
 
@@ -117,7 +122,7 @@ fn read_for(
     text: String,
     sets: &[String],
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, ConfigError> {
+) -> Result<LoadedConfig, ConfigError> {
     let (mut tree, mut diagnostics) = tree::parse(&text);
     let map = SourceMap {
         file: file.to_owned(),
@@ -131,7 +136,7 @@ fn read_for(
     diagnostics.extend(overrides::apply(&mut tree, sets));
     diagnostics.extend(environment::resolve(&mut tree, environment));
 
-    let context = Context::new(sets);
+    let context = ConfigContext::new(sets);
     let config = read_root(&Section::root(&context, &tree));
     diagnostics.extend(context.into_diagnostics());
 
@@ -142,7 +147,7 @@ fn read_for(
         };
         match plan {
             Ok(plan) => {
-                let context = Context::new(sets);
+                let context = ConfigContext::new(sets);
                 let root = Section::root(&context, &tree);
                 if let Some(warehouse) = &config.warehouse {
                     warehouse::layout_columns(&root, warehouse, &plan, &config.upsert_key);
@@ -175,7 +180,7 @@ fn read_for(
         }
     }
     match config {
-        Some(config) if count_errors(&diagnostics) == 0 => Ok(Loaded {
+        Some(config) if count_errors(&diagnostics) == 0 => Ok(LoadedConfig {
             config,
             tree,
             warnings: map.render(&diagnostics),
@@ -242,7 +247,7 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
         options.delay = spec.event_time.delay;
     }
     let http = http::read(&root.section("http"), source.as_ref(), &spec.windows);
-    let load = load_options(
+    let (load, load_listen) = load_options(
         &root.section("load"),
         warehouse.as_ref(),
         http.guard.tokens.is_empty(),
@@ -254,6 +259,7 @@ fn read_root(root: &Section<'_>) -> Option<Config> {
         warehouse,
         batch: batch(&root.section("batch")),
         load,
+        load_listen,
         memory_in_flight: memory(&root.section("memory")),
         threads: engine(&root.section("engine")),
         http_listen: http.listen,
@@ -307,9 +313,9 @@ fn name(root: &Section<'_>) -> String {
     name
 }
 
-fn batch(section: &Section<'_>) -> BatchConfig {
+fn batch(section: &Section<'_>) -> BatchOptions {
     let defaults = BatchOptions::default();
-    let options = BatchConfig {
+    let options = BatchOptions {
         interval: section
             .duration("interval", Duration::from_millis(10))
             .unwrap_or(defaults.interval),
@@ -328,7 +334,7 @@ fn batch(section: &Section<'_>) -> BatchConfig {
 fn load_interval(warehouse: Option<&WarehouseConfig>) -> Duration {
     match warehouse.map(|warehouse| &warehouse.kind) {
         Some(WarehouseKind::Redshift(_)) => Duration::from_secs(120),
-        _ => Duration::from_secs(1),
+        _ => LoadOptions::default().interval,
     }
 }
 
@@ -336,27 +342,33 @@ fn load_options(
     section: &Section<'_>,
     warehouse: Option<&WarehouseConfig>,
     nobody_needs_a_token: bool,
-) -> LoadConfig {
+) -> (LoadOptions, Option<SocketAddr>) {
     let second = Duration::from_secs(1);
-    let options = LoadConfig {
+    let defaults = LoaderOptions::default();
+    let options = LoadOptions {
         interval: section
             .duration("interval", Duration::from_millis(10))
             .unwrap_or_else(|| load_interval(warehouse)),
-        max_rows: section.count("max-rows", 1).map_or(5_000_000, |n| n as u64),
-        analyze_every: section
-            .duration("analyze-every", second)
-            .unwrap_or(Duration::from_secs(600)),
-        checkpoint_every: section
-            .duration("checkpoint-every", second)
-            .unwrap_or(Duration::from_secs(300)),
-        vacuum_every: section
-            .duration("vacuum-every", second)
-            .unwrap_or(Duration::from_secs(86_400)),
+        loader: LoaderOptions {
+            rows_max: section
+                .count("max-rows", 1)
+                .map_or(defaults.rows_max, |n| n as u64),
+            analyze_every: section
+                .duration("analyze-every", second)
+                .unwrap_or(defaults.analyze_every),
+            checkpoint_every: section
+                .duration("checkpoint-every", second)
+                .unwrap_or(defaults.checkpoint_every),
+            vacuum_every: section
+                .duration("vacuum-every", second)
+                .unwrap_or(defaults.vacuum_every),
+            ..defaults
+        },
         separate: section.boolean("separate").unwrap_or(false),
-        listen: http::listen(section, nobody_needs_a_token),
     };
+    let listen = http::listen(section, nobody_needs_a_token);
     section.finish();
-    options
+    (options, listen)
 }
 
 fn memory(section: &Section<'_>) -> usize {

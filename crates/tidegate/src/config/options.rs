@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate_core::spec::JobSpec;
-use tidegate_engine::{WarehouseKind, WarehouseOptions};
+use tidegate_engine::{
+    BatchOptions, LoadOptions, LookupSource, SourceOptions, WarehouseKind, WarehouseOptions,
+};
 use tidegate_serve::{Chart, GuardOptions, HotOptions, IngestOptions, Thresholds};
-use tidegate_sources::SourceOptions;
 use tidegate_storage::StorageOptions;
 use tidegate_warehouse::DuckDbOptions;
 
@@ -23,9 +24,11 @@ pub struct Config {
     /// Where rows go; `None` to stage only.
     pub warehouse: Option<WarehouseConfig>,
     /// When a micro-batch is written.
-    pub batch: BatchConfig,
+    pub batch: BatchOptions,
     /// When the warehouse is loaded.
-    pub load: LoadConfig,
+    pub load: LoadOptions,
+    /// Where the process that only loads is shown over HTTP, if not at `http.listen`.
+    pub load_listen: Option<SocketAddr>,
     /// Bytes that may be in flight between source and commit.
     pub memory_in_flight: usize,
     /// Worker threads; 0 for one a core.
@@ -47,7 +50,7 @@ pub struct Config {
     /// How events are taken in there, if they are.
     pub http_ingest: Option<IngestOptions>,
     /// Files of the reference tables.
-    pub lookups: Vec<LookupFile>,
+    pub lookups: Vec<LookupSource>,
     /// What happens to an event.
     pub spec: JobSpec,
     /// Columns of which the warehouse keeps one row each; empty to append.
@@ -100,45 +103,4 @@ impl WarehouseConfig {
             WarehouseKind::Redshift(_) => None,
         }
     }
-}
-
-/// When a micro-batch is written: at whichever limit comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchConfig {
-    /// Time since its first row.
-    pub interval: Duration,
-    /// Rows.
-    pub max_rows: usize,
-    /// Bytes in memory.
-    pub max_bytes: usize,
-}
-
-/// When the warehouse is loaded and looked after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadConfig {
-    /// Time between loads.
-    pub interval: Duration,
-    /// Rows of one load at most; what is left comes with the next.
-    pub max_rows: u64,
-    /// Time between runs of ANALYZE.
-    pub analyze_every: Duration,
-    /// Time between checkpoints of a DuckDB.
-    pub checkpoint_every: Duration,
-    /// Time between runs of VACUUM on Redshift.
-    pub vacuum_every: Duration,
-    /// Whether another process loads.
-    pub separate: bool,
-    /// Where that process is shown over HTTP, if not at `http.listen`.
-    pub listen: Option<SocketAddr>,
-}
-
-/// File of a reference table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LookupFile {
-    /// Name of the lookup.
-    pub name: String,
-    /// CSV with a header, or newline-delimited JSON, by its ending.
-    pub path: PathBuf,
-    /// How often it is looked at for changes.
-    pub reload_every: Duration,
 }

@@ -15,15 +15,15 @@ use super::units;
 
 /// Where everything that is wrong is gathered.
 #[derive(Debug)]
-pub struct Context<'t> {
+pub struct ConfigContext<'t> {
     diagnostics: RefCell<Vec<Diagnostic>>,
     sets: &'t [String],
 }
 
-impl<'t> Context<'t> {
+impl<'t> ConfigContext<'t> {
     /// Nothing is wrong yet. `sets` are the arguments of `--set`.
     pub fn new(sets: &'t [String]) -> Self {
-        Context {
+        ConfigContext {
             diagnostics: RefCell::default(),
             sets,
         }
@@ -58,7 +58,7 @@ impl<'t> Context<'t> {
 
 /// Why a key that nobody asked for is refused.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum KeyRefusal {
     /// It does not exist.
     Unknown,
     /// It is not: it may stay.
@@ -70,7 +70,7 @@ pub enum Refusal {
 /// One table of the configuration while it is read. A table that is not there reads as empty.
 #[derive(Debug)]
 pub struct Section<'t> {
-    context: &'t Context<'t>,
+    context: &'t ConfigContext<'t>,
     table: Option<&'t Table>,
     origin: Origin,
     path: String,
@@ -79,7 +79,7 @@ pub struct Section<'t> {
 
 impl<'t> Section<'t> {
     /// The whole file.
-    pub fn root(context: &'t Context<'t>, table: &'t Table) -> Self {
+    pub fn root(context: &'t ConfigContext<'t>, table: &'t Table) -> Self {
         Section {
             context,
             table: Some(table),
@@ -90,7 +90,12 @@ impl<'t> Section<'t> {
     }
 
     /// A table that was found elsewhere, as in an array of tables.
-    pub fn of(context: &'t Context<'t>, table: &'t Table, origin: &Origin, path: &str) -> Self {
+    pub fn of(
+        context: &'t ConfigContext<'t>,
+        table: &'t Table,
+        origin: &Origin,
+        path: &str,
+    ) -> Self {
         let known = RefCell::default();
         Section {
             context,
@@ -102,7 +107,7 @@ impl<'t> Section<'t> {
     }
 
     /// Where everything that is wrong is gathered.
-    pub fn context(&self) -> &'t Context<'t> {
+    pub fn context(&self) -> &'t ConfigContext<'t> {
         self.context
     }
 
@@ -471,20 +476,20 @@ impl<'t> Section<'t> {
 
     /// Refuses the keys that were not asked for.
     pub fn finish(&self) {
-        self.finish_with(|_| Refusal::Unknown);
+        self.finish_with(|_| KeyRefusal::Unknown);
     }
 
     /// Refuses the keys that were not asked for, for the reason that `why` gives.
-    pub fn finish_with(&self, why: impl Fn(&Entry) -> Refusal) {
+    pub fn finish_with(&self, why: impl Fn(&Entry) -> KeyRefusal) {
         let known = self.known.borrow();
         for entry in self.entries() {
             if known.contains(&entry.key.as_str()) {
                 continue;
             }
             match why(entry) {
-                Refusal::Unknown => {}
-                Refusal::Fine => continue,
-                Refusal::Because(diagnostic) => {
+                KeyRefusal::Unknown => {}
+                KeyRefusal::Fine => continue,
+                KeyRefusal::Because(diagnostic) => {
                     self.context.report(diagnostic);
                     continue;
                 }

@@ -4,28 +4,28 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::diagnostics::{Diagnostic, listed};
-use super::reader::{Refusal, Section};
+use super::reader::{KeyRefusal, Section};
 use super::tree::{Entry, Value};
-use tidegate_sources::{
-    ChangedFiles, FilesOptions, GeneratorOptions, KafkaClient, KafkaOptions, KafkaStart,
-    MissingFiles, MissingOffsets, SourceError, SourceOptions,
-};
+use tidegate_engine::SourceOptions;
+use tidegate_generator::GeneratorOptions;
+use tidegate_kafka::{KafkaClient, KafkaOptions, KafkaStart, MissingOffsets};
+use tidegate_source::{ChangedFiles, FilesOptions, MissingFiles, SourceError};
 
 /// Kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SourceKind {
     Kafka,
     Files,
     Generator,
 }
 
-const KINDS: [(&str, Kind); 3] = [
-    ("kafka", Kind::Kafka),
-    ("files", Kind::Files),
-    ("generator", Kind::Generator),
+const KINDS: [(&str, SourceKind); 3] = [
+    ("kafka", SourceKind::Kafka),
+    ("files", SourceKind::Files),
+    ("generator", SourceKind::Generator),
 ];
 
-impl Kind {
+impl SourceKind {
     fn name(self) -> &'static str {
         KINDS
             .iter()
@@ -40,7 +40,7 @@ impl Kind {
     /// Keys of this kind, beside `kind`.
     fn keys(self) -> &'static [&'static str] {
         match self {
-            Kind::Kafka => &[
+            SourceKind::Kafka => &[
                 "brokers",
                 "topic",
                 "group",
@@ -53,14 +53,14 @@ impl Kind {
                 "client",
                 "properties",
             ],
-            Kind::Files => &[
+            SourceKind::Files => &[
                 "path",
                 "follow",
                 "poll-interval",
                 "on-missing-files",
                 "on-changed-files",
             ],
-            Kind::Generator => &[
+            SourceKind::Generator => &[
                 "rate",
                 "count",
                 "partitions",
@@ -90,9 +90,9 @@ pub fn read(section: &Section<'_>, job_name: &str) -> Option<SourceOptions> {
     }
     let kind = section.choice("kind", &KINDS)?;
     let source = match kind {
-        Kind::Kafka => SourceOptions::Kafka(kafka(section, job_name)),
-        Kind::Files => SourceOptions::Files(files(section)),
-        Kind::Generator => SourceOptions::Generator(generator(section)),
+        SourceKind::Kafka => SourceOptions::Kafka(kafka(section, job_name)),
+        SourceKind::Files => SourceOptions::Files(files(section)),
+        SourceKind::Generator => SourceOptions::Generator(generator(section)),
     };
     let kind_is_set = kind_entry.is_some_and(|entry| entry.node.origin.is_set());
     // `--set source.kind` switches a file that is written for another kind: what belongs to that
@@ -119,7 +119,7 @@ pub fn read(section: &Section<'_>, job_name: &str) -> Option<SourceOptions> {
     }
     section.finish_with(|entry| {
         if is_left_aside(entry) {
-            Refusal::Fine
+            KeyRefusal::Fine
         } else {
             of_another_kind(entry, kind)
         }
@@ -128,16 +128,16 @@ pub fn read(section: &Section<'_>, job_name: &str) -> Option<SourceOptions> {
 }
 
 /// The kind that a key belongs to.
-fn owner(key: &str) -> Option<Kind> {
+fn owner(key: &str) -> Option<SourceKind> {
     KINDS
         .iter()
         .map(|(_, kind)| *kind)
         .find(|kind| kind.has(key))
 }
 
-fn of_another_kind(entry: &Entry, kind: Kind) -> Refusal {
+fn of_another_kind(entry: &Entry, kind: SourceKind) -> KeyRefusal {
     let Some(owner) = owner(&entry.key) else {
-        return Refusal::Unknown;
+        return KeyRefusal::Unknown;
     };
     let (owner, name) = (owner.name(), kind.name());
     let message = format!(
@@ -148,7 +148,7 @@ fn of_another_kind(entry: &Entry, kind: Kind) -> Refusal {
         "remove it, or set kind = \"{owner}\"; a `{name}` source has {}",
         listed(kind.keys(), "and")
     );
-    Refusal::Because(Diagnostic::error(entry.key_origin.clone(), message).hint(hint))
+    KeyRefusal::Because(Diagnostic::error(entry.key_origin.clone(), message).hint(hint))
 }
 
 fn kafka(section: &Section<'_>, job_name: &str) -> KafkaOptions {

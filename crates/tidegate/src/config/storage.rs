@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate_storage::{Encryption, S3Options, StorageOptions};
 
 use super::diagnostics::Diagnostic;
-use super::reader::{Refusal, Section};
+use super::reader::{KeyRefusal, Section};
 use super::tree::Entry;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,17 +48,17 @@ pub fn read(section: &Section<'_>) -> StorageOptions {
 }
 
 /// Refuses what looks like a credential: files are copied, shown and kept.
-fn credential(entry: &Entry) -> Refusal {
+fn credential(entry: &Entry) -> KeyRefusal {
     let secret = ["access", "secret", "token", "credential", "profile"];
     if !secret.iter().any(|part| entry.key.contains(part)) {
-        return Refusal::Unknown;
+        return KeyRefusal::Unknown;
     }
     let message = format!(
         "`storage.{}`: credentials are not taken from this file",
         entry.key
     );
     let hint = "they come from the AWS chain: environment (AWS_ACCESS_KEY_ID, AWS_PROFILE...), profile, container or instance";
-    Refusal::Because(Diagnostic::error(entry.key_origin.clone(), message).hint(hint))
+    KeyRefusal::Because(Diagnostic::error(entry.key_origin.clone(), message).hint(hint))
 }
 
 fn url(section: &Section<'_>) -> String {

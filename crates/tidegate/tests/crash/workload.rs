@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
 use tempfile::TempDir;
-use tidegate_core::clock::Clock;
-use tidegate_sources::generator::{FileFormat, GeneratorOptions, generate_files};
+use tidegate_base::clock::Clock;
+use tidegate_generator::{FileFormat, GeneratorOptions, generate_files};
 
 use crate::common::{Job, NOW_MICROS, repository_file};
 use crate::extras::{Extras, Shown};

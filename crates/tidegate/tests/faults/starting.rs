@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_log::{CommitLog, Counts, Draft, OpenOptions, Span, WriterId, read_records};
 use tidegate_storage::{Storage, StorageOptions};
 use tidegate_testkit::{Fault, FaultProxy, Rule, S3};

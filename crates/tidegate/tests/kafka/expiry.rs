@@ -1,7 +1,7 @@
 //! Records that expire before they are read.
 
 use serde_json::json;
-use tidegate_testkit::{Compression, Kafka};
+use tidegate_testkit::{Codec, Kafka};
 
 use crate::pipeline::{Pipeline, events};
 
@@ -9,10 +9,10 @@ use crate::pipeline::{Pipeline, events};
 fn expired_records_stop_the_job_or_are_counted() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("expired", 2, &[]);
-    kafka.produce(&topic, Compression::None, events(0..20, 2));
+    kafka.produce(&topic, Codec::None, events(0..20, 2));
     let pipeline = Pipeline::new(kafka, &topic);
     pipeline.catch_up();
-    kafka.produce(&topic, Compression::None, events(20..40, 2));
+    kafka.produce(&topic, Codec::None, events(20..40, 2));
     kafka.delete_records(&topic, 1, 14);
 
     let ended = pipeline.try_catch_up();
@@ -57,7 +57,7 @@ fn expired_records_stop_the_job_or_are_counted() {
 fn a_new_job_begins_with_what_is_left() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("begins-late", 1, &[]);
-    kafka.produce(&topic, Compression::None, events(0..20, 1));
+    kafka.produce(&topic, Codec::None, events(0..20, 1));
     kafka.delete_records(&topic, 0, 8);
     let pipeline = Pipeline::new(kafka, &topic);
     let status = pipeline.catch_up()["status"].take();
@@ -70,12 +70,12 @@ fn a_topic_that_was_made_anew_under_its_name_stops_the_job_or_is_read_whole() {
     let Some(kafka) = Kafka::shared() else { return };
     for client in ["auto", "librdkafka"] {
         let topic = kafka.new_topic("again", 1, &[]);
-        kafka.produce(&topic, Compression::None, events(0..5, 1));
+        kafka.produce(&topic, Codec::None, events(0..5, 1));
         let pipeline = Pipeline::new(kafka, &topic).set("source.client", format!("{client:?}"));
         pipeline.catch_up();
         kafka.delete_topic(&topic);
         kafka.create_topic(&topic, 1, &[]);
-        kafka.produce(&topic, Compression::None, events(100..109, 1));
+        kafka.produce(&topic, Codec::None, events(100..109, 1));
 
         let ended = pipeline.try_catch_up();
         assert_eq!(ended.code, Some(1), "{}", ended.err);
@@ -117,7 +117,7 @@ fn a_topic_that_was_made_anew_under_its_name_stops_the_job_or_is_read_whole() {
 fn a_topic_that_was_made_anew_is_not_taken_for_the_old_one() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("before", 1, &[]);
-    kafka.produce(&topic, Compression::None, events(0..5, 1));
+    kafka.produce(&topic, Codec::None, events(0..5, 1));
     let pipeline = Pipeline::new(kafka, &topic);
     pipeline.catch_up();
     let other = kafka.new_topic("after", 1, &[]);

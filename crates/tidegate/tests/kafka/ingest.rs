@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_testkit::{Compression, Isolation, Kafka, ReadRecord, Record, Stop};
+use tidegate_testkit::{Codec, Isolation, Kafka, ProducerRecord, ReadRecord, Stop};
 
 use crate::pipeline::{Pipeline, event};
 use crate::process::Process;
@@ -256,8 +256,8 @@ fn what_is_refused_has_the_codes_that_it_would_have_among_the_rejects() {
     ];
     kafka.produce(
         &topic,
-        Compression::None,
-        bad.map(|payload| Record::new(0, payload)),
+        Codec::None,
+        bad.map(|payload| ProducerRecord::new(0, payload)),
     );
     let pipeline = pipeline(kafka, &topic);
     pipeline.catch_up();

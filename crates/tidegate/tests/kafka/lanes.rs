@@ -4,15 +4,19 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate_testkit::{Compression, Kafka, Record};
+use tidegate_testkit::{Codec, Kafka, ProducerRecord};
 
 use crate::pipeline::{Pipeline, event};
 
 /// Events at these seconds of one partition.
-fn at(partition: i32, first_id: i64, seconds: impl IntoIterator<Item = i64>) -> Vec<Record> {
+fn at(
+    partition: i32,
+    first_id: i64,
+    seconds: impl IntoIterator<Item = i64>,
+) -> Vec<ProducerRecord> {
     let numbered = seconds.into_iter().zip(first_id..);
     numbered
-        .map(|(second, id)| Record::new(partition, event(id, second)))
+        .map(|(second, id)| ProducerRecord::new(partition, event(id, second)))
         .collect()
 }
 
@@ -41,7 +45,7 @@ fn a_backlog_after_a_pause_of_all_partitions_is_not_late() {
         // furthest.
         for partition in 0..3 {
             let second = 60 * i64::from(partition);
-            kafka.produce(&topic, Compression::None, at(partition, second, [second]));
+            kafka.produce(&topic, Codec::None, at(partition, second, [second]));
         }
         run.until("all are idle", |_| {
             let log = pipeline.log().unwrap_or_default();
@@ -55,7 +59,7 @@ fn a_backlog_after_a_pause_of_all_partitions_is_not_late() {
         for partition in 0..3 {
             let seconds = (180..3600).step_by(60);
             let records = at(partition, 1000 * i64::from(1 + partition), seconds);
-            kafka.produce(&topic, Compression::None, records);
+            kafka.produce(&topic, Codec::None, records);
             let read = 3 + 57 * (1 + partition as u64);
             run.until("it is read", |_| pipeline.read() == read);
         }
@@ -72,7 +76,7 @@ fn a_backlog_after_a_pause_of_all_partitions_is_not_late() {
 fn windows_that_are_final_stay_when_partitions_are_added() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("final", 1, &[]);
-    kafka.produce(&topic, Compression::None, at(0, 0, 0..180));
+    kafka.produce(&topic, Codec::None, at(0, 0, 0..180));
     let pipeline = Pipeline::new(kafka, &topic).set("event-time.idle-after", "\"1h\"");
     let windows = "SELECT strftime(window_start, '%H:%M') AS start, n FROM per_minute ORDER BY 1";
     let check = |when: &str| {
@@ -99,8 +103,8 @@ fn windows_that_are_final_stay_when_partitions_are_added() {
     // While it runs; and with old events in both.
     let mut run = pipeline.run();
     kafka.add_partitions(&topic, 3);
-    kafka.produce(&topic, Compression::None, at(1, 1000, [10, 175]));
-    kafka.produce(&topic, Compression::None, at(2, 2000, [20, 175]));
+    kafka.produce(&topic, Codec::None, at(1, 1000, [10, 175]));
+    kafka.produce(&topic, Codec::None, at(2, 2000, [20, 175]));
     run.until("they are read", |_| pipeline.rows() == 184);
     run.stop();
     check("with old events");
@@ -116,7 +120,7 @@ fn short_runs_finish_windows_though_a_partition_gets_nothing() {
     let mut produced = 0;
     for run in 0..20 {
         let seconds = (0..6).map(|event| 300 * run + 20 * event);
-        kafka.produce(&topic, Compression::None, at(0, produced, seconds));
+        kafka.produce(&topic, Codec::None, at(0, produced, seconds));
         produced += 6;
         assert_eq!(pipeline.catch_up()["read"], 6);
         if in_windows(&pipeline) >= produced - 6 && run > 3 {
@@ -138,7 +142,7 @@ fn what_came_while_the_process_stood_still_is_not_late() {
             .set("source.client", format!("{client:?}"));
         let mut run = pipeline.run();
         for partition in 0..3 {
-            kafka.produce(&topic, Compression::None, at(partition, 0, [0]));
+            kafka.produce(&topic, Codec::None, at(partition, 0, [0]));
         }
         run.until("they are read", |_| pipeline.read() == 3);
         // Longer than `idle-after`, with an hour of events in each.
@@ -146,7 +150,7 @@ fn what_came_while_the_process_stood_still_is_not_late() {
             for partition in 0..3 {
                 let seconds = (60..3600).step_by(60);
                 let records = at(partition, 1000 * i64::from(1 + partition), seconds);
-                kafka.produce(&topic, Compression::None, records);
+                kafka.produce(&topic, Codec::None, records);
             }
             thread::sleep(Duration::from_secs(8));
         });

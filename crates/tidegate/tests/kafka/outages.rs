@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use tidegate_testkit::{Compression, Kafka, Stop};
+use tidegate_testkit::{Codec, Kafka, Stop};
 
 use crate::pipeline::{Pipeline, events};
 
@@ -22,7 +22,7 @@ fn a_broker_that_restarts_loses_and_doubles_nothing() {
         return;
     };
     let topic = kafka.new_topic("outage", 4, &[]);
-    kafka.produce(&topic, Compression::Lz4, events(0..60_000, 4));
+    kafka.produce(&topic, Codec::Lz4, events(0..60_000, 4));
     // Small steps, so that the broker goes away in the middle of it.
     let pipeline = Pipeline::new(&kafka, &topic)
         .set("batch.max-rows", 1000)
@@ -37,14 +37,14 @@ fn a_broker_that_restarts_loses_and_doubles_nothing() {
         run.log().contains(FOUND)
     });
     let before = pipeline.read().max(30_000);
-    kafka.produce(&topic, Compression::Zstd, events(60_000..90_000, 4));
+    kafka.produce(&topic, Codec::Zstd, events(60_000..90_000, 4));
     run.until("further commits", |_| pipeline.read() > before);
     kafka.stop(Stop::Hard);
     run.until("it has said so again", |run| {
         run.log().matches(LOST).count() == 2
     });
     kafka.start_again();
-    kafka.produce(&topic, Compression::Lz4, events(90_000..91_000, 4));
+    kafka.produce(&topic, Codec::Lz4, events(90_000..91_000, 4));
     run.until("all is read", |_| pipeline.read() == 91_000);
     // It says so when it next looks, which can be after the last record.
     run.until("it has said again that it is back", |run| {
@@ -63,7 +63,7 @@ fn partitions_that_move_between_brokers_are_followed() {
             return;
         };
         let topic = kafka.new_topic("moves", 4, &[]);
-        kafka.produce(&topic, Compression::Lz4, events(0..40_000, 4));
+        kafka.produce(&topic, Codec::Lz4, events(0..40_000, 4));
         let pipeline = Pipeline::new(&kafka, &topic)
             .set("batch.max-rows", 1000)
             .set("source.read-ahead", "\"1MiB\"")
@@ -71,13 +71,13 @@ fn partitions_that_move_between_brokers_are_followed() {
         let mut run = pipeline.run();
         run.until("the first commits", |_| pipeline.read() > 0);
         kafka.stop_second(Stop::Hard);
-        kafka.produce(&topic, Compression::Zstd, events(40_000..60_000, 4));
+        kafka.produce(&topic, Codec::Zstd, events(40_000..60_000, 4));
         run.until("the other broker has all", |_| pipeline.read() == 60_000);
         kafka.start_second_again();
         // While it gets its partitions back.
         for step in 0..20 {
             let from = 60_000 + 1000 * step;
-            kafka.produce(&topic, Compression::Lz4, events(from..from + 1000, 4));
+            kafka.produce(&topic, Codec::Lz4, events(from..from + 1000, 4));
             std::thread::sleep(Duration::from_millis(200));
         }
         run.until("all is read", |_| pipeline.read() == 80_000);
@@ -95,7 +95,7 @@ fn a_broker_that_is_not_there_at_the_start_is_waited_for() {
         return;
     };
     let topic = kafka.new_topic("not-there", 1, &[]);
-    kafka.produce(&topic, Compression::None, events(0..100, 1));
+    kafka.produce(&topic, Codec::None, events(0..100, 1));
     kafka.stop(Stop::Graceful);
     let pipeline = Pipeline::new(&kafka, &topic);
     let mut run = pipeline.start(&["run", "--until-caught-up", "--summary", "json"]);
@@ -139,7 +139,7 @@ fn it_ends_when_asked_to_although_the_broker_has_gone() {
         return;
     };
     let topic = kafka.new_topic("goes", 2, &[]);
-    kafka.produce(&topic, Compression::None, events(0..100, 2));
+    kafka.produce(&topic, Codec::None, events(0..100, 2));
     let pipeline = Pipeline::new(&kafka, &topic);
     let mut run = pipeline.run();
     run.until("all is read", |_| pipeline.read() == 100);
@@ -174,7 +174,7 @@ fn a_topic_that_is_not_there_is_waited_for_as_long_as_configured() {
 fn a_topic_that_is_deleted_while_it_is_read_is_noticed() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("deleted", 2, &[]);
-    kafka.produce(&topic, Compression::None, events(0..100, 2));
+    kafka.produce(&topic, Codec::None, events(0..100, 2));
     let pipeline = Pipeline::new(kafka, &topic).set("source.topic-wait", "\"1s\"");
     let mut run = pipeline.run();
     run.until("all is read", |_| pipeline.read() == 100);
@@ -188,7 +188,7 @@ fn a_topic_that_is_deleted_while_it_is_read_is_noticed() {
 fn a_topic_that_comes_back_with_fewer_partitions_stops_the_run() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("shrinks", 3, &[]);
-    kafka.produce(&topic, Compression::None, events(0..90, 3));
+    kafka.produce(&topic, Codec::None, events(0..90, 3));
     let pipeline = Pipeline::new(kafka, &topic);
     let mut run = pipeline.run();
     run.until("all is read", |_| pipeline.read() == 90);

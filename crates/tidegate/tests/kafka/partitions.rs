@@ -1,7 +1,7 @@
 //! Many partitions, empty ones, and ones that come later.
 
 use serde_json::json;
-use tidegate_testkit::{Compression, Kafka, Record};
+use tidegate_testkit::{Codec, Kafka, ProducerRecord};
 
 use crate::pipeline::{Pipeline, event, events};
 
@@ -12,9 +12,9 @@ fn empty_partitions_do_not_hold_up_the_windows() {
     // Three minutes of events in five of the partitions.
     let records = (0..1800).map(|n| {
         let partition = [0, 3, 7, 19, 31][n as usize % 5];
-        Record::new(partition, event(n, n / 10))
+        ProducerRecord::new(partition, event(n, n / 10))
     });
-    kafka.produce(&topic, Compression::Snappy, records);
+    kafka.produce(&topic, Codec::Snappy, records);
     let pipeline = Pipeline::new(kafka, &topic);
     let mut run = pipeline.run();
     run.until("all is loaded", |_| pipeline.rows() == 1800);
@@ -26,8 +26,8 @@ fn empty_partitions_do_not_hold_up_the_windows() {
         second += 1;
         kafka.produce(
             &topic,
-            Compression::None,
-            [Record::new(3, event(second, second))],
+            Codec::None,
+            [ProducerRecord::new(3, event(second, second))],
         );
         pipeline.query(windows).len() == 3
     });
@@ -51,9 +51,9 @@ fn where_all_partitions_pause_the_windows_follow_the_fastest() {
     let topic = kafka.new_topic("pauses", 3, &[]);
     // One partition is minutes behind the other, and the third is empty; then nothing more comes.
     let records = (0..40)
-        .map(|n| Record::new(0, event(n, n)))
-        .chain((40..240).map(|n| Record::new(1, event(n, n - 40))));
-    kafka.produce(&topic, Compression::None, records);
+        .map(|n| ProducerRecord::new(0, event(n, n)))
+        .chain((40..240).map(|n| ProducerRecord::new(1, event(n, n - 40))));
+    kafka.produce(&topic, Codec::None, records);
     let pipeline = Pipeline::new(kafka, &topic);
     let mut run = pipeline.run();
     let windows = "SELECT strftime(window_start, '%H:%M') AS start, n FROM per_minute ORDER BY 1";
@@ -78,20 +78,20 @@ fn where_all_partitions_pause_the_windows_follow_the_fastest() {
 fn partitions_that_are_added_are_read_from_their_beginning() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("grows", 1, &[]);
-    kafka.produce(&topic, Compression::None, events(0..10, 1));
+    kafka.produce(&topic, Codec::None, events(0..10, 1));
     // What is there is not wanted; what comes later is, in whichever partition.
     let pipeline = Pipeline::new(kafka, &topic).set("source.start", "latest");
     let mut run = pipeline.run();
     run.until("the job is founded", |_| pipeline.positions().len() == 1);
     kafka.add_partitions(&topic, 3);
-    kafka.produce(&topic, Compression::None, events(10..40, 3));
+    kafka.produce(&topic, Codec::None, events(10..40, 3));
     run.until("the new ones are read", |_| pipeline.rows() == 30);
     run.stop();
     assert_eq!(pipeline.positions(), pipeline.ends(kafka));
 
     // Those that come while nobody looks, too.
     kafka.add_partitions(&topic, 4);
-    kafka.produce(&topic, Compression::None, events(40..80, 4));
+    kafka.produce(&topic, Codec::None, events(40..80, 4));
     assert_eq!(pipeline.catch_up()["read"], 40);
     assert_eq!(pipeline.positions(), pipeline.ends(kafka));
     let ids: Vec<i64> = pipeline

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use serde_json::Value;
-use tidegate_testkit::{Isolation, Kafka, Record};
+use tidegate_testkit::{Isolation, Kafka, ProducerRecord};
 
 use crate::common::Job;
 use crate::process::{Ended, Process};
@@ -65,10 +65,13 @@ pub(crate) fn event(id: i64, second: i64) -> String {
 
 /// Events with the numbers `ids`, dealt to `partitions` partitions; a second has a thousand of
 /// them.
-pub(crate) fn events(ids: std::ops::Range<i64>, partitions: i32) -> impl Iterator<Item = Record> {
+pub(crate) fn events(
+    ids: std::ops::Range<i64>,
+    partitions: i32,
+) -> impl Iterator<Item = ProducerRecord> {
     ids.map(move |id| {
         let partition = i32::try_from(id % i64::from(partitions)).unwrap();
-        Record::new(partition, event(id, id / 1000))
+        ProducerRecord::new(partition, event(id, id / 1000))
     })
 }
 

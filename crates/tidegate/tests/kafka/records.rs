@@ -1,11 +1,11 @@
 //! What can be in a topic: codecs, and records that are no events.
 
 use serde_json::{Value, json};
-use tidegate_testkit::{Compression, Kafka, Record};
+use tidegate_testkit::{Codec, Kafka, ProducerRecord};
 
 use crate::pipeline::{Pipeline, event, events};
 
-fn every_record_arrives(codec: &str, compression: Compression) {
+fn every_record_arrives(codec: &str, compression: Codec) {
     let Some(kafka) = Kafka::shared() else { return };
     // The broker compresses anew what comes in another way, so that it is sure what it hands out.
     let topic = kafka.new_topic(codec, 2, &[("compression.type", codec)]);
@@ -17,27 +17,27 @@ fn every_record_arrives(codec: &str, compression: Compression) {
 
 #[test]
 fn uncompressed_topics() {
-    every_record_arrives("uncompressed", Compression::None);
+    every_record_arrives("uncompressed", Codec::None);
 }
 
 #[test]
 fn gzip_topics() {
-    every_record_arrives("gzip", Compression::Gzip);
+    every_record_arrives("gzip", Codec::Gzip);
 }
 
 #[test]
 fn snappy_topics() {
-    every_record_arrives("snappy", Compression::Snappy);
+    every_record_arrives("snappy", Codec::Snappy);
 }
 
 #[test]
 fn lz4_topics() {
-    every_record_arrives("lz4", Compression::Lz4);
+    every_record_arrives("lz4", Codec::Lz4);
 }
 
 #[test]
 fn zstd_topics() {
-    every_record_arrives("zstd", Compression::Zstd);
+    every_record_arrives("zstd", Codec::Zstd);
 }
 
 #[test]
@@ -48,27 +48,27 @@ fn what_is_no_event_is_rejected_with_where_it_was() {
     let too_large = vec![b'y'; (64 << 20) + 1];
     // Zstandard makes the large ones small enough for the topic.
     let records = [
-        Record::new(0, event(1, 0)),
-        Record::tombstone(0, "key"),
-        Record::new(0, ""),
-        Record::new(0, " \n\t"),
-        Record::new(0, b"{\"id\":\xff}".to_vec()),
-        Record::new(0, &br#"{"id":7,"amount":"#[..]),
-        Record::new(
+        ProducerRecord::new(0, event(1, 0)),
+        ProducerRecord::tombstone(0, "key"),
+        ProducerRecord::new(0, ""),
+        ProducerRecord::new(0, " \n\t"),
+        ProducerRecord::new(0, b"{\"id\":\xff}".to_vec()),
+        ProducerRecord::new(0, &br#"{"id":7,"amount":"#[..]),
+        ProducerRecord::new(
             0,
             r#"{"id":"seven","amount":1,"at":"2026-03-01T10:00:00Z"}"#,
         ),
-        Record::new(0, r#"{"id":8,"amount":-1,"at":"2026-03-01T10:00:00Z"}"#),
-        Record::new(
+        ProducerRecord::new(0, r#"{"id":8,"amount":-1,"at":"2026-03-01T10:00:00Z"}"#),
+        ProducerRecord::new(
             1,
             format!(r#"{{"id":9,"amount":1,"note":"{ten_megabytes}"}}"#),
         ),
-        Record::new(1, too_large),
-        Record::new(1, event(2, 0)),
+        ProducerRecord::new(1, too_large),
+        ProducerRecord::new(1, event(2, 0)),
     ];
     let stamped = (0..).zip(records);
     let stamped = stamped.map(|(n, record)| record.timestamp(1_764_000_000_123 + n * 1000));
-    kafka.produce(&topic, Compression::Zstd, stamped);
+    kafka.produce(&topic, Codec::Zstd, stamped);
 
     let pipeline = Pipeline::new(kafka, &topic);
     let status = pipeline.catch_up()["status"].take();
@@ -112,11 +112,11 @@ fn a_batch_that_librdkafka_may_not_unpack_names_the_setting_that_helps() {
     let topic = kafka.new_topic("unpacked", 1, &[]);
     let huge = vec![b'y'; 200 << 20];
     let records = [
-        Record::new(0, event(1, 0)),
-        Record::new(0, huge),
-        Record::new(0, event(2, 0)),
+        ProducerRecord::new(0, event(1, 0)),
+        ProducerRecord::new(0, huge),
+        ProducerRecord::new(0, event(2, 0)),
     ];
-    kafka.produce(&topic, Compression::Zstd, records);
+    kafka.produce(&topic, Codec::Zstd, records);
     let pipeline = Pipeline::new(kafka, &topic).set("source.client", "\"librdkafka\"");
     let ended = pipeline.try_catch_up();
     assert_ne!(ended.code, Some(0), "{}", ended.err);

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use tidegate_testkit::{Compression, Kafka};
+use tidegate_testkit::{Codec, Kafka};
 
 use crate::pipeline::{Pipeline, events};
 
@@ -21,7 +21,7 @@ fn the_log_counts_and_not_the_group() {
         if let Some(offsets) = group {
             kafka.commit(&pipeline.group, &topic, &offsets.into());
         }
-        kafka.produce(&topic, Compression::Lz4, events(first..first + 20, 2));
+        kafka.produce(&topic, Codec::Lz4, events(first..first + 20, 2));
         assert_eq!(pipeline.catch_up()["read"], 20);
         pipeline.check_against(kafka);
         // And the group shows what is committed.
@@ -36,19 +36,19 @@ fn the_log_counts_and_not_the_group() {
 fn the_group_shows_the_lag_while_it_runs() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("lag", 2, &[]);
-    kafka.produce(&topic, Compression::None, events(0..100, 2));
+    kafka.produce(&topic, Codec::None, events(0..100, 2));
     let pipeline = Pipeline::new(kafka, &topic);
     let mut run = pipeline.run();
     run.until("the group is where the log is", |_| {
         kafka.committed(&pipeline.group, &topic) == [(0, 50), (1, 50)].into()
     });
-    kafka.produce(&topic, Compression::None, events(100..120, 2));
+    kafka.produce(&topic, Codec::None, events(100..120, 2));
     run.until("the group has moved", |_| {
         kafka.committed(&pipeline.group, &topic) == [(0, 60), (1, 60)].into()
     });
     run.stop();
     // While nobody reads, the lag is what comes.
-    kafka.produce(&topic, Compression::None, events(120..127, 1));
+    kafka.produce(&topic, Codec::None, events(120..127, 1));
     let committed = kafka.committed(&pipeline.group, &topic);
     let lag: i64 = pipeline
         .ends(kafka)
@@ -81,7 +81,7 @@ fn killed_at_any_instant_it_goes_on_without_loss_or_double() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 for first in (0..RECORDS).step_by(500) {
-                    kafka.produce(&topic, Compression::Zstd, events(first..first + 500, 4));
+                    kafka.produce(&topic, Codec::Zstd, events(first..first + 500, 4));
                 }
             });
             for _ in 0..6 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_testkit::{Compression, Kafka, skip};
+use tidegate_testkit::{Codec, Kafka, skip};
 
 use crate::pipeline::{Pipeline, events};
 
@@ -17,7 +17,7 @@ fn a_name_and_a_password_reach_the_broker() {
         return skip("the Kafka that was found has no listener that the test knows a password for");
     };
     let topic = kafka.new_topic("sasl", 1, &[]);
-    kafka.produce(&topic, Compression::None, events(0..10, 1));
+    kafka.produce(&topic, Codec::None, events(0..10, 1));
     let with = |password: &str| {
         let settings = [
             ("security.protocol", "SASL_PLAINTEXT"),

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
-use tidegate_testkit::{Compression, Ending, Kafka};
+use tidegate_testkit::{Codec, Kafka, TransactionEnd};
 
 use crate::pipeline::{Pipeline, events};
 
@@ -12,15 +12,15 @@ use crate::pipeline::{Pipeline, events};
 fn aborted_transactions_are_not_seen_and_their_markers_are_covered() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("aborted", 2, &[]);
-    kafka.produce(&topic, Compression::Lz4, events(0..10, 2));
+    kafka.produce(&topic, Codec::Lz4, events(0..10, 2));
     for first in [10, 20, 30, 40, 50] {
         let ending = match first % 20 {
-            0 => Ending::Abort,
-            _ => Ending::Commit,
+            0 => TransactionEnd::Abort,
+            _ => TransactionEnd::Commit,
         };
         kafka.transaction(&topic, ending, events(first..first + 10, 2));
     }
-    kafka.transaction(&topic, Ending::Abort, events(60..70, 1));
+    kafka.transaction(&topic, TransactionEnd::Abort, events(60..70, 1));
 
     let pipeline = Pipeline::new(kafka, &topic);
     let status = pipeline.catch_up()["status"].take();
@@ -38,8 +38,8 @@ fn transactions_end_while_it_runs() {
     let pipeline = Pipeline::new(kafka, &topic);
     let mut run = pipeline.run();
     for first in [0, 10, 20] {
-        kafka.transaction(&topic, Ending::Commit, events(first..first + 10, 2));
-        kafka.transaction(&topic, Ending::Abort, events(900..910, 2));
+        kafka.transaction(&topic, TransactionEnd::Commit, events(first..first + 10, 2));
+        kafka.transaction(&topic, TransactionEnd::Abort, events(900..910, 2));
     }
     run.until("the log is past the last marker", |_| {
         pipeline.positions() == pipeline.ends(kafka)
@@ -53,16 +53,16 @@ fn transactions_end_while_it_runs() {
 fn an_open_transaction_holds_back_its_partition_and_not_the_run() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.new_topic("open-transaction", 2, &[]);
-    kafka.produce(&topic, Compression::None, events(0..10, 2));
+    kafka.produce(&topic, Codec::None, events(0..10, 2));
     let open = kafka.begin_transaction(&topic, events(10..15, 1));
-    kafka.produce(&topic, Compression::None, events(20..30, 2));
+    kafka.produce(&topic, Codec::None, events(20..30, 2));
 
     let pipeline = Pipeline::new(kafka, &topic);
     pipeline.catch_up();
     // Of partition 0 only what was there before the transaction began.
     assert_eq!(pipeline.positions(), [(0, 5), (1, 10)].into());
     assert_eq!(pipeline.rows(), 15);
-    open.end(Ending::Commit);
+    open.end(TransactionEnd::Commit);
     pipeline.catch_up();
     assert_eq!(pipeline.rows(), 25);
     pipeline.check_against(kafka);
@@ -83,9 +83,9 @@ fn what_waits_for_the_end_of_a_transaction_is_lag_and_said_to_be_held() {
     let Some(kafka) = Kafka::shared() else { return };
     for client in ["auto", "librdkafka"] {
         let topic = kafka.new_topic("held", 2, &[]);
-        kafka.produce(&topic, Compression::None, events(0..10, 2));
+        kafka.produce(&topic, Codec::None, events(0..10, 2));
         let open = kafka.begin_transaction(&topic, events(10..15, 1));
-        kafka.produce(&topic, Compression::None, events(20..30, 2));
+        kafka.produce(&topic, Codec::None, events(20..30, 2));
         let pipeline = Pipeline::new(kafka, &topic)
             .set("source.client", format!("{client:?}"))
             .set("http.listen", "127.0.0.1:0");
@@ -112,7 +112,7 @@ fn what_waits_for_the_end_of_a_transaction_is_lag_and_said_to_be_held() {
         };
         // Of partition 0 five records of the transaction, and five after it.
         shows("ten are held", 15, json!({"0": 10, "1": 0}), 10);
-        open.end(Ending::Commit);
+        open.end(TransactionEnd::Commit);
         shows("none is held", 25, json!({"0": 0, "1": 0}), 0);
         run.stop();
         pipeline.check_against(kafka);

@@ -14,8 +14,8 @@ use std::path::Path;
 
 use answer::{Answer, Lanes};
 use common::{Job, NOW_MICROS};
-use tidegate_core::clock::Clock;
-use tidegate_sources::generator::{FileFormat, Generator, GeneratorOptions, generate_files};
+use tidegate_base::clock::Clock;
+use tidegate_generator::{FileFormat, Generator, GeneratorOptions, generate_files};
 
 const TRANSACTIONS: &str = include_str!("transactions.sql");
 const READINGS: &str = include_str!("readings.sql");
@@ -59,7 +59,7 @@ fn write_input(dir: &Path, options: &GeneratorOptions) {
             fs::rename(path, dir.join(path.file_name().unwrap())).unwrap();
         }
     }
-    // Behind the last event of the stream, and before the present.
+    // After the last event of the stream, and before the present.
     let edge_cases = edge_cases::lines(NOW_MICROS - 9 * HOUR);
     fs::write(dir.join("z-edge-cases.jsonl"), edge_cases).unwrap();
 }

@@ -9,7 +9,7 @@ use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
-use redshift_emulator::{Fault as RedshiftFault, RandomFaults, Rule as RedshiftRule};
+use redshift_emulator::{RandomFaults, RedshiftFault, Rule as RedshiftRule};
 use tidegate_testkit::{Fault, FaultProxy, Random, Rule};
 
 use crate::common::{Job, repository_file};

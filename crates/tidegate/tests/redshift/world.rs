@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use redshift_emulator::{Emulator, Objects, Options};
-use tidegate_core::clock::Clock;
-use tidegate_sources::generator::{FileFormat, GeneratorOptions, generate_files};
+use tidegate_base::clock::Clock;
+use tidegate_generator::{FileFormat, GeneratorOptions, generate_files};
 use tidegate_testkit::{FaultProxy, Postgres, S3};
 use tokio::runtime::Runtime;
 

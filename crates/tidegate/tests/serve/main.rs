@@ -28,8 +28,8 @@ use answer::{Answer, Lanes};
 use common::{Job, NOW_MICROS};
 use serde_json::{Value, json};
 use server::Server;
-use tidegate_core::clock::Clock;
-use tidegate_sources::generator::{FileFormat, GeneratorOptions, generate_files};
+use tidegate_base::clock::Clock;
+use tidegate_generator::{FileFormat, GeneratorOptions, generate_files};
 use tidegate_testkit::{Redis, S3};
 
 const TRANSACTIONS: &str = include_str!("../oracle/transactions.sql");

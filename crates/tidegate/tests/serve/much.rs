@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_log::{CommitLog, Counts, Draft, FileEntry, OpenOptions, Record, Span, WriterId};
 use tidegate_storage::{Storage, StorageOptions};
 

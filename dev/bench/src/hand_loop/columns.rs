@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
-use super::event::{Event, STATUSES, Text};
+use super::event::{Event, EventText, STATUSES};
 use super::state::Closed;
 use crate::Outcome;
 
@@ -93,7 +93,7 @@ impl Rows {
         offset: i64,
     ) -> Outcome<bool> {
         const DAY: i64 = 86_400_000_000;
-        let text = |value: &Option<Text<'_>>, out: &mut StringBuilder| {
+        let text = |value: &Option<EventText<'_>>, out: &mut StringBuilder| {
             out.append_option(value.as_ref().map(|text| &text.0));
         };
         self.rows += 1;

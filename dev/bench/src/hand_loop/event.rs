@@ -25,37 +25,37 @@ const WEEK: i64 = 7 * 86_400_000_000;
 
 /// A text that is copied only where it has an escape.
 #[derive(Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+pub(super) struct EventText<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Pairs of a map; few of them need no allocation.
-pub(super) struct Pairs<'a>(pub(super) SmallVec<[(Text<'a>, Text<'a>); 4]>);
+pub(super) struct Pairs<'a>(pub(super) SmallVec<[(EventText<'a>, EventText<'a>); 4]>);
 
 /// The schema of the example.
 #[derive(Deserialize)]
 pub(super) struct Event<'a> {
     #[serde(borrow)]
-    pub(super) transaction_id: Text<'a>,
+    pub(super) transaction_id: EventText<'a>,
     #[serde(borrow)]
-    pub(super) customer_id: Text<'a>,
+    pub(super) customer_id: EventText<'a>,
     pub(super) amount: f64,
     #[serde(borrow)]
-    pub(super) currency: Option<Text<'a>>,
+    pub(super) currency: Option<EventText<'a>>,
     #[serde(borrow)]
-    pub(super) merchant: Option<Text<'a>>,
+    pub(super) merchant: Option<EventText<'a>>,
     #[serde(borrow)]
-    pub(super) category: Option<Text<'a>>,
+    pub(super) category: Option<EventText<'a>>,
     #[serde(borrow)]
-    pub(super) status: Text<'a>,
+    pub(super) status: EventText<'a>,
     #[serde(borrow)]
-    pub(super) timestamp: Text<'a>,
+    pub(super) timestamp: EventText<'a>,
     #[serde(borrow)]
     pub(super) metadata: Option<Pairs<'a>>,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for Reader<'a> {
+        struct PairsVisitor<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for PairsVisitor<'a> {
             type Value = Pairs<'a>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,7 +70,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
                 Ok(Pairs(pairs))
             }
         }
-        deserializer.deserialize_map(Reader(PhantomData))
+        deserializer.deserialize_map(PairsVisitor(PhantomData))
     }
 }
 

@@ -15,9 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use tidegate_core::clock::Clock;
-use tidegate_sources::GeneratorOptions;
-use tidegate_sources::generator::{FileFormat, generate_files};
+use tidegate_base::clock::Clock;
+use tidegate_generator::{FileFormat, GeneratorOptions, generate_files};
 
 pub(crate) use run::run;
 

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::columns::{Files, Rejected, Rows, windows};
 use super::event::{Event, STATUSES, instant, reasons};
-use super::state::{State, Verdict};
+use super::state::{EventVerdict, LaneState};
 use crate::Outcome;
 use crate::proc::cpu;
 
@@ -87,7 +87,7 @@ fn settings() -> Outcome<ParquetSettings> {
 struct Loop {
     decoder: Decoder,
     now: i64,
-    state: State,
+    state: LaneState,
     scratch: Vec<u8>,
     event_rows: Rows,
     late_rows: Rows,
@@ -109,7 +109,7 @@ impl Loop {
         Loop {
             decoder,
             now: 0,
-            state: State::new(),
+            state: LaneState::new(),
             scratch: Vec::with_capacity(1024),
             event_rows: Rows::new(),
             late_rows: Rows::new(),
@@ -175,15 +175,15 @@ impl Loop {
         let mut hex = [0; 64];
         let row_hash = to_hex(&digest, &mut hex);
         let (rows, files) = match self.state.absorb(time, key, status, event.amount) {
-            Verdict::Event => {
+            EventVerdict::Event => {
                 self.events += 1;
                 (&mut self.event_rows, &mut self.event_files)
             }
-            Verdict::Late => {
+            EventVerdict::Late => {
                 self.late += 1;
                 (&mut self.late_rows, &mut self.late_files)
             }
-            Verdict::Duplicate => {
+            EventVerdict::Duplicate => {
                 self.duplicates += 1;
                 return Ok(());
             }

@@ -15,7 +15,7 @@ const LONG: i64 = 5;
 
 /// What an accepted event is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum EventVerdict {
     Event,
     Late,
     Duplicate,
@@ -56,7 +56,7 @@ impl Hasher for Spread {
 type Keys = HashSet<u128, BuildHasherDefault<Spread>>;
 
 /// The state of the one lane.
-pub(super) struct State {
+pub(super) struct LaneState {
     watermark: i64,
     /// Keys since `began`, and those of the horizon before it.
     keys: Keys,
@@ -68,9 +68,9 @@ pub(super) struct State {
     closed: Option<i64>,
 }
 
-impl State {
+impl LaneState {
     pub(super) fn new() -> Self {
-        State {
+        LaneState {
             watermark: i64::MIN,
             keys: Keys::default(),
             old_keys: Keys::default(),
@@ -81,9 +81,15 @@ impl State {
     }
 
     /// Decides about an event, and takes it into the state.
-    pub(super) fn absorb(&mut self, time: i64, key: u128, status: usize, amount: f64) -> Verdict {
+    pub(super) fn absorb(
+        &mut self,
+        time: i64,
+        key: u128,
+        status: usize,
+        amount: f64,
+    ) -> EventVerdict {
         if time < self.watermark {
-            return Verdict::Late;
+            return EventVerdict::Late;
         }
         self.watermark = self.watermark.max(time - DELAY);
         if self.watermark >= self.began.saturating_add(DELAY) {
@@ -91,7 +97,7 @@ impl State {
             self.began = self.watermark;
         }
         if self.old_keys.contains(&key) || !self.keys.insert(key) {
-            return Verdict::Duplicate;
+            return EventVerdict::Duplicate;
         }
         let pane = self.panes.entry(time.div_euclid(MINUTE)).or_insert(EMPTY);
         let sums = &mut pane[status];
@@ -99,7 +105,7 @@ impl State {
         sums.sum += amount;
         sums.min = sums.min.min(amount);
         sums.max = sums.max.max(amount);
-        Verdict::Event
+        EventVerdict::Event
     }
 
     /// Takes out the windows that the watermark has passed, or all: those of one minute and those

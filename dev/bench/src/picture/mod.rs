@@ -67,7 +67,7 @@ pub(crate) fn draw(results: &Value) -> String {
 
 /// What is shown of each measure.
 fn panels(results: &Value) -> Vec<Panel> {
-    let found = Found(results);
+    let found = Results(results);
     let pipelines = found.pipelines().into_iter();
     let bars = pipelines
         .chain(found.loads())
@@ -102,9 +102,9 @@ struct Curve {
 }
 
 /// The results, as they are looked into.
-struct Found<'a>(&'a Value);
+struct Results<'a>(&'a Value);
 
-impl Found<'_> {
+impl Results<'_> {
     /// The median of several runs, with the least and the greatest.
     fn spread(&self, label: &str, path: &str, is_ours: bool) -> Option<Bar> {
         let found = self.0.pointer(path)?;

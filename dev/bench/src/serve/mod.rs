@@ -82,7 +82,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Value> {
 }
 
 /// What a pipeline has done so far.
-struct Sample {
+struct UsageSample {
     at: Instant,
     records: u64,
     pipeline_cpu: f64,
@@ -99,7 +99,7 @@ struct Stretch {
 }
 
 impl Stretch {
-    fn between(from: &Sample, to: &Sample) -> Self {
+    fn between(from: &UsageSample, to: &UsageSample) -> Self {
         let seconds = (to.at - from.at).as_secs_f64();
         Stretch {
             rate: (to.records - from.records) as f64 / seconds,
@@ -140,7 +140,7 @@ fn run(bench: &Bench, case: &Case) -> Outcome<Value> {
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let answers = Arc::new(Answers::new());
     let seen = Arc::new(Seen::default());
-    let mut server = Buckets::default();
+    let mut server = HistogramBuckets::default();
     let mut watched = 0.0;
     for _ in 0..rounds {
         let from = sample(&mut pipeline, port)?;
@@ -149,7 +149,7 @@ fn run(bench: &Bench, case: &Case) -> Outcome<Value> {
 
         let paths = paths(port)?;
         let load = Load::start(port, paths, lasts + SETTLE, &answers, &seen)?;
-        let before = Buckets::read(port)?;
+        let before = HistogramBuckets::read(port)?;
         let messages = seen.messages.load(Ordering::Relaxed);
         let from = sample(&mut pipeline, port)?;
         thread::sleep(lasts);
@@ -159,7 +159,7 @@ fn run(bench: &Bench, case: &Case) -> Outcome<Value> {
         }
         let messages = seen.messages.load(Ordering::Relaxed) - messages;
         watched += messages as f64 / (to.at - from.at).as_secs_f64() / rounds as f64;
-        server.add(&before, &Buckets::read(port)?);
+        server.add(&before, &HistogramBuckets::read(port)?);
         with.push(Stretch::between(&from, &to));
         load.finish()?;
         thread::sleep(SETTLE);
@@ -187,7 +187,7 @@ fn report(
     without: &[Stretch],
     with: &[Stretch],
     answers: &Answers,
-    server: &Buckets,
+    server: &HistogramBuckets,
     watched: f64,
 ) -> Value {
     let spread = |stretches: &[Stretch], figure: fn(&Stretch) -> f64| {
@@ -247,14 +247,14 @@ fn report(
 }
 
 /// What has been committed, at the moment of a commit, so that each stretch has whole batches.
-fn sample(pipeline: &mut Running, port: u16) -> Outcome<Sample> {
+fn sample(pipeline: &mut Running, port: u16) -> Outcome<UsageSample> {
     let first = status(port)?["last_seq"].clone();
     loop {
         pipeline.alive(LOOK)?;
         let now = status(port)?;
         if now["last_seq"] != first {
             let pid = pipeline.pid();
-            return Ok(Sample {
+            return Ok(UsageSample {
                 at: Instant::now(),
                 records: now["read"].as_u64().ok_or("the status has no `read`")?,
                 pipeline_cpu: cpu(pid).ok_or("the process has ended")?,
@@ -329,9 +329,9 @@ impl Load {
 /// The server's own histogram of what it has answered to reads: upper bounds in seconds, and how
 /// many were not above.
 #[derive(Debug, Default)]
-struct Buckets(Vec<(f64, u64)>);
+struct HistogramBuckets(Vec<(f64, u64)>);
 
-impl Buckets {
+impl HistogramBuckets {
     fn read(port: u16) -> Outcome<Self> {
         let mut buckets = Vec::new();
         for line in get(port, "/metrics")?.lines() {
@@ -343,11 +343,11 @@ impl Buckets {
                 buckets.push((bound.parse()?, count.parse()?));
             }
         }
-        Ok(Buckets(buckets))
+        Ok(HistogramBuckets(buckets))
     }
 
     /// Adds what came between two looks; before the first question there are no buckets.
-    fn add(&mut self, from: &Buckets, to: &Buckets) {
+    fn add(&mut self, from: &HistogramBuckets, to: &HistogramBuckets) {
         self.0.resize(to.0.len(), (0.0, 0));
         for (place, (bound, count)) in to.0.iter().enumerate() {
             let before = from.0.get(place).map_or(0, |(_, count)| *count);
@@ -385,13 +385,13 @@ mod tests {
 
     #[test]
     fn quantiles_are_of_what_came_between_two_looks() {
-        let before = Buckets(vec![(0.001, 10), (0.005, 10), (f64::INFINITY, 10)]);
-        let after = Buckets(vec![(0.001, 60), (0.005, 100), (f64::INFINITY, 110)]);
-        let mut buckets = Buckets::default();
+        let before = HistogramBuckets(vec![(0.001, 10), (0.005, 10), (f64::INFINITY, 10)]);
+        let after = HistogramBuckets(vec![(0.001, 60), (0.005, 100), (f64::INFINITY, 110)]);
+        let mut buckets = HistogramBuckets::default();
         buckets.add(&before, &after);
         buckets.add(
-            &Buckets::default(),
-            &Buckets(vec![(0.001, 0), (0.005, 0), (f64::INFINITY, 0)]),
+            &HistogramBuckets::default(),
+            &HistogramBuckets(vec![(0.001, 0), (0.005, 0), (f64::INFINITY, 0)]),
         );
         assert_eq!(buckets.count(), 100);
         assert!((buckets.within(0.005) - 0.9).abs() < 1e-9);

@@ -94,7 +94,7 @@ pub(crate) async fn ask(
         });
         let moments = moments.take_while(move |after| *after < lasts);
         tasks.spawn(async move {
-            let mut connection = Connection {
+            let mut connection = ReaderConnection {
                 stream,
                 buffer: vec![0; 256 << 10],
             };
@@ -117,12 +117,12 @@ pub(crate) async fn ask(
     Ok(())
 }
 
-struct Connection {
+struct ReaderConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Connection {
+impl ReaderConnection {
     /// Asks, and reads the whole answer; returns the bytes of its body.
     async fn ask(&mut self, request: &[u8]) -> Outcome<usize> {
         self.stream.write_all(request).await?;

@@ -9,7 +9,7 @@ use super::submit::put_target;
 use super::wait_time;
 use crate::errors::ApiError;
 use crate::service::Service;
-use crate::statement::{Part, Statement};
+use crate::statement::{Statement, SubStatement};
 
 pub(super) async fn describe(service: &Service, call: ById) -> Result<Value, ApiError> {
     let wait = wait_time(call.wait_time_seconds)?;
@@ -102,7 +102,7 @@ fn whole(statement: &Statement) -> Value {
     Value::Object(answer)
 }
 
-fn describe_part(id: &str, number: usize, part: &Part) -> Map<String, Value> {
+fn describe_part(id: &str, number: usize, part: &SubStatement) -> Map<String, Value> {
     let mut answer = Map::new();
     let size = part
         .result

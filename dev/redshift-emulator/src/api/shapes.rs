@@ -12,7 +12,7 @@ pub(crate) struct SqlParameter {
 /// Who asks, and for which database.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Target {
+pub(crate) struct RequestTarget {
     pub(crate) cluster_identifier: Option<String>,
     pub(crate) workgroup_name: Option<String>,
     pub(crate) secret_arn: Option<String>,
@@ -25,7 +25,7 @@ pub(crate) struct Target {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Submit {
     #[serde(flatten)]
-    pub(crate) target: Target,
+    pub(crate) target: RequestTarget,
     pub(crate) sql: Option<String>,
     pub(crate) sqls: Option<Vec<String>>,
     pub(crate) parameters: Option<Vec<SqlParameter>>,
@@ -74,7 +74,7 @@ pub(crate) struct ListStatements {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Metadata {
     #[serde(flatten)]
-    pub(crate) target: Target,
+    pub(crate) target: RequestTarget,
     pub(crate) schema_pattern: Option<String>,
     pub(crate) table_pattern: Option<String>,
     pub(crate) schema: Option<String>,

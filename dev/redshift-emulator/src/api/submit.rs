@@ -9,15 +9,15 @@ use sqlparser::tokenizer::Token;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::shapes::{Submit, Target};
+use super::shapes::{RequestTarget, Submit};
 use super::wait_time;
 use crate::errors::ApiError;
-use crate::faults::{Fault, Point};
+use crate::faults::{FaultPoint, RedshiftFault};
 use crate::run;
 use crate::service::Service;
 use crate::session::KEEP_ALIVE_MAX;
 use crate::sql::{parameters, tokens};
-use crate::statement::{Part, State, Statement, Status, now};
+use crate::statement::{Statement, StatementState, Status, SubStatement, now};
 
 const SQLS_MAX: usize = 40;
 const SQL_BYTES_MAX: usize = 100 * 1024;
@@ -43,7 +43,7 @@ pub(super) async fn submit(
     } else {
         "ExecuteStatement"
     };
-    let forgotten = faults.strike(Point::Submit, operation) == Some(Fault::Forgotten);
+    let forgotten = faults.strike(FaultPoint::Submit, operation) == Some(RedshiftFault::Forgotten);
     let new_session = match (&call.session_id, keep_alive) {
         (None, Some(keep_alive)) if !keep_alive.is_zero() => {
             Some((Uuid::new_v4().to_string(), keep_alive))
@@ -193,7 +193,7 @@ fn keep_alive(seconds: Option<i64>) -> Result<Option<Duration>, ApiError> {
 }
 
 /// A workgroup or a cluster, and the database that there is.
-pub(super) fn check_target(target: &Target, database: &str) -> Result<(), ApiError> {
+pub(super) fn check_target(target: &RequestTarget, database: &str) -> Result<(), ApiError> {
     match (&target.workgroup_name, &target.cluster_identifier) {
         (Some(_), Some(_)) => {
             return Err(ApiError::validation(
@@ -251,7 +251,7 @@ fn statement(
     let created_at = now();
     let parts = sqls
         .into_iter()
-        .map(|sql| Part {
+        .map(|sql| SubStatement {
             sql,
             status: Status::Submitted,
             created_at,
@@ -273,7 +273,7 @@ fn statement(
         mode: call.execution_mode.unwrap_or_default(),
         created_at,
         forgotten,
-        state: watch::Sender::new(State {
+        state: watch::Sender::new(StatementState {
             status: Status::Submitted,
             updated_at: created_at,
             duration: Duration::ZERO,
@@ -306,7 +306,7 @@ fn answer(statement: &Statement, waited: bool) -> Value {
 }
 
 /// Who asked, as answers repeat it.
-pub(super) fn put_target(answer: &mut Map<String, Value>, target: &Target) {
+pub(super) fn put_target(answer: &mut Map<String, Value>, target: &RequestTarget) {
     let fields = [
         ("ClusterIdentifier", &target.cluster_identifier),
         ("WorkgroupName", &target.workgroup_name),

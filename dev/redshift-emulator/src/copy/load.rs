@@ -9,17 +9,17 @@ use tokio_postgres::{Client, CopyInSink};
 
 use super::command::CopyCommand;
 use super::manifest::{self, DataFile};
-use super::objects::Buckets;
+use super::objects::BucketStores;
 use super::parquet_file::{ParquetFile, is_int96};
 use super::rows::{self, Bad};
-use super::schema::{self, Target};
+use super::schema::{self, TargetColumn};
 use crate::errors::SqlError;
 
 const SEND_BYTES: usize = 256 << 10;
 
 /// What a COPY has loaded: the rows, and the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Loaded {
+pub(crate) struct CopyResult {
     pub(crate) rows: u64,
     pub(crate) files: Vec<(String, u64)>,
     pub(crate) bytes: u64,
@@ -38,14 +38,14 @@ pub(crate) struct RowError {
 }
 
 /// Why it did not load, with the row where it was one.
-pub(crate) type Failure = (SqlError, Option<Box<RowError>>);
+pub(crate) type CopyFailure = (SqlError, Option<Box<RowError>>);
 
 /// Loads all files or none; the caller rolls back what an error leaves behind.
 pub(crate) async fn load(
     command: &CopyCommand,
     client: &Client,
-    buckets: &Buckets,
-) -> Result<Loaded, Failure> {
+    buckets: &BucketStores,
+) -> Result<CopyResult, CopyFailure> {
     let plain = |error: SqlError| (error, None);
     let mut targets = targets(command, client).await.map_err(plain)?;
     misread_if_told(client, &mut targets).await.map_err(plain)?;
@@ -68,7 +68,7 @@ pub(crate) async fn load(
         .await
         .map_err(|error| plain(error.into()))?;
     let mut sink = Box::pin(sink);
-    let mut loaded = Loaded::default();
+    let mut loaded = CopyResult::default();
     for parquet in open {
         let targets = as_read(&targets, &parquet);
         let rows = send(&parquet, &targets, sink.as_mut()).await?;
@@ -85,9 +85,9 @@ pub(crate) async fn load(
 
 async fn send(
     parquet: &ParquetFile,
-    targets: &[Target],
+    targets: &[TargetColumn],
     mut sink: std::pin::Pin<&mut CopyInSink<Bytes>>,
-) -> Result<u64, Failure> {
+) -> Result<u64, CopyFailure> {
     let plain = |error: SqlError| (error, None);
     let mut text = String::new();
     let mut sent = 0u64;
@@ -115,14 +115,14 @@ async fn send(
     Ok(sent)
 }
 
-fn failure(bad: Bad, file: &DataFile, targets: &[Target], before: u64) -> Failure {
+fn failure(bad: Bad, file: &DataFile, targets: &[TargetColumn], before: u64) -> CopyFailure {
     let value = match bad {
         Bad::Other(error) => return (error, None),
         Bad::Value(value) => value,
     };
     let target = targets.get(value.column);
     let length = match target.map(|target| target.kind) {
-        Some(schema::Kind::Text { bytes }) => bytes.to_string(),
+        Some(schema::ColumnType::Text { bytes }) => bytes.to_string(),
         _ => String::new(),
     };
     let error = SqlError::spectrum(
@@ -144,7 +144,7 @@ fn failure(bad: Bad, file: &DataFile, targets: &[Target], before: u64) -> Failur
 }
 
 /// A cluster of the kind that old reports tell of: see `settings` in catalog.sql.
-async fn misread_if_told(client: &Client, targets: &mut [Target]) -> Result<(), SqlError> {
+async fn misread_if_told(client: &Client, targets: &mut [TargetColumn]) -> Result<(), SqlError> {
     let sql = "SELECT misread_timestamps FROM redshift_emulator.settings";
     let misread: bool = client.query_one(sql, &[]).await?.get(0);
     for target in targets {
@@ -154,11 +154,11 @@ async fn misread_if_told(client: &Client, targets: &mut [Target]) -> Result<(), 
 }
 
 /// The columns as they are read from this file: nobody misreads INT96.
-fn as_read(targets: &[Target], parquet: &ParquetFile) -> Vec<Target> {
+fn as_read(targets: &[TargetColumn], parquet: &ParquetFile) -> Vec<TargetColumn> {
     let columns = parquet.metadata.parquet_schema().root_schema_ptr();
     let columns = columns.get_fields().iter().map(Some);
     let columns = columns.chain(std::iter::repeat(None));
-    let as_read = |(target, column): (&Target, Option<&Arc<Type>>)| Target {
+    let as_read = |(target, column): (&TargetColumn, Option<&Arc<Type>>)| TargetColumn {
         misread: target.misread && !column.is_some_and(|column| is_int96(column)),
         ..target.clone()
     };
@@ -166,7 +166,7 @@ fn as_read(targets: &[Target], parquet: &ParquetFile) -> Vec<Target> {
 }
 
 /// The table's columns, in the order in which the file has them.
-async fn targets(command: &CopyCommand, client: &Client) -> Result<Vec<Target>, SqlError> {
+async fn targets(command: &CopyCommand, client: &Client) -> Result<Vec<TargetColumn>, SqlError> {
     let rows = client
         .query(
             "SELECT a.attname::text, t.typname::text, a.atttypmod, a.attnotnull
@@ -175,9 +175,9 @@ async fn targets(command: &CopyCommand, client: &Client) -> Result<Vec<Target>, 
             &[&command.table],
         )
         .await?;
-    let all: Vec<Target> = rows
+    let all: Vec<TargetColumn> = rows
         .iter()
-        .map(|row| Target::new(row.get(0), row.get(1), row.get(2), row.get(3)))
+        .map(|row| TargetColumn::new(row.get(0), row.get(1), row.get(2), row.get(3)))
         .collect();
     let Some(columns) = &command.columns else {
         return Ok(all);
@@ -198,7 +198,11 @@ async fn targets(command: &CopyCommand, client: &Client) -> Result<Vec<Target>, 
         .collect()
 }
 
-fn check(command: &CopyCommand, targets: &[Target], parquet: &ParquetFile) -> Result<(), SqlError> {
+fn check(
+    command: &CopyCommand,
+    targets: &[TargetColumn],
+    parquet: &ParquetFile,
+) -> Result<(), SqlError> {
     let address = &parquet.file.address;
     let schema = parquet.metadata.metadata().file_metadata().schema_descr();
     let columns = schema.root_schema().get_fields();

@@ -4,7 +4,7 @@ use object_store::ObjectStoreExt;
 use serde::Deserialize;
 
 use super::command::CopyCommand;
-use super::objects::{Address, Buckets, s3_error};
+use super::objects::{Address, BucketStores, s3_error};
 use crate::errors::SqlError;
 
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
@@ -18,11 +18,11 @@ pub(crate) struct DataFile {
 
 #[derive(Debug, Deserialize)]
 struct Manifest {
-    entries: Vec<Entry>,
+    entries: Vec<ManifestEntry>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Entry {
+struct ManifestEntry {
     url: String,
     #[serde(default)]
     mandatory: bool,
@@ -37,7 +37,7 @@ struct Meta {
 /// The files of `command`. A file that is listed twice comes twice.
 pub(crate) async fn files(
     command: &CopyCommand,
-    buckets: &Buckets,
+    buckets: &BucketStores,
 ) -> Result<Vec<DataFile>, SqlError> {
     let from = Address::parse(&command.from)?;
     if !command.manifest {
@@ -103,7 +103,7 @@ pub(crate) async fn files(
     Ok(files)
 }
 
-async fn read(from: &Address, buckets: &Buckets) -> Result<Manifest, SqlError> {
+async fn read(from: &Address, buckets: &BucketStores) -> Result<Manifest, SqlError> {
     let size = buckets.size(from).await?.ok_or_else(|| missing(from))?;
     if size > MANIFEST_BYTES_MAX {
         return Err(SqlError::lacking("a manifest of that size"));

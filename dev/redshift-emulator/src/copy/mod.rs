@@ -9,5 +9,5 @@ mod rows;
 mod schema;
 
 pub(crate) use command::CopyCommand;
-pub(crate) use load::{Loaded, RowError, load};
-pub(crate) use objects::Buckets;
+pub(crate) use load::{CopyResult, RowError, load};
+pub(crate) use objects::BucketStores;

@@ -53,12 +53,12 @@ impl Address {
 
 /// The stores of the buckets that were asked for.
 #[derive(Debug)]
-pub(crate) struct Buckets {
+pub(crate) struct BucketStores {
     objects: Objects,
     open: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
 }
 
-impl Buckets {
+impl BucketStores {
     pub(crate) fn new(objects: Objects) -> Self {
         Self {
             objects,

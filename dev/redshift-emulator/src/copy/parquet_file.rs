@@ -18,7 +18,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::Type;
 
 use super::manifest::DataFile;
-use super::objects::{Buckets, s3_error};
+use super::objects::{BucketStores, s3_error};
 use crate::errors::SqlError;
 
 const FOOTER: u64 = 8;
@@ -32,7 +32,7 @@ pub(crate) struct ParquetFile {
 }
 
 impl ParquetFile {
-    pub(crate) async fn open(file: &DataFile, buckets: &Buckets) -> Result<Self, SqlError> {
+    pub(crate) async fn open(file: &DataFile, buckets: &BucketStores) -> Result<Self, SqlError> {
         let store = buckets.of(&file.address.bucket)?;
         let path = file.address.path()?;
         let not_parquet = |why: &dyn std::fmt::Display| {

@@ -10,7 +10,7 @@ use arrow::datatypes::{
 };
 use arrow::json::writer::{JsonArray, WriterBuilder};
 
-use super::schema::{Kind, Target};
+use super::schema::{ColumnType, TargetColumn};
 use crate::errors::SqlError;
 
 /// A row that cannot be loaded.
@@ -32,13 +32,17 @@ pub(crate) enum Bad {
 }
 
 /// Appends the rows of `batch` to `text`. Columns of `targets` that the file lacks become NULL.
-pub(crate) fn write(batch: &RecordBatch, targets: &[Target], text: &mut String) -> Result<(), Bad> {
+pub(crate) fn write(
+    batch: &RecordBatch,
+    targets: &[TargetColumn],
+    text: &mut String,
+) -> Result<(), Bad> {
     let mut columns = Vec::with_capacity(targets.len());
     for (at, target) in targets.iter().enumerate() {
         columns.push(match batch.columns().get(at) {
-            None => Column::Missing,
-            Some(_) if target.kind == Kind::Super => Column::Json(json(batch, at)?),
-            Some(array) => Column::Plain(array.as_ref()),
+            None => CopyColumn::Missing,
+            Some(_) if target.kind == ColumnType::Super => CopyColumn::Json(json(batch, at)?),
+            Some(array) => CopyColumn::Plain(array.as_ref()),
         });
     }
     for row in 0..batch.num_rows() {
@@ -55,9 +59,9 @@ pub(crate) fn write(batch: &RecordBatch, targets: &[Target], text: &mut String) 
                 })
             };
             let null = match column {
-                Column::Missing => true,
-                Column::Json(values) => values.get(row).is_none_or(Option::is_none),
-                Column::Plain(array) => array.is_null(row),
+                CopyColumn::Missing => true,
+                CopyColumn::Json(values) => values.get(row).is_none_or(Option::is_none),
+                CopyColumn::Plain(array) => array.is_null(row),
             };
             if null {
                 if target.not_null {
@@ -67,13 +71,13 @@ pub(crate) fn write(batch: &RecordBatch, targets: &[Target], text: &mut String) 
                 continue;
             }
             match column {
-                Column::Missing => {}
-                Column::Json(values) => {
+                CopyColumn::Missing => {}
+                CopyColumn::Json(values) => {
                     if let Some(Some(value)) = values.get(row) {
                         escape(value, text);
                     }
                 }
-                Column::Plain(array) => value(*array, row, target, text).map_err(bad)?,
+                CopyColumn::Plain(array) => value(*array, row, target, text).map_err(bad)?,
             }
         }
         text.push('\n');
@@ -81,7 +85,7 @@ pub(crate) fn write(batch: &RecordBatch, targets: &[Target], text: &mut String) 
     Ok(())
 }
 
-enum Column<'a> {
+enum CopyColumn<'a> {
     Missing,
     Json(Vec<Option<String>>),
     Plain(&'a dyn Array),
@@ -90,7 +94,7 @@ enum Column<'a> {
 fn value(
     array: &dyn Array,
     row: usize,
-    target: &Target,
+    target: &TargetColumn,
     text: &mut String,
 ) -> Result<(), (i32, String)> {
     // Writing to a String cannot fail.
@@ -173,8 +177,8 @@ fn micros(array: &dyn Array, row: usize, unit: TimeUnit, misread: bool) -> Optio
     }
 }
 
-fn string(value: &str, target: &Target, text: &mut String) -> Result<(), (i32, String)> {
-    if let Kind::Text { bytes } = target.kind
+fn string(value: &str, target: &TargetColumn, text: &mut String) -> Result<(), (i32, String)> {
+    if let ColumnType::Text { bytes } = target.kind
         && value.len() > bytes
     {
         return Err((

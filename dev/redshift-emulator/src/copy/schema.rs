@@ -8,9 +8,9 @@ use crate::errors::SqlError;
 
 /// A column of the table, in the order in which the file brings them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct TargetColumn {
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ColumnType,
     /// As Redshift writes it.
     pub(crate) type_name: String,
     pub(crate) not_null: bool,
@@ -20,7 +20,7 @@ pub(crate) struct Target {
 
 /// The types of columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ColumnType {
     Boolean,
     SmallInt,
     Integer,
@@ -43,51 +43,51 @@ pub(crate) enum Kind {
     Other,
 }
 
-impl Target {
+impl TargetColumn {
     /// From a column of PostgreSQL's catalogue.
     pub(crate) fn new(name: String, type_name: &str, modifier: i32, not_null: bool) -> Self {
         let sized = |modifier: i32| usize::try_from(modifier - 4).unwrap_or(usize::MAX);
         let kind = match type_name {
-            "bool" => Kind::Boolean,
-            "int2" => Kind::SmallInt,
-            "int4" => Kind::Integer,
-            "int8" => Kind::BigInt,
-            "float4" => Kind::Real,
-            "float8" => Kind::Double,
+            "bool" => ColumnType::Boolean,
+            "int2" => ColumnType::SmallInt,
+            "int4" => ColumnType::Integer,
+            "int8" => ColumnType::BigInt,
+            "float4" => ColumnType::Real,
+            "float8" => ColumnType::Double,
             "numeric" => {
                 let bits = u32::try_from(modifier - 4).unwrap_or_default();
-                Kind::Decimal {
+                ColumnType::Decimal {
                     precision: bits >> 16,
                     scale: bits & 0x7ff,
                 }
             }
-            "date" => Kind::Date,
-            "timestamp" => Kind::Timestamp,
-            "timestamptz" => Kind::TimestampTz,
-            "varchar" | "bpchar" => Kind::Text {
+            "date" => ColumnType::Date,
+            "timestamp" => ColumnType::Timestamp,
+            "timestamptz" => ColumnType::TimestampTz,
+            "varchar" | "bpchar" => ColumnType::Text {
                 bytes: sized(modifier),
             },
-            "text" => Kind::Text { bytes: 65_535 },
-            "bytea" => Kind::VarByte,
-            "super" | "jsonb" => Kind::Super,
-            _ => Kind::Other,
+            "text" => ColumnType::Text { bytes: 65_535 },
+            "bytea" => ColumnType::VarByte,
+            "super" | "jsonb" => ColumnType::Super,
+            _ => ColumnType::Other,
         };
         let type_name = match kind {
-            Kind::Boolean => "BOOLEAN".to_owned(),
-            Kind::SmallInt => "SMALLINT".to_owned(),
-            Kind::Integer => "INTEGER".to_owned(),
-            Kind::BigInt => "BIGINT".to_owned(),
-            Kind::Real => "REAL".to_owned(),
-            Kind::Double => "DOUBLE PRECISION".to_owned(),
-            Kind::Decimal { precision, scale } => format!("DECIMAL({precision},{scale})"),
-            Kind::Date => "DATE".to_owned(),
-            Kind::Timestamp => "TIMESTAMP".to_owned(),
-            Kind::TimestampTz => "TIMESTAMPTZ".to_owned(),
-            Kind::Text { bytes } if type_name == "bpchar" => format!("CHAR({bytes})"),
-            Kind::Text { bytes } => format!("VARCHAR({bytes})"),
-            Kind::VarByte => "VARBYTE".to_owned(),
-            Kind::Super => "SUPER".to_owned(),
-            Kind::Other => type_name.to_uppercase(),
+            ColumnType::Boolean => "BOOLEAN".to_owned(),
+            ColumnType::SmallInt => "SMALLINT".to_owned(),
+            ColumnType::Integer => "INTEGER".to_owned(),
+            ColumnType::BigInt => "BIGINT".to_owned(),
+            ColumnType::Real => "REAL".to_owned(),
+            ColumnType::Double => "DOUBLE PRECISION".to_owned(),
+            ColumnType::Decimal { precision, scale } => format!("DECIMAL({precision},{scale})"),
+            ColumnType::Date => "DATE".to_owned(),
+            ColumnType::Timestamp => "TIMESTAMP".to_owned(),
+            ColumnType::TimestampTz => "TIMESTAMPTZ".to_owned(),
+            ColumnType::Text { bytes } if type_name == "bpchar" => format!("CHAR({bytes})"),
+            ColumnType::Text { bytes } => format!("VARCHAR({bytes})"),
+            ColumnType::VarByte => "VARBYTE".to_owned(),
+            ColumnType::Super => "SUPER".to_owned(),
+            ColumnType::Other => type_name.to_uppercase(),
         };
         Self {
             name,
@@ -101,7 +101,7 @@ impl Target {
 
 /// Checks one column of a file against the column that it goes into.
 pub(crate) fn check(
-    target: &Target,
+    target: &TargetColumn,
     column: &Type,
     serialize_to_json: bool,
     url: &str,
@@ -123,8 +123,8 @@ pub(crate) fn check(
 
 /// A decimal has as many bytes as its column's precision needs: G-Research/ParquetSharp#252,
 /// pola-rs/polars#17929. Nobody has been seen to load one that is stored as a number.
-fn length(kind: Kind, column: &Type, https: &str) -> Result<(), SqlError> {
-    let Kind::Decimal { precision, .. } = kind else {
+fn length(kind: ColumnType, column: &Type, https: &str) -> Result<(), SqlError> {
+    let ColumnType::Decimal { precision, .. } = kind else {
         return Ok(());
     };
     let expected = (1..16)
@@ -155,8 +155,8 @@ fn length(kind: Kind, column: &Type, https: &str) -> Result<(), SqlError> {
     ))
 }
 
-fn fits(kind: Kind, column: &Type, serialize_to_json: bool) -> bool {
-    if kind == Kind::Super {
+fn fits(kind: ColumnType, column: &Type, serialize_to_json: bool) -> bool {
+    if kind == ColumnType::Super {
         return serialize_to_json;
     }
     if column.is_group()
@@ -196,13 +196,13 @@ fn fits(kind: Kind, column: &Type, serialize_to_json: bool) -> bool {
         );
     let physical = column.get_physical_type();
     match (kind, physical) {
-        (Kind::Boolean, Physical::BOOLEAN) => true,
-        (Kind::SmallInt, Physical::INT32) => signed(16),
-        (Kind::Integer, Physical::INT32) => plain || signed(32),
-        (Kind::BigInt, Physical::INT64) => plain || signed(64),
-        (Kind::Real, Physical::FLOAT) => true,
-        (Kind::Double, Physical::DOUBLE) => true,
-        (Kind::Decimal { precision, scale }, _) => match &logical {
+        (ColumnType::Boolean, Physical::BOOLEAN) => true,
+        (ColumnType::SmallInt, Physical::INT32) => signed(16),
+        (ColumnType::Integer, Physical::INT32) => plain || signed(32),
+        (ColumnType::BigInt, Physical::INT64) => plain || signed(64),
+        (ColumnType::Real, Physical::FLOAT) => true,
+        (ColumnType::Double, Physical::DOUBLE) => true,
+        (ColumnType::Decimal { precision, scale }, _) => match &logical {
             Some(LogicalType::Decimal {
                 scale: s,
                 precision: p,
@@ -212,13 +212,13 @@ fn fits(kind: Kind, column: &Type, serialize_to_json: bool) -> bool {
             }
             _ => false,
         },
-        (Kind::Date, Physical::INT32) => {
+        (ColumnType::Date, Physical::INT32) => {
             logical == Some(LogicalType::Date) || converted == ConvertedType::DATE
         }
-        (Kind::Timestamp | Kind::TimestampTz, Physical::INT96) => true,
-        (Kind::Timestamp | Kind::TimestampTz, Physical::INT64) => match unit {
+        (ColumnType::Timestamp | ColumnType::TimestampTz, Physical::INT96) => true,
+        (ColumnType::Timestamp | ColumnType::TimestampTz, Physical::INT64) => match unit {
             Some(TimeUnit::MICROS) => {
-                if kind == Kind::TimestampTz {
+                if kind == ColumnType::TimestampTz {
                     tracing::warn!("INT64 timestamps into TIMESTAMPTZ: not verified on Redshift");
                 }
                 true
@@ -229,8 +229,8 @@ fn fits(kind: Kind, column: &Type, serialize_to_json: bool) -> bool {
             }
             _ => false,
         },
-        (Kind::Text { .. }, Physical::BYTE_ARRAY) => text,
-        (Kind::VarByte, Physical::BYTE_ARRAY) => plain,
+        (ColumnType::Text { .. }, Physical::BYTE_ARRAY) => text,
+        (ColumnType::VarByte, Physical::BYTE_ARRAY) => plain,
         _ => false,
     }
 }

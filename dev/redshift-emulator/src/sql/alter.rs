@@ -3,7 +3,7 @@
 use sqlparser::tokenizer::Token;
 
 use super::plan::{Action, Plan};
-use super::table::{Attributes, Column};
+use super::table::{Attributes, ColumnDefinition};
 use super::tokens::{is, is_any, name, qualified_name_len, starts, syntax_error, text};
 use super::{reserved, types};
 use crate::errors::SqlError;
@@ -76,7 +76,7 @@ fn add_column(table: &str, rest: &[Token]) -> Result<Plan, SqlError> {
             _ => {}
         }
     }
-    let column = Column::parse(item)?;
+    let column = ColumnDefinition::parse(item)?;
     if let Some(special) = column.special {
         return Err(SqlError::new(format_args!(
             "ALTER TABLE ADD COLUMN does not support {special}"

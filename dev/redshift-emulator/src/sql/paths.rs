@@ -66,14 +66,14 @@ pub(super) fn rewrite(tokens: &[Token]) -> Cow<'_, [Token]> {
 }
 
 /// A path of which the step `column` is a column.
-fn path(steps: &[Step<'_>], column: usize, out: &mut Vec<Token>) {
+fn path(steps: &[PathStep<'_>], column: usize, out: &mut Vec<Token>) {
     let (names, rest) = steps.split_at(steps.len().min(column + 1));
     out.push(Token::LParen);
     for (at, step) in names.iter().enumerate() {
         if at > 0 {
             out.push(Token::Period);
         }
-        let (Step::Name(token) | Step::Index(token)) = step;
+        let (PathStep::Name(token) | PathStep::Index(token)) = step;
         out.push((*token).clone());
     }
     arrows(rest, out);
@@ -81,18 +81,18 @@ fn path(steps: &[Step<'_>], column: usize, out: &mut Vec<Token>) {
 }
 
 /// Steps into a value.
-fn arrows(steps: &[Step<'_>], out: &mut Vec<Token>) {
+fn arrows(steps: &[PathStep<'_>], out: &mut Vec<Token>) {
     for step in steps {
         out.push(Token::Arrow);
         match step {
-            Step::Name(word) => {
+            PathStep::Name(word) => {
                 let literal = literal(&name(Some(word)).unwrap_or_default());
                 let inside = literal.get(1..literal.len().saturating_sub(1));
                 out.push(Token::SingleQuotedString(
                     inside.unwrap_or_default().to_owned(),
                 ));
             }
-            Step::Index(number) => out.push((*number).clone()),
+            PathStep::Index(number) => out.push((*number).clone()),
         }
     }
 }
@@ -117,15 +117,15 @@ fn begin_of_call(out: &[Token]) -> usize {
 
 /// A part of `a.b[0]`.
 #[derive(Debug, Clone, Copy)]
-enum Step<'a> {
+enum PathStep<'a> {
     Name(&'a Token),
     Index(&'a Token),
 }
 
 /// The steps from the word at `at` on, and the place after them. None where something else than
 /// names and numbers is among them.
-fn steps(tokens: &[Token], at: usize) -> (Vec<Step<'_>>, usize) {
-    let first = tokens.get(at).map(Step::Name);
+fn steps(tokens: &[Token], at: usize) -> (Vec<PathStep<'_>>, usize) {
+    let first = tokens.get(at).map(PathStep::Name);
     more_steps(tokens, at + 1, first.into_iter().collect())
 }
 
@@ -133,13 +133,13 @@ fn steps(tokens: &[Token], at: usize) -> (Vec<Step<'_>>, usize) {
 fn more_steps<'a>(
     tokens: &'a [Token],
     at: usize,
-    mut steps: Vec<Step<'a>>,
-) -> (Vec<Step<'a>>, usize) {
+    mut steps: Vec<PathStep<'a>>,
+) -> (Vec<PathStep<'a>>, usize) {
     let mut at = at;
     loop {
         match tokens.get(at..).unwrap_or_default() {
             [Token::Period, word @ Token::Word(_), ..] => {
-                steps.push(Step::Name(word));
+                steps.push(PathStep::Name(word));
                 at += 2;
             }
             [
@@ -148,7 +148,7 @@ fn more_steps<'a>(
                 Token::RBracket,
                 ..,
             ] => {
-                steps.push(Step::Index(number));
+                steps.push(PathStep::Index(number));
                 at += 3;
             }
             [Token::Period | Token::LBracket, ..] => return (Vec::new(), at),
@@ -163,7 +163,7 @@ struct Unnested<'a> {
     /// Its first token, and the place after its last one.
     from: usize,
     end: usize,
-    steps: Vec<Step<'a>>,
+    steps: Vec<PathStep<'a>>,
     unpivot: bool,
     item: &'a Token,
     place: Option<&'a Token>,
@@ -171,7 +171,7 @@ struct Unnested<'a> {
 
 impl<'a> Unnested<'a> {
     /// The item at `at`, which comes after others that can be called by `names`.
-    fn parse(tokens: &'a [Token], at: usize, names: &Names) -> Option<Self> {
+    fn parse(tokens: &'a [Token], at: usize, names: &RelationNames) -> Option<Self> {
         let unpivot = is(tokens.get(at), "UNPIVOT");
         let first = at + usize::from(unpivot);
         let (steps, end) = steps(tokens, first);
@@ -227,23 +227,23 @@ impl<'a> Unnested<'a> {
 
 /// By what relations can be called.
 #[derive(Debug, Default)]
-struct Names {
+struct RelationNames {
     /// What may stand before a column.
     relations: Vec<Vec<String>>,
     /// Items of arrays and objects: each is a column that has its own name.
     items: Vec<String>,
 }
 
-impl Names {
+impl RelationNames {
     fn add_relation(&mut self, words: &[String]) {
         // It can be called by its last name alone.
         self.relations
             .extend((0..words.len()).filter_map(|first| words.get(first..).map(<[_]>::to_vec)));
     }
 
-    fn is_item(&self, steps: &[Step<'_>]) -> bool {
+    fn is_item(&self, steps: &[PathStep<'_>]) -> bool {
         match steps.first() {
-            Some(Step::Name(word)) => {
+            Some(PathStep::Name(word)) => {
                 name(Some(word)).is_some_and(|name| self.items.contains(&name))
             }
             _ => false,
@@ -251,15 +251,15 @@ impl Names {
     }
 
     /// How many of the steps are the name of a relation.
-    fn relation(&self, steps: &[Step<'_>]) -> usize {
+    fn relation(&self, steps: &[PathStep<'_>]) -> usize {
         if self.is_item(steps) {
             return 0;
         }
         let path: Vec<String> = steps
             .iter()
             .map_while(|step| match step {
-                Step::Name(word) => name(Some(word)),
-                Step::Index(_) => None,
+                PathStep::Name(word) => name(Some(word)),
+                PathStep::Index(_) => None,
             })
             .collect();
         let before = self.relations.iter().filter(|name| path.starts_with(name));
@@ -270,7 +270,7 @@ impl Names {
 /// The relations that a statement names.
 #[derive(Debug, Default)]
 struct Relations<'a> {
-    names: Names,
+    names: RelationNames,
     /// Where words are parts of their names.
     places: Vec<usize>,
     unnested: Vec<Unnested<'a>>,
@@ -299,7 +299,7 @@ impl<'a> Relations<'a> {
     fn list(&mut self, tokens: &'a [Token], at: usize) {
         let mut at = at;
         // Of this list.
-        let mut names = Names::default();
+        let mut names = RelationNames::default();
         loop {
             if let Some(unnested) = Unnested::parse(tokens, at, &names) {
                 at = unnested.end;
@@ -349,7 +349,7 @@ impl<'a> Relations<'a> {
     }
 
     /// Which of the steps is a column.
-    fn column(&self, steps: &[Step<'_>]) -> usize {
+    fn column(&self, steps: &[PathStep<'_>]) -> usize {
         self.names.relation(steps)
     }
 }

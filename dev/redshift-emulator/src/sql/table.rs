@@ -228,7 +228,7 @@ fn columns(body: &[Token], attributes: &Attributes) -> Result<(String, Declared)
                 "CHECK constraints are not supported by Redshift",
             ));
         } else {
-            let column = Column::parse(item)?;
+            let column = ColumnDefinition::parse(item)?;
             dist_key |= column.dist_key;
             let key = column.key || attributes.keys.contains(&column.name);
             if key && column.postgres.contains("redshift_emulator.super") {
@@ -280,7 +280,7 @@ fn like(item: &[Token]) -> Result<String, SqlError> {
 
 /// One column of CREATE TABLE or ALTER TABLE ADD COLUMN.
 #[derive(Debug)]
-pub(crate) struct Column {
+pub(crate) struct ColumnDefinition {
     pub(crate) name: String,
     pub(crate) postgres: String,
     pub(crate) not_null: bool,
@@ -313,7 +313,7 @@ const ATTRIBUTES: &[&str] = &[
     "CONSTRAINT",
 ];
 
-impl Column {
+impl ColumnDefinition {
     pub(crate) fn parse(item: &[Token]) -> Result<Self, SqlError> {
         let name = name(item.first()).ok_or_else(|| syntax_error(item, 0))?;
         reserved::check_name(item.first())?;

@@ -1,6 +1,6 @@
 //! Faults on demand, and by chance.
 
-use redshift_emulator::{Fault, RandomFaults, Rule};
+use redshift_emulator::{RandomFaults, RedshiftFault, Rule};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -31,7 +31,7 @@ async fn the_nth_commit_fails_with_1023() {
     client
         .emulator
         .faults()
-        .add(Rule::next(Fault::SerializableViolation).after(1));
+        .add(Rule::next(RedshiftFault::SerializableViolation).after(1));
     client.ok(INSERT).await;
     let described = client.batch(&[INSERT, INSERT]).await;
     assert_eq!(described["Status"], "FAILED");
@@ -54,7 +54,7 @@ async fn a_batch_is_aborted_in_the_middle() {
     client
         .emulator
         .faults()
-        .add(Rule::next(Fault::AbortBatch { after: 1 }));
+        .add(Rule::next(RedshiftFault::AbortBatch { after: 1 }));
     let described = client.batch(&[INSERT, INSERT, INSERT]).await;
     let parts = described["SubStatements"].as_array().unwrap();
     let states: Vec<&str> = parts
@@ -73,7 +73,7 @@ async fn an_answer_is_lost_after_the_effect() {
     client
         .emulator
         .faults()
-        .add(Rule::next(Fault::LostAnswer).at("BatchExecuteStatement"));
+        .add(Rule::next(RedshiftFault::LostAnswer).at("BatchExecuteStatement"));
     let mut call = call();
     call["ClientToken"] = json!("t");
     assert_eq!(
@@ -89,7 +89,7 @@ async fn an_answer_is_lost_after_the_effect() {
     client
         .emulator
         .faults()
-        .add(Rule::next(Fault::LostAnswer).at("DescribeStatement"));
+        .add(Rule::next(RedshiftFault::LostAnswer).at("DescribeStatement"));
     assert_eq!(
         client
             .try_call("DescribeStatement", json!({"Id": id}))
@@ -106,12 +106,12 @@ async fn calls_are_refused_as_often_as_asked() {
     };
     let faults = client.emulator.faults();
     for (fault, name) in [
-        (Fault::Throttle, "ThrottlingException"),
+        (RedshiftFault::Throttle, "ThrottlingException"),
         (
-            Fault::ActiveStatementsExceeded,
+            RedshiftFault::ActiveStatementsExceeded,
             "ActiveStatementsExceededException",
         ),
-        (Fault::InternalError, "InternalServerException"),
+        (RedshiftFault::InternalError, "InternalServerException"),
     ] {
         faults.add(Rule::next(fault).times(2));
         for _ in 0..2 {
@@ -122,7 +122,7 @@ async fn calls_are_refused_as_often_as_asked() {
         }
     }
     assert_eq!(client.count().await, 0);
-    faults.add(Rule::next(Fault::InternalErrorAfterEffect));
+    faults.add(Rule::next(RedshiftFault::InternalErrorAfterEffect));
     assert_eq!(
         client.refused("BatchExecuteStatement", call()).await.0,
         "InternalServerException"
@@ -136,11 +136,11 @@ async fn what_committed_is_reported_as_failed_or_aborted_or_not_at_all() {
         return;
     };
     let faults = client.emulator.faults();
-    faults.add(Rule::next(Fault::FailedThoughCommitted));
+    faults.add(Rule::next(RedshiftFault::FailedThoughCommitted));
     assert_eq!(client.batch(&[INSERT]).await["Status"], "FAILED");
-    faults.add(Rule::next(Fault::AbortedThoughCommitted));
+    faults.add(Rule::next(RedshiftFault::AbortedThoughCommitted));
     assert_eq!(client.run(INSERT).await["Status"], "ABORTED");
-    faults.add(Rule::next(Fault::Forgotten));
+    faults.add(Rule::next(RedshiftFault::Forgotten));
     let id = client.call("BatchExecuteStatement", call()).await["Id"].clone();
     assert_eq!(
         client

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 /// Changes of keys that share one of these take turns.
 const TURNS: usize = 64;
 
-type Answer<T> = S3Result<S3Response<T>>;
+type S3Reply<T> = S3Result<S3Response<T>>;
 
 /// What a server makes of `If-None-Match: *` on a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ fn no_such_upload(error: S3Error) -> S3Error {
 
 #[async_trait::async_trait]
 impl S3 for Atomic {
-    async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
+    async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Reply<PutObjectOutput> {
         request.input.body = whole(request.input.body.take()).await?;
         match self.conditions {
             Conditions::Kept => {}
@@ -128,7 +128,7 @@ impl S3 for Atomic {
     async fn upload_part(
         &self,
         mut request: S3Request<UploadPartInput>,
-    ) -> Answer<UploadPartOutput> {
+    ) -> S3Reply<UploadPartOutput> {
         request.input.body = whole(request.input.body.take()).await?;
         let key = request.input.key.clone();
         let change = self.change(
@@ -141,14 +141,14 @@ impl S3 for Atomic {
     async fn create_multipart_upload(
         &self,
         request: S3Request<CreateMultipartUploadInput>,
-    ) -> Answer<CreateMultipartUploadOutput> {
+    ) -> S3Reply<CreateMultipartUploadOutput> {
         self.inner.create_multipart_upload(request).await
     }
 
     async fn complete_multipart_upload(
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
-    ) -> Answer<CompleteMultipartUploadOutput> {
+    ) -> S3Reply<CompleteMultipartUploadOutput> {
         let key = request.input.key.clone();
         let change = self.change(&key, |files| async move {
             files.complete_multipart_upload(request).await
@@ -159,7 +159,7 @@ impl S3 for Atomic {
     async fn abort_multipart_upload(
         &self,
         request: S3Request<AbortMultipartUploadInput>,
-    ) -> Answer<AbortMultipartUploadOutput> {
+    ) -> S3Reply<AbortMultipartUploadOutput> {
         let key = request.input.key.clone();
         let change = self.change(&key, |files| async move {
             files.abort_multipart_upload(request).await
@@ -170,7 +170,7 @@ impl S3 for Atomic {
     async fn delete_object(
         &self,
         request: S3Request<DeleteObjectInput>,
-    ) -> Answer<DeleteObjectOutput> {
+    ) -> S3Reply<DeleteObjectOutput> {
         let key = request.input.key.clone();
         self.change(
             &key,
@@ -182,7 +182,7 @@ impl S3 for Atomic {
     async fn delete_objects(
         &self,
         request: S3Request<DeleteObjectsInput>,
-    ) -> Answer<DeleteObjectsOutput> {
+    ) -> S3Reply<DeleteObjectsOutput> {
         self.change(
             "",
             |files| async move { files.delete_objects(request).await },
@@ -190,50 +190,50 @@ impl S3 for Atomic {
         .await
     }
 
-    async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Reply<GetObjectOutput> {
         self.inner.get_object(request).await
     }
 
-    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Reply<HeadObjectOutput> {
         self.inner.head_object(request).await
     }
 
     async fn list_objects_v2(
         &self,
         request: S3Request<ListObjectsV2Input>,
-    ) -> Answer<ListObjectsV2Output> {
+    ) -> S3Reply<ListObjectsV2Output> {
         self.inner.list_objects_v2(request).await
     }
 
     async fn list_objects(
         &self,
         request: S3Request<ListObjectsInput>,
-    ) -> Answer<ListObjectsOutput> {
+    ) -> S3Reply<ListObjectsOutput> {
         self.inner.list_objects(request).await
     }
 
     async fn create_bucket(
         &self,
         request: S3Request<CreateBucketInput>,
-    ) -> Answer<CreateBucketOutput> {
+    ) -> S3Reply<CreateBucketOutput> {
         self.inner.create_bucket(request).await
     }
 
-    async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
+    async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Reply<HeadBucketOutput> {
         self.inner.head_bucket(request).await
     }
 
     async fn list_buckets(
         &self,
         request: S3Request<ListBucketsInput>,
-    ) -> Answer<ListBucketsOutput> {
+    ) -> S3Reply<ListBucketsOutput> {
         self.inner.list_buckets(request).await
     }
 
     async fn get_bucket_location(
         &self,
         request: S3Request<GetBucketLocationInput>,
-    ) -> Answer<GetBucketLocationOutput> {
+    ) -> S3Reply<GetBucketLocationOutput> {
         self.inner.get_bucket_location(request).await
     }
 }

@@ -2,7 +2,7 @@
 //! and not asked for again at once.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -14,6 +14,8 @@ use redis::{
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+
+use tidegate_base::lock::lock;
 
 use crate::hot::HotError;
 use crate::options::HotOptions;
@@ -29,7 +31,7 @@ pub(super) struct Connector {
     client: Either<Client, ClusterClient>,
     /// Where it is, without what is secret.
     pub(super) shown: String,
-    connection: tokio::sync::Mutex<Option<Connection>>,
+    connection: tokio::sync::Mutex<Option<RedisConnection>>,
     failed_at: Mutex<Option<Instant>>,
 }
 
@@ -80,11 +82,8 @@ impl Connector {
     ///
     /// # Errors
     /// If Redis cannot be reached, or could not a moment ago.
-    pub(super) async fn get(&self) -> Result<Connection, HotError> {
-        let failed = *self
-            .failed_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    pub(super) async fn get(&self) -> Result<RedisConnection, HotError> {
+        let failed = *lock(&self.failed_at);
         if failed.is_some_and(|at| at.elapsed() < PAUSE) {
             return Err(HotError::Down {
                 url: self.shown.clone(),
@@ -126,10 +125,7 @@ impl Connector {
     }
 
     fn note_failed(&self) {
-        *self
-            .failed_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *lock(&self.failed_at) = Some(Instant::now());
     }
 
     fn wrong(&self, error: &RedisError) -> HotError {
@@ -179,9 +175,9 @@ pub(super) enum Either<A, B> {
     Cluster(B),
 }
 
-pub(super) type Connection = Either<MultiplexedConnection, ClusterConnection>;
+pub(super) type RedisConnection = Either<MultiplexedConnection, ClusterConnection>;
 
-impl ConnectionLike for Connection {
+impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Either::One(connection) => connection.req_packed_command(cmd),

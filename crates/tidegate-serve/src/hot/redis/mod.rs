@@ -32,7 +32,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::RedisError;
 
-use self::connection::{Connection, Connector};
+use self::connection::{Connector, RedisConnection};
 use super::{HotError, HotStore, HotView, HotWindows, READ_MAX, ReadWindows, expires_at};
 use crate::options::HotOptions;
 
@@ -95,7 +95,7 @@ impl RedisStore {
     async fn name_definition(
         &self,
         view: HotView<'_>,
-        mut connection: Connection,
+        mut connection: RedisConnection,
     ) -> Result<(), RedisError> {
         redis::cmd("SET")
             .arg(format!("tidegate:{}:{}", self.job, view.name))

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ALIAS, ALTERNATIVES, Frame, GROUPED, NESTING, Names, Size, lower, text};
+use super::{ALIAS, ALTERNATIVES, Frame, GROUPED, NESTING, PlanSize, WithNames, lower, text};
 use crate::tree::Macro;
 
 /// How often DuckDB plans what BETWEEN compares, and what it costs beside.
@@ -46,16 +46,16 @@ impl Expression {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Argument {
     expression: Expression,
-    size: Size,
+    size: PlanSize,
 }
 
-impl Names<'_> {
+impl WithNames<'_> {
     /// An expression, or what has some within. The queries in it are added to `size`.
     pub(super) fn expression(
         &mut self,
         node: &Value,
         frame: &Frame<'_>,
-        size: &mut Size,
+        size: &mut PlanSize,
     ) -> Expression {
         let mut sum = Expression::default();
         let members = match node {
@@ -118,16 +118,16 @@ impl Names<'_> {
         node: &Value,
         times: u64,
         frame: &Frame<'_>,
-        size: &mut Size,
+        size: &mut PlanSize,
     ) -> Expression {
-        let mut inner = Size::default();
+        let mut inner = PlanSize::default();
         let mut expression = self.expression(node, frame, &mut inner);
         (0..times).for_each(|_| size.add(inner));
         expression.parts = expression.parts.saturating_mul(times);
         expression
     }
 
-    fn between(&mut self, node: &Value, frame: &Frame<'_>, size: &mut Size) -> Expression {
+    fn between(&mut self, node: &Value, frame: &Frame<'_>, size: &mut PlanSize) -> Expression {
         let (times, parts) = BETWEEN;
         let mut sum = self.repeated(&node["input"], times, frame, size);
         for member in ["lower", "upper"] {
@@ -138,7 +138,7 @@ impl Names<'_> {
     }
 
     /// The operand of a CASE has been copied for each WHEN.
-    fn case(&mut self, node: &Value, frame: &Frame<'_>, size: &mut Size) -> Expression {
+    fn case(&mut self, node: &Value, frame: &Frame<'_>, size: &mut PlanSize) -> Expression {
         let mut sum = self.expression(&node["else_expr"], frame, size);
         let checks = node["case_checks"]
             .as_array()
@@ -165,7 +165,7 @@ impl Names<'_> {
         sum
     }
 
-    fn lambda(&mut self, node: &Value, frame: &Frame<'_>, size: &mut Size) -> Expression {
+    fn lambda(&mut self, node: &Value, frame: &Frame<'_>, size: &mut PlanSize) -> Expression {
         let mut sum = self.repeated(&node["lhs"], 2, frame, size);
         sum.add(self.repeated(&node["expr"], 2, frame, size));
         sum.parts = sum.parts.saturating_add(LAMBDA);
@@ -174,9 +174,9 @@ impl Names<'_> {
 
     /// One that stands for a value or for whether there are rows is an aggregate as DuckDB plans
     /// it.
-    fn subquery(&mut self, node: &Value, frame: &Frame<'_>, size: &mut Size) -> Expression {
+    fn subquery(&mut self, node: &Value, frame: &Frame<'_>, size: &mut PlanSize) -> Expression {
         let mut sum = self.expression(&node["child"], frame, size);
-        let mut query = Size::default();
+        let mut query = PlanSize::default();
         let inside = self.expression(&node["subquery"], frame, &mut query);
         if ["scalar", "exists"].contains(&&*lower(node, "subquery_type")) {
             query.repeat(query, GROUPED);
@@ -187,7 +187,7 @@ impl Names<'_> {
         sum
     }
 
-    fn function(&mut self, node: &Value, frame: &Frame<'_>, size: &mut Size) -> Expression {
+    fn function(&mut self, node: &Value, frame: &Frame<'_>, size: &mut PlanSize) -> Expression {
         let name = lower(node, "function_name");
         let functions = self.functions;
         let mut sum = match functions.macros.get_key_value(&name) {
@@ -215,7 +215,7 @@ impl Names<'_> {
         sum
     }
 
-    fn arguments(&mut self, node: &Value, frame: &Frame<'_>, size: &mut Size) -> Expression {
+    fn arguments(&mut self, node: &Value, frame: &Frame<'_>, size: &mut PlanSize) -> Expression {
         let children = node["children"].as_array().map_or(&[][..], Vec::as_slice);
         let is_lambda = |child: &Value| lower(child, "class") == "lambda";
         let takes_lambda = children.iter().any(is_lambda);
@@ -251,9 +251,9 @@ impl Names<'_> {
         macros: &[Macro],
         arguments: &[(String, Argument)],
         frame: &Frame<'_>,
-    ) -> (Expression, Size) {
+    ) -> (Expression, PlanSize) {
         let calls = macros.iter().map(|one| self.call(one, arguments, frame));
-        let parts = |(expression, size): &(Expression, Size)| {
+        let parts = |(expression, size): &(Expression, PlanSize)| {
             let planned = size.parts.saturating_add(size.grouped);
             expression.parts.saturating_add(planned)
         };
@@ -265,7 +265,7 @@ impl Names<'_> {
         called: &Macro,
         arguments: &[(String, Argument)],
         frame: &Frame<'_>,
-    ) -> (Expression, Size) {
+    ) -> (Expression, PlanSize) {
         let mut inner = Frame::within(Some(frame));
         inner.from = frame.from;
         let is_known = |name: &String| called.parameters.contains(name);
@@ -276,7 +276,7 @@ impl Names<'_> {
                 inner.parameters.insert(parameter, *argument);
             }
         }
-        let mut size = Size::default();
+        let mut size = PlanSize::default();
         let expression = match called.is_table {
             true => {
                 size = self.query(&called.query, &inner);
@@ -289,7 +289,7 @@ impl Names<'_> {
 }
 
 /// A column, or an alias of the same SELECT.
-fn column(node: &Value, frame: &Frame<'_>, size: &mut Size) -> Expression {
+fn column(node: &Value, frame: &Frame<'_>, size: &mut PlanSize) -> Expression {
     let names = node["column_names"]
         .as_array()
         .map_or(&[][..], Vec::as_slice);

@@ -1,7 +1,7 @@
 //! Staged rows into the tables.
 
 use super::stage::stage;
-use super::table::Table;
+use super::table::RedshiftTable;
 use super::{LoadPlan, Request, Role, SourceFile};
 use crate::redshift::sql::{self, Compared};
 use crate::table::{Reach, TableKind};
@@ -11,7 +11,7 @@ impl Request<'_> {
     pub(super) fn apply(
         &self,
         index: usize,
-        table: &Table,
+        table: &RedshiftTable,
         files: &[&SourceFile<'_>],
         plan: &mut LoadPlan,
     ) {
@@ -73,7 +73,7 @@ impl Request<'_> {
 /// Rows that take the place of those of the same key.
 struct Upsert<'a> {
     index: usize,
-    table: &'a Table,
+    table: &'a RedshiftTable,
     /// The table with its schema.
     target: &'a str,
     key: &'a [Compared<'a>],
@@ -150,7 +150,7 @@ fn only(condition: Option<&str>) -> String {
 
 /// The staged rows as `ranked`, with 1 as the `tidegate_row` of the latest of each key.
 fn ranked(
-    table: &Table,
+    table: &RedshiftTable,
     from: &str,
     fitting: Option<&str>,
     key: &[Compared<'_>],
@@ -167,7 +167,7 @@ fn ranked(
 }
 
 /// The columns of a table, as those of `of`.
-fn columns_of(of: &str, table: &Table) -> String {
+fn columns_of(of: &str, table: &RedshiftTable) -> String {
     let columns = table.columns.iter();
     let columns: Vec<_> = columns
         .map(|(column, _)| format!("{of}.{}", sql::name(column)))
@@ -176,7 +176,7 @@ fn columns_of(of: &str, table: &Table) -> String {
 }
 
 /// A name that no column of the table has.
-fn free_name(table: &Table, name: &str) -> String {
+fn free_name(table: &RedshiftTable, name: &str) -> String {
     let mut free = name.to_owned();
     while table.spec.column_type(&free).is_some() {
         free.push('_');

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::table::{Remedy, Table, forms};
+use super::table::{RedshiftTable, Remedy, forms};
 use super::{LoadPlan, Manifest, Request, Role, SourceFile};
 use crate::load::LoadFault;
 use crate::redshift::options::{TooLong, VARCHAR_MAX};
@@ -17,7 +17,7 @@ impl Request<'_> {
     pub(super) fn stage(
         &self,
         index: usize,
-        table: &Table,
+        table: &RedshiftTable,
         files: &[&SourceFile<'_>],
         plan: &mut LoadPlan,
     ) -> Result<(), LoadFault> {
@@ -52,7 +52,7 @@ impl Request<'_> {
 
     /// Staged rows whose text does not fit into the rejected table, with the text that is too long
     /// as their payload. Parts of windows have no place there: they are left out.
-    pub(super) fn reject(&self, index: usize, table: &Table, plan: &mut LoadPlan) {
+    pub(super) fn reject(&self, index: usize, table: &RedshiftTable, plan: &mut LoadPlan) {
         let long = table.narrow(Remedy::Reject, self.options.too_long);
         let is_part = matches!(table.spec.kind, TableKind::WindowParts { .. });
         let rejects = self
@@ -128,7 +128,7 @@ impl Request<'_> {
         &self,
         into: &str,
         role: Role,
-        table: &Table,
+        table: &RedshiftTable,
         files: &[&SourceFile<'_>],
         plan: &mut LoadPlan,
     ) -> Result<(), LoadFault> {
@@ -165,7 +165,12 @@ impl Request<'_> {
         Ok(())
     }
 
-    fn manifest(&self, table: &Table, number: usize, files: &[&SourceFile<'_>]) -> Manifest {
+    fn manifest(
+        &self,
+        table: &RedshiftTable,
+        number: usize,
+        files: &[&SourceFile<'_>],
+    ) -> Manifest {
         let entries: Vec<_> = files
             .iter()
             .map(|file| {
@@ -201,7 +206,7 @@ impl Request<'_> {
 /// so that an insert does not fail for them.
 pub(super) fn staged_as_logged(
     index: usize,
-    table: &Table,
+    table: &RedshiftTable,
     rows: u64,
     files: &[&SourceFile<'_>],
     too_long: TooLong,
@@ -240,7 +245,7 @@ pub(super) fn staged_as_logged(
 /// files' time as the log says. A cluster that reads a file's times as others has none.
 pub(super) fn copied_as_logged(
     target: &str,
-    table: &Table,
+    table: &RedshiftTable,
     rows: u64,
     files: &[&SourceFile<'_>],
 ) -> Option<String> {
@@ -255,7 +260,7 @@ pub(super) fn copied_as_logged(
 
 /// The column with the time of a table's rows, and the least and the greatest that the log says its
 /// files have; none if it does not say so of all of them.
-fn times<'a>(table: &'a Table, files: &[&SourceFile<'_>]) -> Option<(&'a str, i64, i64)> {
+fn times<'a>(table: &'a RedshiftTable, files: &[&SourceFile<'_>]) -> Option<(&'a str, i64, i64)> {
     let time = table.spec.time.as_deref()?;
     let ranges: Option<Vec<_>> = files.iter().map(|file| file.entry.event_time).collect();
     let (least, greatest) = ranges?
@@ -271,7 +276,7 @@ fn times<'a>(table: &'a Table, files: &[&SourceFile<'_>]) -> Option<(&'a str, i6
 /// compression.
 pub(in crate::redshift) fn create_stage(
     index: usize,
-    table: &Table,
+    table: &RedshiftTable,
     files: &[&SourceFile<'_>],
 ) -> String {
     let longest = longest_of_all(files);

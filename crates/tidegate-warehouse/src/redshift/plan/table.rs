@@ -20,7 +20,7 @@ pub(super) const REJECT_COLUMNS: [&str; 5] = [
 
 /// A table with the types of its columns.
 #[derive(Debug, Clone)]
-pub(in crate::redshift) struct Table {
+pub(in crate::redshift) struct RedshiftTable {
     pub(in crate::redshift) spec: TableSpec,
     pub(in crate::redshift) columns: Vec<(String, Type)>,
     /// Columns that it has in the database beside those, in lower case.
@@ -43,7 +43,7 @@ pub(super) enum Remedy {
     Cut,
 }
 
-impl Table {
+impl RedshiftTable {
     pub(super) fn compared<'a>(&self, name: &'a str) -> Compared<'a> {
         let ty = self.spec.column_type(name).and_then(Type::of);
         Compared {
@@ -72,7 +72,7 @@ impl Table {
 
     /// The table as these files fill it: with those of its columns in the database that any of them
     /// has. What is taken out of the configuration stays there, and files from before have it.
-    pub(super) fn with_columns_of(&self, files: &[&SourceFile<'_>]) -> Table {
+    pub(super) fn with_columns_of(&self, files: &[&SourceFile<'_>]) -> RedshiftTable {
         let mut table = self.clone();
         let forms = forms(files.iter().copied());
         let is_in_files = |column: &String| {
@@ -193,7 +193,7 @@ impl Table {
     }
 
     /// Whether rows of other tables that do not fit can go into it, as rejects.
-    pub(super) fn takes_rows_of(&self, other: &Table) -> bool {
+    pub(super) fn takes_rows_of(&self, other: &RedshiftTable) -> bool {
         let has = |column: &str| self.columns.iter().any(|(known, _)| known == column);
         let is_known = |column: &String| {
             REJECT_COLUMNS.contains(&column.as_str()) || other.spec.column_type(column).is_some()

@@ -32,7 +32,7 @@ fn column(name: &str, ty: DataType) -> (String, DataType) {
     (name.to_owned(), ty)
 }
 
-fn tables(windows: usize) -> Vec<Table> {
+fn tables(windows: usize) -> Vec<RedshiftTable> {
     let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let events = TableSpec {
         name: "t".to_owned(),
@@ -120,7 +120,7 @@ fn plan(windows: usize) -> Result<LoadPlan, LoadFault> {
     plan_of(&tables(windows), &options())
 }
 
-fn plan_of(tables: &[Table], options: &RedshiftOptions) -> Result<LoadPlan, LoadFault> {
+fn plan_of(tables: &[RedshiftTable], options: &RedshiftOptions) -> Result<LoadPlan, LoadFault> {
     let datasets = tables.iter().flat_map(|table| table.spec.datasets.clone());
     let files: Vec<FileEntry> = datasets.map(|dataset| entry(&dataset)).collect();
     let record = Record {

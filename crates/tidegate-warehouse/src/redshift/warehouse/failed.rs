@@ -6,7 +6,7 @@ use super::{RedshiftWarehouse, fault};
 use crate::load::{LoadFault, LoadRequest};
 use crate::redshift::error::RedshiftError;
 use crate::redshift::options::VARCHAR_MAX;
-use crate::redshift::plan::{self, LoadPlan, Role, Table};
+use crate::redshift::plan::{self, LoadPlan, RedshiftTable, Role};
 use crate::redshift::schema::SchemaError;
 use crate::redshift::{sql, widths};
 
@@ -111,7 +111,7 @@ impl RedshiftWarehouse {
     }
 
     /// The statements that stage the files of a table, without anything that follows.
-    fn staging(&self, plan: &LoadPlan, index: usize, table: &Table) -> Vec<String> {
+    fn staging(&self, plan: &LoadPlan, index: usize, table: &RedshiftTable) -> Vec<String> {
         let target = format!("COPY {} ", self.qualified(&table.spec.name));
         let stage = format!("COPY {} ", plan::stage(index));
         let copies = plan.statements.iter().filter_map(|(role, sql)| match role {

@@ -13,14 +13,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tidegate_engine::Engine;
-use tidegate_sources::SourceOptions;
+use tidegate_engine::SourceOptions;
 use tidegate_warehouse::scratch::{self, Scratch};
 
 use self::report::{Measured, Measuring};
 use super::{demo, failures, load_file, run, runtime};
 use crate::cli::BenchArgs;
 use crate::config::options::Config;
-use crate::config::{self, Loaded};
+use crate::config::{self, LoadedConfig};
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::signals::Signals;
@@ -55,7 +55,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
 }
 
 /// The configuration, with places of its own.
-fn configuration(args: &BenchArgs, dir: &Path) -> Result<Loaded, Failure> {
+fn configuration(args: &BenchArgs, dir: &Path) -> Result<LoadedConfig, Failure> {
     let shown = dir.display();
     let mut sets = vec![
         format!("storage.url=file:{shown}/data"),

@@ -23,12 +23,12 @@ pub(super) struct Measuring {
     first: Status,
     last_seq: u64,
     loads: u64,
-    batches: Vec<Batch>,
+    batches: Vec<BatchTiming>,
     loading_seconds: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Batch {
+struct BatchTiming {
     bytes: u64,
     commit_seconds: f64,
 }
@@ -73,7 +73,7 @@ impl Measuring {
     pub(super) fn look(&mut self, status: &Status) {
         if status.last_seq > self.last_seq {
             self.last_seq = status.last_seq;
-            self.batches.push(Batch {
+            self.batches.push(BatchTiming {
                 bytes: status.last_batch.bytes,
                 commit_seconds: status.last_batch.commit_seconds,
             });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tidegate_core::clock::Clock;
+use tidegate_base::clock::Clock;
 use tidegate_log::collect_garbage;
 use tidegate_log::garbage::GarbageOptions;
 use tidegate_storage::Storage;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidegate_core::clock::Clock;
-use tidegate_sources::GeneratorOptions;
-use tidegate_sources::produce::{
+use tidegate_base::clock::Clock;
+use tidegate_generator::GeneratorOptions;
+use tidegate_kafka::producer::{
     Compression, ProduceOptions, ProduceReport, TransactionEvery, TransactionOptions,
     produce as send,
 };

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tidegate_sources::produce::ProduceReport;
+use tidegate_kafka::producer::ProduceReport;
 
 use crate::cli::{ProgressArgs, ProgressKind};
 use crate::config::units::{show_count, show_size};

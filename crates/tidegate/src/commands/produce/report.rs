@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
-use tidegate_sources::produce::ProduceReport;
+use tidegate_kafka::producer::ProduceReport;
 
 use crate::cli::SummaryFormat;
 use crate::config::units::{show_count, show_size};

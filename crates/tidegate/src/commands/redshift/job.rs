@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::super::run::engine_options;
 use super::probes::lines;
-use super::{Names, Outcome, words};
+use super::{ProbeNames, ProbeOutcome, words};
 use crate::config;
 use crate::config::options::Config;
 use crate::exit::Failure;
@@ -43,7 +43,7 @@ const SHARED: [&str; 4] = [
 pub(super) struct CheckJob<'a> {
     base: Config,
     redshift: RedshiftOptions,
-    names: &'a Names,
+    names: &'a ProbeNames,
     session: &'a Session,
     runtime: &'a Runtime,
     folder: TempDir,
@@ -66,7 +66,7 @@ impl<'a> CheckJob<'a> {
     pub(super) fn new(
         base: &Config,
         redshift: RedshiftOptions,
-        names: &'a Names,
+        names: &'a ProbeNames,
         session: &'a Session,
         runtime: &'a Runtime,
     ) -> Result<Self, Failure> {
@@ -91,7 +91,7 @@ impl<'a> CheckJob<'a> {
     /// Runs all steps.
     pub(super) fn run(
         &mut self,
-        each: &mut dyn FnMut(&Outcome) -> Result<(), Failure>,
+        each: &mut dyn FnMut(&ProbeOutcome) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let (plain, extra, all) = (
             Form::default(),
@@ -157,7 +157,7 @@ impl<'a> CheckJob<'a> {
     }
 
     /// Removes the job's tables, its rows in the tables that jobs share, and its files.
-    pub(super) fn clean_up(&self) -> Outcome {
+    pub(super) fn clean_up(&self) -> ProbeOutcome {
         let mut problems = Vec::new();
         let mut run = |sql: String| {
             if let Err(error) = self.session.run(&sql) {
@@ -334,7 +334,7 @@ n = "count(*)"
     }
 
     /// Adds a file and runs the pipeline to its end.
-    fn load(&mut self, name: &'static str, events: &[String], form: Form) -> Outcome {
+    fn load(&mut self, name: &'static str, events: &[String], form: Form) -> ProbeOutcome {
         let found = self.try_load(events, form, false);
         outcome(
             name,
@@ -367,7 +367,7 @@ n = "count(*)"
         Ok(())
     }
 
-    fn every_type(&self) -> Outcome {
+    fn every_type(&self) -> ProbeOutcome {
         let query = format!(
             "SELECT CAST(d9 AS VARCHAR), CAST(d18 AS VARCHAR), CAST(d20 AS VARCHAR), CAST(d38 AS VARCHAR), f, b, \
              CAST(day AS VARCHAR), m.x::VARCHAR, TO_CHAR(far, 'YYYY-MM-DD HH24:MI:SS.US'), \
@@ -387,7 +387,7 @@ n = "count(*)"
     }
 
     /// Two loaders at once: one of them may lose, and nothing is doubled.
-    fn two_loaders(&mut self, form: Form) -> Outcome {
+    fn two_loaders(&mut self, form: Form) -> ProbeOutcome {
         let name = "two loaders at once load everything once";
         let before = self.count();
         let mut committed = Ok(());
@@ -438,7 +438,7 @@ n = "count(*)"
         rows.first()?.first()?.as_deref()?.parse().ok()
     }
 
-    fn rows(&self, name: &'static str, query: String, believed: &str) -> Outcome {
+    fn rows(&self, name: &'static str, query: String, believed: &str) -> ProbeOutcome {
         let found = self.session.rows(&[query]);
         outcome(
             name,
@@ -464,8 +464,8 @@ fn shared_tables(session: &Session, schema: &str) -> Result<Vec<String>, Failure
     Ok(rows.into_iter().flatten().flatten().collect())
 }
 
-fn outcome(name: &'static str, believed: &str, found: String) -> Outcome {
-    Outcome {
+fn outcome(name: &'static str, believed: &str, found: String) -> ProbeOutcome {
+    ProbeOutcome {
         name,
         as_believed: found == believed,
         believed: believed.to_owned(),

@@ -28,7 +28,7 @@ const STORAGE_WAIT: Duration = Duration::from_secs(5);
 
 /// What one probe has found.
 #[derive(Debug)]
-struct Outcome {
+struct ProbeOutcome {
     name: &'static str,
     believed: String,
     found: String,
@@ -36,7 +36,7 @@ struct Outcome {
 }
 
 /// Prints outcomes as they come.
-struct Report {
+struct OutcomePrinter {
     format: SummaryFormat,
     probes: usize,
     different: usize,
@@ -67,17 +67,17 @@ pub(super) fn check(args: &RedshiftCheckArgs) -> Result<Exit, Failure> {
     })?;
     check_schema(&session, &redshift)?;
     let id = uuid::Uuid::new_v4().simple().to_string();
-    let names = Names::new(&redshift.schema, &id[..8]);
+    let names = ProbeNames::new(&redshift.schema, &id[..8]);
     check_storage(&config.storage, &names, &runtime)?;
     let stopped = Arc::new(OnceLock::new());
     watch_signals(&runtime, Arc::clone(&stopped))?;
-    let mut report = Report {
+    let mut report = OutcomePrinter {
         format: args.format,
         probes: 0,
         different: 0,
     };
     let mut job = job::CheckJob::new(&config, redshift, &names, &session, &runtime)?;
-    let mut each = |outcome: &Outcome| {
+    let mut each = |outcome: &ProbeOutcome| {
         report.show(outcome)?;
         match stopped.get() {
             None => Ok(()),
@@ -117,7 +117,7 @@ fn check_schema(session: &Session, redshift: &RedshiftOptions) -> Result<(), Fai
 /// again.
 fn check_storage(
     storage: &StorageOptions,
-    names: &Names,
+    names: &ProbeNames,
     runtime: &Runtime,
 ) -> Result<(), Failure> {
     let mut options = storage.clone();
@@ -158,15 +158,15 @@ fn watch_signals(runtime: &Runtime, stopped: Arc<OnceLock<Exit>>) -> Result<(), 
 }
 
 /// The names of what the check makes: none of them can be a table of anybody's.
-struct Names {
+struct ProbeNames {
     schema: String,
     /// Begins each of them.
     prefix: String,
 }
 
-impl Names {
+impl ProbeNames {
     fn new(schema: &str, id: &str) -> Self {
-        Names {
+        ProbeNames {
             schema: schema.to_owned(),
             prefix: format!("check_{id}"),
         }
@@ -188,8 +188,8 @@ impl Names {
     }
 }
 
-impl Report {
-    fn show(&mut self, outcome: &Outcome) -> Result<(), Failure> {
+impl OutcomePrinter {
+    fn show(&mut self, outcome: &ProbeOutcome) -> Result<(), Failure> {
         self.probes += 1;
         self.different += usize::from(!outcome.as_believed);
         let mut line = String::new();

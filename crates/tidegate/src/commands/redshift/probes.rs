@@ -2,7 +2,7 @@
 
 use tidegate_warehouse::redshift::{RedshiftError, Session, in_catalog};
 
-use super::{Names, Outcome, words};
+use super::{ProbeNames, ProbeOutcome, words};
 use crate::exit::Failure;
 
 /// What is believed of a probe.
@@ -27,8 +27,8 @@ struct Probe {
 /// Runs all probes in order: the later ones use what the earlier ones made.
 pub(super) fn run(
     session: &Session,
-    names: &Names,
-    each: &mut dyn FnMut(&Outcome) -> Result<(), Failure>,
+    names: &ProbeNames,
+    each: &mut dyn FnMut(&ProbeOutcome) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let groups = [transactions(names), text(names), views(names), loads(names)];
     for probe in groups.into_iter().flatten() {
@@ -38,7 +38,7 @@ pub(super) fn run(
 }
 
 /// Drops what the probes made.
-pub(super) fn clean_up(session: &Session, names: &Names) {
+pub(super) fn clean_up(session: &Session, names: &ProbeNames) {
     for view in ["_late", "_bound"] {
         drop_quietly(
             session,
@@ -60,13 +60,13 @@ fn drop_quietly(session: &Session, sql: &str) {
 }
 
 impl Probe {
-    fn ask(self, session: &Session) -> Outcome {
+    fn ask(self, session: &Session) -> ProbeOutcome {
         let found = match (&self.believed, self.statements.as_slice()) {
             (Believed::Rows(_), statements) => session.rows(statements).map(|rows| lines(&rows)),
             (_, [statement]) => session.run(statement).map(|()| "done".to_owned()),
             (_, statements) => session.transaction(statements).map(|()| "done".to_owned()),
         };
-        Outcome {
+        ProbeOutcome {
             name: self.name,
             as_believed: self.believed.is(&found),
             believed: self.believed.words(),
@@ -123,7 +123,7 @@ fn sql(text: &str) -> String {
 }
 
 /// What the ledger rests on.
-fn transactions(names: &Names) -> Vec<Probe> {
+fn transactions(names: &ProbeNames) -> Vec<Probe> {
     let t = names.table("_t");
     vec![
         probe(
@@ -203,7 +203,7 @@ fn transactions(names: &Names) -> Vec<Probe> {
 }
 
 /// Widths and blanks.
-fn text(names: &Names) -> Vec<Probe> {
+fn text(names: &ProbeNames) -> Vec<Probe> {
     let narrow = names.table("_narrow");
     vec![
         probe(
@@ -263,7 +263,7 @@ fn text(names: &Names) -> Vec<Probe> {
 }
 
 /// Views, and what they keep from changing.
-fn views(names: &Names) -> Vec<Probe> {
+fn views(names: &ProbeNames) -> Vec<Probe> {
     let (narrow, late, bound) = (
         names.table("_narrow"),
         names.table("_late"),
@@ -337,7 +337,7 @@ fn views(names: &Names) -> Vec<Probe> {
 }
 
 /// The shapes of a load's statements.
-fn loads(names: &Names) -> Vec<Probe> {
+fn loads(names: &ProbeNames) -> Vec<Probe> {
     let (t, bare) = (names.table("_t"), names.bare("_t"));
     vec![
         probe(
