@@ -1,7 +1,7 @@
 //! Arrow values as JSON, in answers of all kinds.
 //!
 //! Instants are RFC 3339 in UTC with microseconds, dates `2026-11-25`, binary data base64. Decimals
-//! are numbers. In text ([`write`]) they have all their digits; as a [`Value`], whole ones of up to
+//! are numbers. In text ([`write()`]) they have all their digits; as a [`Value`], whole ones of up to
 //! 64 bits are exact, and others the nearest float. What JSON has no number for (NaN, infinity) is
 //! null.
 

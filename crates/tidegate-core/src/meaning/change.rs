@@ -131,8 +131,14 @@ impl Meaning {
             ));
         }
         if old.delay != new.delay {
+            let longer = if new.delay > old.delay {
+                "; watermarks stay where they are, and what is before them is late, repeats too, until \
+                 event time has gone on by the difference"
+            } else {
+                ""
+            };
             changes.restarts.push(format!(
-                "what is late, and how long repeats are recognised, is judged by a delay of {} instead of {}",
+                "what is late, and how long repeats are recognised, is judged by a delay of {} instead of {}{longer}",
                 duration_text(new.delay),
                 duration_text(old.delay)
             ));

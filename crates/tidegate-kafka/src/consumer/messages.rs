@@ -39,6 +39,8 @@ use super::positions::{Cut, Position};
 
 /// Messages that are taken out at a time, at most.
 const BATCH: usize = 512;
+/// Messages that are held, at most; each has some hundred bytes beside its payload.
+const HELD_MAX: usize = 32 * BATCH;
 
 /// The queue of all partitions of a topic.
 pub(super) struct Messages {
@@ -47,7 +49,11 @@ pub(super) struct Messages {
     topic: CString,
     /// Partitions of which nothing has come since they were assigned.
     unsettled: BTreeSet<i32>,
-    batch: Vec<*mut rd_kafka_message_t>,
+    /// Messages that were taken out, and not handed over.
+    held: Vec<*mut rd_kafka_message_t>,
+    /// Bytes of their payloads, and how many there may be; a batch may exceed it.
+    held_bytes: usize,
+    held_bytes_max: usize,
     /// The queue belongs to its client, which must not end before it.
     consumer: Arc<BaseConsumer<ConsumerCallbacks>>,
 }
@@ -91,15 +97,17 @@ const CHECK_WAIT: Duration = Duration::from_secs(5);
 /// How long to wait before it is asked for again.
 const CHECK_AGAIN: Duration = Duration::from_millis(10);
 
-// SAFETY: librdkafka's queues may be used from any thread. The pointers in `batch` are used only
-// during `take`.
+// SAFETY: librdkafka's queues may be used from any thread, and so may the messages in `held`, which
+// are this value's alone.
 unsafe impl Send for Messages {}
 
 impl Messages {
-    /// An empty queue. None if the name of the topic has a NUL in it, which no topic has.
+    /// An empty queue, out of which about so many bytes may be held. None if the name of the topic
+    /// has a NUL in it, which no topic has.
     pub(super) fn new(
         consumer: &Arc<BaseConsumer<ConsumerCallbacks>>,
         topic: &str,
+        held_bytes_max: usize,
     ) -> Option<Self> {
         let name = topic.to_owned();
         let topic = CString::new(topic).ok()?;
@@ -110,13 +118,16 @@ impl Messages {
             name,
             topic,
             unsettled: BTreeSet::new(),
-            batch: Vec::with_capacity(BATCH),
+            held: Vec::with_capacity(BATCH),
+            held_bytes: 0,
+            held_bytes_max,
             consumer: Arc::clone(consumer),
         })
     }
 
-    /// Reads every partition from where it is wanted.
+    /// Reads every partition from where it is wanted. What is held is dropped.
     pub(super) fn assign(&mut self, positions: &BTreeMap<i32, Position>) -> KafkaResult<()> {
+        self.drop_held();
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (id, position) in positions {
             list.add_partition_offset(&self.name, *id, Offset::Offset(position.fetch()))?;
@@ -186,15 +197,34 @@ impl Messages {
         }
     }
 
-    /// Waits for a message, and hands over those that are there by then, up to a batch of them.
-    pub(super) fn take(&mut self, wait: Duration, mut each: impl FnMut(Polled<'_>)) {
+    /// Waits for a message, and takes out those that are there by then, up to a batch of them. They
+    /// are held until they are handed over.
+    pub(super) fn receive(&mut self, wait: Duration) {
+        let before = self.held.len();
         // librdkafka waits until a batch is full, so that only the first message may be waited for.
-        let mut found = self.fill(1, wait);
-        if found == 1 {
-            found += self.fill(BATCH - 1, Duration::ZERO);
+        if self.fill(1, wait) == 1 {
+            self.fill(BATCH - 1, Duration::ZERO);
         }
-        debug_assert_eq!(found, self.batch.len());
-        for message in self.batch.drain(..) {
+        for message in &self.held[before..] {
+            // SAFETY: librdkafka gave this message away, and it is not destroyed.
+            self.held_bytes += unsafe { (**message).len };
+        }
+    }
+
+    /// Whether something is held.
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Whether so much is held that nothing more should be taken out.
+    pub(super) fn is_full(&self) -> bool {
+        self.held.len() >= HELD_MAX || self.held_bytes >= self.held_bytes_max
+    }
+
+    /// Hands over what is held.
+    pub(super) fn hand_over(&mut self, mut each: impl FnMut(Polled<'_>)) {
+        self.held_bytes = 0;
+        for message in self.held.drain(..) {
             // SAFETY: librdkafka gave this message away, and it is destroyed once, after its last
             // use.
             unsafe {
@@ -208,10 +238,15 @@ impl Messages {
         }
     }
 
-    /// Puts up to `count` messages after those of the batch; gives how many.
+    fn drop_held(&mut self) {
+        self.hand_over(|_| ());
+    }
+
+    /// Puts up to `count` messages after those that are held; gives how many.
     fn fill(&mut self, count: usize, wait: Duration) -> usize {
         let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        let room = &mut self.batch.spare_capacity_mut()[..count];
+        self.held.reserve(count);
+        let room = &mut self.held.spare_capacity_mut()[..count];
         // SAFETY: there is room for `count` pointers; as many as librdkafka says are then valid
         // messages.
         unsafe {
@@ -223,7 +258,7 @@ impl Messages {
             );
             // A negative number stands for an error of the call, of which this one has none.
             let found = usize::try_from(found).unwrap_or(0);
-            self.batch.set_len(self.batch.len() + found);
+            self.held.set_len(self.held.len() + found);
             found
         }
     }
@@ -231,6 +266,7 @@ impl Messages {
 
 impl Drop for Messages {
     fn drop(&mut self) {
+        self.drop_held();
         // SAFETY: it is ours, and not used any more; the client lives.
         unsafe { rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }

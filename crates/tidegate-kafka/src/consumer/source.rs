@@ -3,6 +3,7 @@
 mod codes;
 mod locate;
 mod recall;
+mod same_topic;
 mod take;
 mod trouble;
 
@@ -56,6 +57,10 @@ pub struct KafkaSource {
     topic_id: Option<Arc<str>>,
     /// How often it was asked for in vain.
     id_failed: u32,
+    /// When it may be asked for the next time, for what librdkafka has handed over.
+    id_at: Instant,
+    /// Whether nobody has answered that.
+    is_id_open: bool,
     /// Whether it was asked for since the partitions were assigned last; leaders may be told then.
     is_same_topic: bool,
     /// Whether brokers that have no ids of topics were asked for the last records that were read.
@@ -144,6 +149,8 @@ impl KafkaSource {
             end_missing: None,
             topic_id: None,
             id_failed: 0,
+            id_at: Instant::now(),
+            is_id_open: false,
             is_same_topic: false,
             has_recalled: false,
             cuts: BTreeMap::new(),
@@ -231,8 +238,9 @@ fn client_reader(
     consumer: &Arc<BaseConsumer<ConsumerCallbacks>>,
     options: &KafkaOptions,
 ) -> Result<RecordSource, SourceError> {
-    let messages = Messages::new(consumer, &options.topic).ok_or_else(|| {
-        SourceError::option("source.topic", "no topic has a NUL in its name".to_owned())
-    })?;
+    let messages =
+        Messages::new(consumer, &options.topic, options.read_ahead_bytes).ok_or_else(|| {
+            SourceError::option("source.topic", "no topic has a NUL in its name".to_owned())
+        })?;
     Ok(RecordSource::Client(messages))
 }

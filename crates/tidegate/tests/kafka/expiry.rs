@@ -113,6 +113,47 @@ fn a_topic_that_was_made_anew_under_its_name_stops_the_job_or_is_read_whole() {
     }
 }
 
+/// The new topic soon has more records than were read of the old one, so that its offsets tell
+/// nothing.
+#[test]
+fn a_topic_that_is_made_anew_while_the_job_runs_is_read_whole_or_not_at_all() {
+    let Some(kafka) = Kafka::shared() else { return };
+    for client in ["auto", "librdkafka"] {
+        for goes_on in [true, false] {
+            let topic = kafka.new_topic("anew", 1, &[]);
+            kafka.produce(&topic, Codec::None, events(0..5, 1));
+            let mut pipeline =
+                Pipeline::new(kafka, &topic).set("source.client", format!("{client:?}"));
+            if goes_on {
+                pipeline = pipeline.set("source.on-missing-offsets", "earliest");
+            }
+            let mut run = pipeline.run();
+            run.until("all is read", |_| pipeline.read() == 5);
+            kafka.delete_topic(&topic);
+            kafka.create_topic(&topic, 1, &[]);
+            kafka.produce(&topic, Codec::None, events(100..112, 1));
+            if goes_on {
+                run.until("the new topic is read", |_| pipeline.read() >= 17);
+                assert_eq!(run.stop().code, Some(0));
+            } else {
+                let ended = run.end();
+                assert_eq!(ended.code, Some(1), "{}", ended.err);
+                assert!(ended.err.contains("created anew"), "{}", ended.err);
+            }
+            let expected = if goes_on { 17 } else { 5 };
+            assert_eq!(pipeline.read(), expected, "{client}");
+            let ids = "SELECT count(DISTINCT id) AS n FROM events";
+            assert_eq!(pipeline.query(ids)[0]["n"], expected, "{client}");
+            assert_eq!(
+                pipeline.rows(),
+                i64::try_from(expected).unwrap(),
+                "{client}"
+            );
+            pipeline.verify();
+        }
+    }
+}
+
 #[test]
 fn a_topic_that_was_made_anew_is_not_taken_for_the_old_one() {
     let Some(kafka) = Kafka::shared() else { return };

@@ -21,7 +21,7 @@ use tidegate_source::SourceError;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the question for the topic may take, which is the one that is asked while no broker is
 /// reachable: short, because nothing else is done meanwhile.
-const TOPIC_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const TOPIC_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for an offset beyond the end of its partition: a broker that has just started
 /// may not know its end yet.
 const END_WAIT: Duration = Duration::from_secs(15);

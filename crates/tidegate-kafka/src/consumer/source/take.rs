@@ -30,11 +30,14 @@ impl KafkaSource {
             is_watched: !self.refused.is_empty() || !self.probes.is_empty(),
             ..Got::default()
         };
+        if self.receive_of_same_topic(wait)? {
+            return Ok(());
+        }
         let assembly = &mut self.assembly;
         let each = |taken: Polled<'_>| got.take(assembly, taken);
         match &mut self.reader {
             RecordSource::Client(messages) => {
-                messages.take(wait, each);
+                messages.hand_over(each);
                 for (partition, end) in self.shared.take_asked() {
                     assembly.asked(partition, end);
                 }
