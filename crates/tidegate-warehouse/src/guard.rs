@@ -195,7 +195,7 @@ impl QueryGuard {
         let no_rows = &mut |_| Ok(true);
         let parsed = on_large_stack(statement.len(), no_rows, |_| {
             let connection = self.database.connection()?;
-            let watch = Watch::start(&connection, timeout, None);
+            let watch = Watch::start(&connection, timeout, None, None);
             let parsed = tree::parse(&connection, &statement);
             watch.stop().map_or(parsed, Err)
         })?;
@@ -203,7 +203,12 @@ impl QueryGuard {
             Parsed::Query(tree) => tree,
             Parsed::Wrong(why) => return Err(QueryError::Sql(why)),
             Parsed::Other(why) => {
-                return Err(refused(format!("only SELECT is answered here: {why}")));
+                tracing::debug!(why, "a statement that has no tree");
+                return Err(refused(
+                    "this is no query that can be looked into: use SELECT, FROM or WITH; of EXPLAIN, \
+                     SHOW, DESCRIBE and PIVOT, `tidegate query` has answers"
+                        .to_owned(),
+                ));
             }
         };
         let nothing = Scope {

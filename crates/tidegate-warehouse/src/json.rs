@@ -1,9 +1,9 @@
 //! Arrow values as JSON, in answers of all kinds.
 //!
 //! Instants are RFC 3339 in UTC with microseconds, dates `2026-11-25`, binary data base64. Decimals
-//! are numbers. In text ([`write()`]) they have all their digits; as a [`Value`], whole ones of up to
-//! 64 bits are exact, and others the nearest float. What JSON has no number for (NaN, infinity) is
-//! null.
+//! are numbers. In text ([`write()`]) they have all their digits; as a [`Value`], whole ones of up
+//! to 64 bits are exact, and others the nearest float. What JSON has no number for (NaN, infinity)
+//! is null.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
@@ -156,7 +156,11 @@ pub fn type_name(ty: &DataType) -> String {
         DataType::Timestamp(..) => "timestamp".to_owned(),
         DataType::Date32 => "date".to_owned(),
         DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
-        DataType::List(item) | DataType::LargeList(item) => {
+        DataType::Time32(_) | DataType::Time64(_) => "time".to_owned(),
+        DataType::Interval(_) => "interval".to_owned(),
+        DataType::Union(..) => "union".to_owned(),
+        DataType::Dictionary(_, values) => type_name(values),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             format!("list<{}>", type_name(item.data_type()))
         }
         DataType::Struct(_) => "struct".to_owned(),

@@ -34,7 +34,7 @@ pub(crate) fn outside(
 
 /// Columns of nested questions, each of which sees those of the ones within it.
 pub(crate) struct Layers {
-    /// What columns of the layers begin with: no key does.
+    /// What columns of the layers begin with: none of the names that it was made with does.
     mark: String,
     /// The innermost adds up parts; the others work on its columns.
     layers: [Vec<String>; 5],
@@ -42,9 +42,12 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    pub(crate) fn new(keys: &[&str]) -> Self {
+    pub(crate) fn new(names: &[&str]) -> Self {
         let mut mark = "tidegate".to_owned();
-        while keys.iter().any(|key| key.to_lowercase().starts_with(&mark)) {
+        while names
+            .iter()
+            .any(|name| name.to_lowercase().starts_with(&mark))
+        {
             mark.push('_');
         }
         Layers {
@@ -52,6 +55,12 @@ impl Layers {
             layers: Default::default(),
             count: 0,
         }
+    }
+
+    /// The parameters of a function without a name: no column is called so, which DuckDB would take
+    /// instead.
+    pub(crate) fn parameters(&self) -> [String; 2] {
+        ["a", "b"].map(|name| format!("\"{} {name}\"", self.mark))
     }
 
     /// Adds a column to a layer, and tells its name, quoted.

@@ -1,16 +1,18 @@
 //! Read-only queries, while the loader goes on.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use arrow::array::{Array as _, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use duckdb::Connection;
 
-use crate::duckdb::{Access, Database, DatabaseError, DuckDbOptions, message};
+use crate::duckdb::{Access, Database, DatabaseError, DuckDbOptions, in_words, message};
 use crate::guard::size;
 use crate::load::OUT_OF_MEMORY;
 use crate::statement;
@@ -83,6 +85,9 @@ pub enum QueryError {
         /// Bytes that it may grow by.
         allowed: usize,
     },
+    /// Who asked has gone.
+    #[error("the query was ended, because nobody waits for its answer any more")]
+    Unwanted,
     /// There is no thread for it.
     #[error("there is no thread for the query: {0}")]
     Thread(std::io::Error),
@@ -102,11 +107,26 @@ pub enum QueryError {
 #[derive(Debug, Clone)]
 pub struct WarehouseReader {
     database: Arc<Database>,
+    /// Where it is gone, nobody wants answers any more.
+    wanted: Option<Weak<()>>,
 }
 
 impl WarehouseReader {
     pub(crate) fn new(database: Arc<Database>) -> Self {
-        WarehouseReader { database }
+        WarehouseReader {
+            database,
+            wanted: None,
+        }
+    }
+
+    /// The same, but that its queries end soon after the last holder of `wanted` has dropped it: it
+    /// is held by what waits for the answer.
+    #[must_use]
+    pub fn while_wanted(&self, wanted: Weak<()>) -> Self {
+        WarehouseReader {
+            database: Arc::clone(&self.database),
+            wanted: Some(wanted),
+        }
     }
 
     /// Opens a database that no process holds for writing. Others can read it at the same time.
@@ -114,9 +134,8 @@ impl WarehouseReader {
     /// # Errors
     /// If it is not there, or a process has it open for writing; the message says which.
     pub fn open_read_only(path: &Path, options: &DuckDbOptions) -> Result<Self, DatabaseError> {
-        Ok(WarehouseReader {
-            database: Database::open(path, Access::Read, options, Vec::new())?,
-        })
+        let database = Database::open(path, Access::Read, options, Vec::new())?;
+        Ok(WarehouseReader::new(database))
     }
 
     /// Runs one statement that reads, and collects its rows. Blocks. How large its plan becomes is
@@ -130,10 +149,17 @@ impl WarehouseReader {
         let mut bytes = 0;
         let mut cut = false;
         let sink = &mut |batch: RecordBatch| {
-            bytes += batch.get_array_memory_size();
-            cut = bytes > limits.bytes;
-            if !cut {
-                batches.push(batch);
+            let room = limits.bytes.saturating_sub(bytes);
+            let size = batch.get_array_memory_size();
+            bytes += size;
+            cut = size > room;
+            let fits = if cut {
+                first_rows(&batch, room)?
+            } else {
+                batch
+            };
+            if fits.num_rows() > 0 {
+                batches.push(fits);
             }
             Ok(!cut)
         };
@@ -190,7 +216,7 @@ impl WarehouseReader {
         let connection = self.database.connection()?;
         let asking = self.database.asks(&connection);
         let memory = self.database.memory_limit();
-        let watch = Watch::start(&connection, timeout, memory);
+        let watch = Watch::start(&connection, timeout, memory, self.wanted.clone());
         let result = size
             .check(&self.database, &connection, statement)
             .and_then(|()| {
@@ -305,6 +331,27 @@ pub(crate) fn on_large_stack<T: Send>(
     })
 }
 
+/// A copy of the first rows of a batch, as many as have room in so many bytes.
+fn first_rows(batch: &RecordBatch, bytes: usize) -> std::io::Result<RecordBatch> {
+    let size = |rows: usize| -> Option<usize> {
+        let columns = batch.columns().iter();
+        columns
+            .map(|column| column.slice(0, rows).to_data().get_slice_memory_size().ok())
+            .sum()
+    };
+    let (mut fit, mut too_many) = (0, batch.num_rows() + 1);
+    while fit + 1 < too_many {
+        let rows = usize::midpoint(fit, too_many);
+        match size(rows) {
+            Some(size) if size <= bytes => fit = rows,
+            _ => too_many = rows,
+        }
+    }
+    // A slice would keep all of them in memory.
+    let rows = UInt32Array::from_iter_values(0..u32::try_from(fit).unwrap_or(u32::MAX));
+    take_record_batch(batch, &rows).map_err(std::io::Error::other)
+}
+
 fn sql_error(error: duckdb::Error) -> QueryError {
     let text = message(&error);
     if text.starts_with(OUT_OF_MEMORY) {
@@ -314,7 +361,7 @@ fn sql_error(error: duckdb::Error) -> QueryError {
     }
     match error {
         // Keeps DuckDB's pointer into the SQL: here it is the user's own.
-        duckdb::Error::DuckDBFailure(_, Some(text)) => QueryError::Sql(text),
+        duckdb::Error::DuckDBFailure(_, Some(text)) => QueryError::Sql(in_words(&text)),
         _ => QueryError::Sql(text),
     }
 }
@@ -366,8 +413,14 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// `memory` is what DuckDB may use, in bytes; none to look at nothing but the time.
-    pub(crate) fn start(connection: &Connection, timeout: Duration, memory: Option<usize>) -> Self {
+    /// `memory` is what DuckDB may use, in bytes; none to look at nothing but the time. Where
+    /// `wanted` is gone, nobody waits for the answer.
+    pub(crate) fn start(
+        connection: &Connection,
+        timeout: Duration,
+        memory: Option<usize>,
+        wanted: Option<Weak<()>>,
+    ) -> Self {
         let (done, wait) = mpsc::channel::<()>();
         let interrupt = connection.interrupt_handle();
         let allowed = memory.map(|limit| limit.saturating_add(RESERVE));
@@ -381,6 +434,12 @@ impl Watch {
                 }
                 if began.elapsed() >= timeout {
                     break QueryError::Timeout(timeout);
+                }
+                if wanted
+                    .as_ref()
+                    .is_some_and(|wanted| wanted.strong_count() == 0)
+                {
+                    break QueryError::Unwanted;
                 }
                 if let (Some(allowed), Some(before)) = (allowed, before)
                     && let Some(now) = memory_of_process()

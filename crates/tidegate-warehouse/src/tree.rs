@@ -33,10 +33,18 @@ pub(crate) fn parse(connection: &Connection, sql: &str) -> Result<Parsed, QueryE
         )
         .map_err(|error| QueryError::Sql(message(&error)))?;
     let tree: Value = serde_json::from_str(&text).map_err(|error| {
-        QueryError::Sql(format!(
-            "the statement is nested too deep to be looked into ({error}); join fewer tables, or \
-             ask in several questions"
-        ))
+        // Its limit is the one error that has no place in the text; an infinite number is written
+        // as a word.
+        QueryError::Sql(if error.to_string().contains("recursion limit") {
+            format!(
+                "the statement is nested too deep to be looked into ({error}); join fewer tables, or \
+                 ask in several questions"
+            )
+        } else {
+            "the statement has a number that is larger than a DOUBLE can be; write infinity as \
+             'infinity'::DOUBLE"
+                .to_owned()
+        })
     })?;
     if tree["error"] == Value::Bool(false) {
         return Ok(Parsed::Query(tree));

@@ -14,7 +14,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,9 +41,10 @@ pub struct LocalQuery {
     pub timeout_ms: u64,
 }
 
-/// Answers a question by writing its rows as text. Blocks. The error is for the person who asked.
+/// Answers a question by writing its rows as text. Blocks. What it is given last is gone once nobody
+/// waits for the answer. The error is for the person who asked.
 pub type QueryHandler =
-    Arc<dyn Fn(&LocalQuery, &mut dyn Write) -> Result<(), String> + Send + Sync>;
+    Arc<dyn Fn(&LocalQuery, &mut dyn Write, Weak<()>) -> Result<(), String> + Send + Sync>;
 
 /// Where the process that has `database` open listens.
 ///
@@ -115,7 +116,7 @@ mod tests {
             Err(AskError::NotRunning)
         ));
         let server = LocalServer::bind(&database).unwrap();
-        let answer: QueryHandler = Arc::new(|question, out| match question.sql.as_str() {
+        let answer: QueryHandler = Arc::new(|question, out, _| match question.sql.as_str() {
             "bad" => Err("no such table: \"ä\"\n ^".to_owned()),
             "half" => out
                 .write_all(&vec![b'x'; 300_000])

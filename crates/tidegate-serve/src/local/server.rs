@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -118,21 +118,24 @@ type Piece = Result<Bytes, String>;
 async fn query(State(asked): State<Asked>, Json(question): Json<LocalQuery>) -> Response {
     let (sender, pieces) = mpsc::channel(1);
     let runtime = Handle::current();
+    // It goes with the body, which is dropped where the client goes away.
+    let wanted = Arc::new(());
+    let still_wanted = Arc::downgrade(&wanted);
     tokio::spawn(async move {
         let turn = asked.turns.acquire_owned().await;
         let pieces = Pieces { sender, runtime };
         // Where the client has gone, nobody is there to be told.
         let answered = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            pieces.answer(&asked.answer, &question)
+            pieces.answer(&asked.answer, &question, still_wanted)
         });
         let _ = answered.await;
     });
-    let frames = stream::unfold(Some(pieces), |pieces| async {
-        let mut pieces = pieces?;
+    let frames = stream::unfold(Some((pieces, wanted)), |state| async {
+        let (mut pieces, wanted) = state?;
         Some(match pieces.recv().await {
             Some(Ok(rows)) if rows.is_empty() => return None,
-            Some(Ok(rows)) => (Ok(Frame::data(rows)), Some(pieces)),
+            Some(Ok(rows)) => (Ok(Frame::data(rows)), Some((pieces, wanted))),
             Some(Err(error)) => (Ok(Frame::trailers(trailer(&error))), None),
             // What answers has panicked: the client must not take this for the end of the rows.
             None => (Err(io::Error::from(io::ErrorKind::BrokenPipe)), None),
@@ -160,9 +163,14 @@ struct Pieces {
 
 impl Pieces {
     /// Blocks until the whole answer is handed over.
-    fn answer(&self, answer: &QueryHandler, question: &LocalQuery) -> io::Result<()> {
+    fn answer(
+        &self,
+        answer: &QueryHandler,
+        question: &LocalQuery,
+        wanted: Weak<()>,
+    ) -> io::Result<()> {
         let mut out = BufWriter::with_capacity(PIECE, self);
-        let outcome = answer(question, &mut out);
+        let outcome = answer(question, &mut out, wanted);
         out.flush()?;
         self.send(outcome.map(|()| Bytes::new()))
     }

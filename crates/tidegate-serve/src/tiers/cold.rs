@@ -196,15 +196,21 @@ impl Cold {
             memory_limit_bytes: Some(MEMORY_MAX),
             threads: Some(THREADS_MAX),
         };
+        // Dropped with this future, where who asked has gone.
+        let wanted = Arc::new(());
+        let still_wanted = Arc::downgrade(&wanted);
         let answer = self.turns.run(move || {
             let left = || timeout.saturating_sub(began.elapsed());
             let reader = open_archive(&tables, &archive, &options, left())?;
+            let reader = reader.while_wanted(still_wanted);
             let answer = work(&reader, left());
             drop(kept);
             answer
         });
+        let result = answer.await.map_err(bounded_here);
+        drop(wanted);
         Ok(ColdResult {
-            result: answer.await?,
+            result: result?,
             as_of,
             next,
             seqs,
@@ -383,6 +389,17 @@ impl From<ArchiveError> for ApiError {
 impl From<tidegate_log::ReadError> for ApiError {
     fn from(error: tidegate_log::ReadError) -> Self {
         ApiError::Internal(error.to_string())
+    }
+}
+
+/// Where memory is short: what bounds it in this tier is no setting.
+fn bounded_here(error: ApiError) -> ApiError {
+    match error {
+        ApiError::BadRequest(text) => ApiError::BadRequest(text.replace(
+            "raise `warehouse.memory-limit`",
+            "ask about less time: the cold tier may use 512 MiB",
+        )),
+        error => error,
     }
 }
 

@@ -73,10 +73,15 @@ impl Warm {
         sql: String,
         limits: QueryLimits,
     ) -> Result<QueryResult, ApiError> {
-        let reader = self.reader()?;
-        self.turns
+        // Dropped with this future, where who asked has gone.
+        let wanted = Arc::new(());
+        let reader = self.reader()?.while_wanted(Arc::downgrade(&wanted));
+        let answer = self
+            .turns
             .run(move || Ok(reader.query(&sql, &limits)?))
-            .await
+            .await;
+        drop(wanted);
+        answer
     }
 
     /// Windows that the view has: those that every lane has passed, as far as they are loaded.

@@ -56,7 +56,7 @@ pub fn open_archive(
 ) -> Result<WarehouseReader, ArchiveError> {
     let database = Database::in_memory(options)?;
     let connection = database.connection()?;
-    let watch = Watch::start(&connection, timeout, None);
+    let watch = Watch::start(&connection, timeout, None, None);
     let shown = show_all(&connection, tables, files);
     if watch.stop().is_some() {
         return Err(ArchiveError::Timeout(timeout));

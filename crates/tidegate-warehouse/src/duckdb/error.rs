@@ -8,7 +8,18 @@ use crate::load::OUT_OF_MEMORY;
 pub(crate) fn message(error: &Error) -> String {
     let text = error.to_string();
     let end = text.find("\n\nLINE ").unwrap_or(text.len());
-    text[..end].trim_end().to_owned()
+    in_words(text[..end].trim_end())
+}
+
+/// What DuckDB says, where it names what nobody can change here, or means something else.
+pub(crate) fn in_words(text: &str) -> String {
+    const TOO_DEEP: &str = "the statement is nested too deep: use fewer parentheses, or ask in \
+                            several questions";
+    let marks = ["max_expression_depth", "memory exhausted at or near"];
+    match marks.iter().any(|mark| text.contains(mark)) {
+        true => TOO_DEEP.to_owned(),
+        false => text.to_owned(),
+    }
 }
 
 /// Whether the same thing can succeed later without anybody changing what is to be done: the disk

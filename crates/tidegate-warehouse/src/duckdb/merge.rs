@@ -28,7 +28,10 @@ pub(super) fn window_view(job: &str, table: &TableSpec, parts: &WindowView<'_>) 
     } = *parts;
     let keys = ["window_start", "window_end"].into_iter();
     let keys: Vec<&str> = keys.chain(group_by.iter().map(String::as_str)).collect();
-    let mut merges = Merges(Layers::new(&keys));
+    // Where the layers' own names are used, every column of the parts can be seen.
+    let columns = table.columns.iter().map(|(name, _)| name.as_str());
+    let names: Vec<&str> = keys.iter().copied().chain(columns).collect();
+    let mut merges = Merges(Layers::new(&names));
     let merged: Vec<String> = aggregates
         .iter()
         .map(|(name, merge)| {
@@ -82,9 +85,11 @@ impl Merges {
             _ => 0,
         };
         let few = self.mean_of_few(&exact, &count, scale);
+        let parameters = self.0.parameters();
+        let condition = format!("{few} IS NULL");
         let quotient = self
             .0
-            .add(4, &divided(&digits, &count, &format!("{few} IS NULL")));
+            .add(4, &divided(&digits, &count, &condition, &parameters));
         let exponent = -i32::from(scale) - 2 * PIECE_DIGITS - 1;
         format!(
             "coalesce({few}, CAST({quotient}.q || CASE WHEN {quotient}.r > 0 THEN '1' ELSE '0' END || 'e{exponent}' AS \
@@ -154,13 +159,15 @@ impl Merges {
             None => "0.0::DOUBLE".to_owned(),
         };
         let column = sql::name(column);
+        let [a, b] = self.0.parameters();
         // An infinite sum has no error term.
         let sum = self.0.add(
             0,
             &format!(
-                "list_reduce(list({{'h': {column}, 'l': {low}}}) FILTER (WHERE {column} IS NOT NULL), lambda a, b: \
-                 {{'h': a.h + b.h, 'l': a.l + b.l + CASE WHEN NOT isfinite(a.h + b.h) THEN 0.0 WHEN abs(a.h) >= \
-                 abs(b.h) THEN (a.h - (a.h + b.h)) + b.h ELSE (b.h - (a.h + b.h)) + a.h END}})"
+                "list_reduce(list({{'h': {column}, 'l': {low}}}) FILTER (WHERE {column} IS NOT NULL), lambda {a}, \
+                 {b}: {{'h': {a}.h + {b}.h, 'l': {a}.l + {b}.l + CASE WHEN NOT isfinite({a}.h + {b}.h) THEN 0.0 \
+                 WHEN abs({a}.h) >= abs({b}.h) THEN ({a}.h - ({a}.h + {b}.h)) + {b}.h ELSE ({b}.h - ({a}.h + \
+                 {b}.h)) + {a}.h END}})"
             ),
         );
         format!("({sum}.h + {sum}.l)")
@@ -245,7 +252,7 @@ fn halves(decimal: &str, digits: i32) -> [(String, i32); 2] {
 /// with [`PIECE_DIGITS`] digits twice after the point, which is left out, and `r` what is left.
 ///
 /// It takes ten times as long as all else that is done with a mean.
-fn divided(digits: &Digits, count: &str, condition: &str) -> String {
+fn divided(digits: &Digits, count: &str, condition: &str, [a, b]: &[String; 2]) -> String {
     let zero = ("0::HUGEINT".to_owned(), PIECE_DIGITS);
     let pieces = digits.pieces.iter().chain([&zero, &zero]);
     let pieces: String = pieces
@@ -254,11 +261,13 @@ fn divided(digits: &Digits, count: &str, condition: &str) -> String {
             format!(", {{'q': '', 'r': {piece}, 'unit': {unit}::HUGEINT, 'digits': {digits}}}")
         })
         .collect();
-    let (value, count) = ("(a.r * b.unit + b.r)", format!("nullif({count}, 0)"));
+    let value = format!("({a}.r * {b}.unit + {b}.r)");
+    let count = format!("nullif({count}, 0)");
     format!(
         "list_reduce(CASE WHEN {condition} THEN [{{'q': CASE WHEN {negative} THEN '-' ELSE '' END, 'r': 0::HUGEINT, \
-         'unit': 0::HUGEINT, 'digits': 0}}{pieces}] END, lambda a, b: {{'q': a.q || right(repeat('0', b.digits) || \
-         CAST({value} // {count} AS VARCHAR), b.digits), 'r': {value} % {count}, 'unit': 0::HUGEINT, 'digits': 0}})",
+         'unit': 0::HUGEINT, 'digits': 0}}{pieces}] END, lambda {a}, {b}: {{'q': {a}.q || right(repeat('0', \
+         {b}.digits) || CAST({value} // {count} AS VARCHAR), {b}.digits), 'r': {value} % {count}, 'unit': \
+         0::HUGEINT, 'digits': 0}})",
         negative = digits.is_negative,
     )
 }

@@ -15,7 +15,7 @@ mod warehouse;
 pub use archive::{ArchiveError, ArchiveFiles, open_archive};
 pub(crate) use database::{Access, Database};
 pub use database::{DatabaseError, DuckDbOptions};
-pub(crate) use error::message;
+pub(crate) use error::{in_words, message};
 pub use schema::{STORED_COLUMNS, SchemaError, StoredColumn, compare_stored, compare_types};
 
 /// Whether a column can have this type.

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
@@ -27,7 +29,7 @@ on_each_warehouse! {
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Names that mean something to somebody: to SQL, to DuckDB, to the loader, to readers of folders.
-const NAMES: [&str; 60] = [
+const NAMES: [&str; 63] = [
     "select",
     "table",
     "order",
@@ -74,6 +76,9 @@ const NAMES: [&str; 60] = [
     "n0",
     "n1",
     "rows",
+    "a",
+    "b",
+    "tidegate 1",
     "temp",
     "main",
     "a.b",
@@ -228,7 +233,7 @@ fn windows_are_shown_whatever_groups_and_aggregates_are_called(place: &Place) {
     let strategy = Just(NAMES.to_vec()).prop_shuffle();
     let test = |names: Vec<&'static str>| {
         let view = names[0].replace("tidegate_", "t_");
-        let (groups, sums) = (&names[1..4], &names[4..7]);
+        let (groups, sums, float) = (&names[1..4], &names[4..7], names[7]);
         let parts = |lane: i32, n: i64| {
             let at = |minute: i64| {
                 let times =
@@ -250,6 +255,8 @@ fn windows_are_shown_whatever_groups_and_aggregates_are_called(place: &Place) {
                     Arc::new(Int64Array::from(vec![n, 10 * n])) as ArrayRef,
                 ));
             }
+            let floats = Float64Array::from(vec![n as f64 / 2.0, n as f64]);
+            all.push((float, Arc::new(floats)));
             let all = all.into_iter().map(|(name, column)| (name, column, true));
             RecordBatch::try_from_iter_with_nullable(all).unwrap()
         };
@@ -261,6 +268,7 @@ fn windows_are_shown_whatever_groups_and_aggregates_are_called(place: &Place) {
             columns(&parts(0, 1)),
             owned(groups),
             sums.iter()
+                .chain([&float])
                 .map(|sum| ((*sum).to_owned(), ViewMerge::Sum))
                 .collect(),
         );
@@ -274,6 +282,9 @@ fn windows_are_shown_whatever_groups_and_aggregates_are_called(place: &Place) {
         let names: Vec<&str> = groups.iter().chain(sums).copied().collect();
         let expect = vec![",,,30,30,30".to_owned(), "A,A,A,3,3,3".to_owned()];
         prop_assert_eq!(shown(&world, place, &view, &names), expect);
+        let floats = shown(&world, place, &view, &[float]);
+        let floats: Vec<f64> = floats.iter().filter_map(|sum| sum.parse().ok()).collect();
+        prop_assert_eq!(floats, [1.5, 3.0]);
         Ok(())
     };
     runner(place).run(&strategy, test).unwrap();

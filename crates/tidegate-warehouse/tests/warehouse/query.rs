@@ -247,6 +247,56 @@ fn a_query_that_takes_too_long_is_interrupted() {
 }
 
 #[test]
+fn of_an_answer_that_is_too_large_the_rows_that_fit_are_handed_out() {
+    let (_job, loader) = loaded();
+    let limits = QueryLimits {
+        bytes: 10 << 20,
+        ..QueryLimits::default()
+    };
+    let sql = "SELECT range, repeat('x', 1000000) FROM range(100) ORDER BY range";
+    let answer = loader.reader().unwrap().query(sql, &limits).unwrap();
+    let rows: usize = answer.batches.iter().map(|batch| batch.num_rows()).sum();
+    assert!(answer.truncated);
+    assert!((8..=10).contains(&rows), "{rows}");
+    let bytes: usize = answer
+        .batches
+        .iter()
+        .map(|batch| batch.get_array_memory_size())
+        .sum();
+    assert!(bytes <= 2 * limits.bytes, "{bytes}");
+}
+
+#[test]
+fn a_query_that_nobody_waits_for_ends() {
+    let (_job, loader) = loaded();
+    let wanted = std::sync::Arc::new(());
+    let reader = loader.reader().unwrap();
+    let reader = reader.while_wanted(std::sync::Arc::downgrade(&wanted));
+    let endless = "SELECT count(*) FROM range(100000000000) AS a, range(1000000) AS b";
+    let asked = std::thread::spawn(move || reader.query(endless, &QueryLimits::default()));
+    drop(wanted);
+    let error = asked.join().unwrap().unwrap_err();
+    assert!(matches!(error, QueryError::Unwanted), "{error}");
+}
+
+#[test]
+fn errors_say_what_can_be_done() {
+    let (_job, loader) = loaded();
+    let reader = loader.reader().unwrap();
+    let deep = format!("SELECT {}1{}", "(".repeat(20_000), ")".repeat(20_000));
+    let limits = QueryLimits::default();
+    for (sql, said) in [
+        ("SELECT 1e400::VARCHAR", "'infinity'::DOUBLE"),
+        (deep.as_str(), "nested too deep"),
+    ] {
+        let streamed = reader.stream(sql, 10, limits.timeout, &mut |_| Ok(true));
+        let error = streamed.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+        assert!(!error.contains("max_expression_depth"), "{error}");
+    }
+}
+
+#[test]
 fn errors_point_into_the_statement() {
     let (_job, loader) = loaded();
     let error = loader

@@ -171,8 +171,8 @@ fn read_sql() -> Result<String, Failure> {
 
 /// What a running pipeline answers with.
 pub(super) fn answerer(reader: WarehouseReader) -> QueryHandler {
-    std::sync::Arc::new(move |question, out| {
-        answer(&reader, question, out).map_err(|error| chain(&error))
+    std::sync::Arc::new(move |question, out, wanted| {
+        answer(&reader.while_wanted(wanted), question, out).map_err(|error| chain(&error))
     })
 }
 

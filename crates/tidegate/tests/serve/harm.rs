@@ -1,10 +1,15 @@
 //! Questions that try to do more than read the tables.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tidegate_testkit::S3;
 
 use crate::job;
 use crate::server::Server;
+
+/// How long a question may go on whose asker has left.
+const LEFT: Duration = Duration::from_secs(20);
 
 #[test]
 fn no_question_writes_or_reads_elsewhere() {
@@ -106,6 +111,47 @@ fn a_question_is_bounded_in_time_rows_and_memory() {
     assert!(matches!(status, 400 | 413), "{status}");
     // The job goes on.
     assert_eq!(server.get("/v1/status")["phase"], "running");
+}
+
+/// Whoever has gone away waits for nothing: their questions must not keep cores busy, and their turns
+/// are those of others.
+#[test]
+fn a_question_ends_when_whoever_asked_goes_away() {
+    let job = job();
+    let server = Server::start(&job);
+    server.until_loaded(crate::records(&job));
+    let endless = "SELECT count(*) FROM range(100000000000) AS a, range(1000000) AS b";
+    let is_busy = |tier: &str| {
+        let question = json!({ "sql": "SELECT 1", "tier": tier });
+        server.request("POST", "/v1/query", &question.to_string()).0 == 503
+    };
+    for tier in ["warm", "cold"] {
+        let question = json!({ "sql": endless, "tier": tier, "timeout_seconds": 60 }).to_string();
+        // As many as there are turns.
+        let asked: Vec<_> = (0..4)
+            .map(|_| server.ask_and_leave("/v1/query", &question))
+            .collect();
+        while !is_busy(tier) {}
+        let began = Instant::now();
+        drop(asked);
+        while is_busy(tier) {}
+        assert!(began.elapsed() < LEFT, "{tier}: {:?}", began.elapsed());
+    }
+    // On the command line: what the process has used of the processor tells that it is asked.
+    let command = || job.command(&["query", "--timeout", "60s", endless]);
+    let mut asked: Vec<_> = (0..4).map(|_| command().spawn().unwrap()).collect();
+    let before = server.processor_seconds();
+    while server.processor_seconds() < before + 1.0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for process in &mut asked {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    let began = Instant::now();
+    let answered = job.output(&["query", "SELECT 1"]);
+    assert!(answered.status.success(), "{answered:?}");
+    assert!(began.elapsed() < LEFT, "{:?}", began.elapsed());
 }
 
 /// DuckDB does not count what this one takes: 1.7 GB, whatever its limit.
@@ -310,7 +356,7 @@ fn answers_that_nobody_reads_stay_within_their_bound() {
         let stream = server.ask_and_leave("/v1/query", &question);
         // The answer has begun, so that the next question does not wait for a turn.
         stream
-            .set_read_timeout(Some(std::time::Duration::from_secs(30)))
+            .set_read_timeout(Some(Duration::from_secs(30)))
             .unwrap();
         stream.peek(&mut [0]).unwrap();
         unread.push(stream);

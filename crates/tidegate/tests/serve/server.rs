@@ -86,6 +86,14 @@ impl Server {
         Server { child, address }
     }
 
+    /// Processor time that it has used, in seconds; 100 ticks are one, as on all Linux.
+    pub fn processor_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, after_name) = stat.rsplit_once(") ").unwrap();
+        let ticks = after_name.split(' ').skip(11).take(2);
+        ticks.map(|it| it.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+    }
+
     /// Status and JSON of an answer.
     pub fn request(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).unwrap();

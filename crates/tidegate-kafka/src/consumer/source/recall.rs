@@ -129,7 +129,7 @@ impl KafkaSource {
         let config = self.options.client_config(&ChunkLimits::default());
         let consumer: Arc<BaseConsumer<ConsumerCallbacks>> =
             Arc::new(config.create_with_context(context)?);
-        let Some(mut messages) = Messages::new(&consumer, &self.options.topic) else {
+        let Some(mut messages) = Messages::new(&consumer, &self.options.topic, 0) else {
             return Ok(found);
         };
         messages.assign(positions)?;
@@ -142,7 +142,8 @@ impl KafkaSource {
                 // The client tries again.
                 tracing::debug!(%error, "looking at what was read");
             }
-            messages.take(POLL, |taken| {
+            messages.receive(POLL);
+            messages.hand_over(|taken| {
                 let (id, first) = match taken {
                     // The client tries again.
                     Polled::Error { code, .. } if passes(code) => return,
