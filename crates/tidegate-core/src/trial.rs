@@ -11,7 +11,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use tidegate_base::time::UTC;
-use tidegate_expr::{Expression, Subexpression, visible_batch};
+use tidegate_expr::{Expression, Subexpression, type_name, visible_batch, words};
 
 /// Whole numbers that events could have: small ones, a year, a date as a number, and a time in
 /// microseconds. How many there are is a prime number, so that every step goes through all of them.
@@ -29,6 +29,24 @@ const NUMBERS: [i64; 13] = [
     20_260_101,
     2026,
     1_767_225_600_000_000,
+];
+/// Texts that events could have: words, numbers, times, and what holds more. None is empty, because
+/// a function may give an empty text back before it looks at anything else.
+const TEXTS: [&str; 14] = [
+    "a",
+    "Some words, and a longer sentence of them (with marks: 1/2, 50%).",
+    "7",
+    "-12.50",
+    "20260101",
+    "2026-01-01",
+    "2026-01-01T12:30:00Z",
+    "01.02.2026 12:30:00",
+    "12:30",
+    "{\"a\": [1, null, \"b\"]}",
+    "ann@example.com",
+    "9b2f0c1e-6d7a-4e55-8f3b-0a1c2d3e4f50",
+    "https://example.com/a/b?c=d&e=f",
+    "äöü €",
 ];
 /// Steps by which columns go through all of them, each in another order.
 const STEPS: [usize; 4] = [1, 5, 7, 11];
@@ -123,10 +141,49 @@ impl<'a> Trial<'a> {
         })
     }
 
+    /// Why a part fails for each of the events with values, if it does.
+    fn failure(&self, part: &Subexpression<'_>, stored: Option<&DataType>) -> Option<String> {
+        if let Some(format) = part.wrong_format(self.schema) {
+            return Some(format!(
+                "'{format}' is no format of a time: after a `%` it has what stands for nothing"
+            ));
+        }
+        self.failure_for_values(part)
+            .or_else(|| self.failure_for_events(part, stored))
+    }
+
+    /// Why a part that is made of one value and constants fails for each value, if it does. It is
+    /// the same wherever that value comes from: a list, a map, or what is made of a text.
+    fn failure_for_values(&self, part: &Subexpression<'_>) -> Option<String> {
+        let ty = part.operand(self.schema)?;
+        let values: Vec<ArrayRef> = if ty.is_string() && part.takes_any_text() {
+            let texts = TEXTS.map(|text| StringArray::from(vec![text]));
+            let texts = texts.iter().map(|text| cast(text, &ty));
+            texts.collect::<Result<_, _>>().ok()?
+        } else if is_tried(&ty) && !ty.is_nested() {
+            (0..NUMBERS.len()).map(|place| value(&ty, place)).collect()
+        } else {
+            return None;
+        };
+        let mut failed = None;
+        for value in values {
+            // Times in another unit have another range.
+            if *value.data_type() != ty || value.is_null(0) {
+                return None;
+            }
+            failed = Some(words(&part.evaluate_for(value).err()?));
+        }
+        failed
+    }
+
     /// Why a part fails for each of the events with values, if it does. What texts look like cannot
     /// be guessed, and to take one for a number may fail for all but the right ones: a part that
     /// reads one has to fail for an event without any value, too.
-    fn failure(&self, part: &Subexpression<'_>, stored: Option<&DataType>) -> Option<String> {
+    fn failure_for_events(
+        &self,
+        part: &Subexpression<'_>,
+        stored: Option<&DataType>,
+    ) -> Option<String> {
         if !part.reads(self.schema).iter().all(is_tried) {
             error(part, &self.nothing, stored)?;
         }
@@ -145,13 +202,13 @@ fn error(
 ) -> Option<String> {
     let value = match part.evaluate(event) {
         Ok(value) => value,
-        Err(error) => return Some(error.strip_backtrace()),
+        Err(error) => return Some(words(&error)),
     };
     let stored = stored.filter(|stored| *stored != value.data_type())?;
     match cast(&value, stored) {
         Ok(cast) if lost(&value, &cast).is_empty() => None,
-        Ok(_) => Some(format!("it is beyond what {stored} holds")),
-        Err(error) => Some(error.to_string()),
+        Ok(_) => Some(format!("it is beyond what {} holds", type_name(stored))),
+        Err(error) => Some(words(&error.into())),
     }
 }
 

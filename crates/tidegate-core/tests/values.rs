@@ -103,6 +103,9 @@ fn with_rule(sql: &str) -> JobSpec {
         "ok: bool",
         "tags: map<string,string>",
         "user: struct<country: string, age: int32>",
+        "mp: map<string,int64>",
+        "li: list<int64>",
+        "st: struct<c: struct<e: list<int64>>>",
     ]);
     spec.enrich = named(&[("out", sql)]);
     spec
@@ -124,6 +127,27 @@ fn what_fails_for_every_event_is_refused() {
         "to_timestamp('never')",
         "CASE WHEN ok THEN n / 0 ELSE n / 0 END",
         "user['age'] / 0 = 1",
+        "mp['k'] / 0",
+        "mp['k'] % 0",
+        "get_field(mp, 'k') / 0",
+        "li[1] / 0",
+        "st['c']['e'][1] / 0",
+        "length(s) / 0",
+        "substr(s, 1, -1)",
+        "substr(s, -5, -3)",
+        "substr(tags['a'], 1, -1)",
+        "substr(upper(CAST(n AS TEXT)), 1, -1)",
+        "substring(s FROM 0 FOR -1)",
+        "overlay(s PLACING 'x' FROM 0)",
+        "split_part(s, ',', 0)",
+        "regexp_count(s, 'a', 0)",
+        "regexp_match(s, '(a')",
+        "regexp_instr(s, 'a', 0)",
+        "s ~ '(a'",
+        "s SIMILAR TO '('",
+        "to_date(s, '%Q')",
+        "to_timestamp(s, '%Y-%Q')",
+        "at AT TIME ZONE 'Europe/Nowhere'",
     ] {
         let errors = errors(&with_rule(sql));
         assert_eq!(errors.len(), 1, "{sql}: {errors:?}");
@@ -170,8 +194,16 @@ fn a_part_that_can_never_be_computed_is_refused_and_named() {
             "date_trunc('fortnight', now())",
         ),
         // Members of structs are tried, whatever is beside them.
-        ("CASE WHEN ok THEN user['age'] / 0 END", "user['age'] / 0"),
+        (
+            "CASE WHEN ok THEN user['age'] / 0 END",
+            "CAST(user['age'] AS BIGINT) / 0",
+        ),
         ("CASE WHEN ok THEN d / 0 END", "d / 0"),
+        // Wherever a value comes from, this fails for each.
+        ("CASE WHEN mp['k'] > 0 THEN mp['k'] / 0 END", "mp['k'] / 0"),
+        ("CASE WHEN ok THEN li[1] % 0 END", "li[1] % 0"),
+        ("CASE WHEN ok THEN substr(s, 1, -1) END", "substr(s, 1, -1)"),
+        ("coalesce(to_date(s, '%Q'), day)", "to_date(s, '%Q')"),
         // Texts cannot be guessed, but this part reads none.
         ("concat(s, CAST(n / 0 AS TEXT))", "n / 0"),
         ("s IN ('a', CAST(n / 0 AS TEXT))", "n / 0"),
@@ -215,6 +247,11 @@ fn what_a_condition_keeps_away_or_leaves_out_is_no_fault() {
         "CASE WHEN n > 1000000000000 THEN 1000000 / (n / 1000000000000) END",
         "CASE WHEN false THEN 1 / 0 ELSE n END",
         "false AND 1 / 0 = 1",
+        "CASE WHEN mp['k'] <> 0 THEN n / mp['k'] END",
+        "CASE WHEN mp['k'] > 1900 THEN chr(mp['k'] - 1000) END",
+        "CASE WHEN strpos(s, '|#|') > 0 THEN substr(s, 1, strpos(s, '|#|') - 1) END",
+        "CASE WHEN s LIKE '%|%' THEN split_part(s, '|', CAST(split_part(s, '|', 1) AS INT)) END",
+        "CASE WHEN length(s) > 4 THEN overlay(s PLACING 'x' FROM length(s) - 4) END",
     ] {
         assert_eq!(errors(&with_rule(sql)), Vec::<String>::new(), "{sql}");
     }
@@ -248,6 +285,34 @@ fn what_works_for_some_events_is_taken() {
         "chr(n)",
         "d * d",
         "NULL",
+        "mp['k'] / m",
+        "li[1] / li[2]",
+        "chr(li[1] - 1000)",
+        "st['c']['e'][1] * 2",
+        "make_date(mp['k'], 2, 29)",
+        "make_date(2024, li[1], 31)",
+        "CAST(tags['a'] AS DATE)",
+        "substr(s, -5, 6)",
+        "substr(s, 1, n - m)",
+        "substr(s, 1, strpos(s, '|#|') - 1)",
+        "substring(s FROM 2 FOR 3)",
+        "substr(CAST(to_timestamp(s, '%d|%m|%Y') AS TEXT), 1, 4)",
+        "overlay(s PLACING 'x' FROM 1)",
+        "split_part(s, ',', -1)",
+        "regexp_count(s, 'a', 1)",
+        "regexp_match(s, '(a)')[1]",
+        "regexp_instr(s, 'a', 2)",
+        "regexp_replace(s, '[0-9]+', '', 'g')",
+        "s ~ s",
+        "CAST(s AS BOOLEAN)",
+        "CAST(s AS TIMESTAMP)",
+        "CAST(regexp_match(s, 'id=(\\d+)')[1] AS BIGINT)",
+        "to_date(s, '%d|%m|%Y')",
+        "to_date(s, '%Q', '%Y-%m-%d')",
+        "to_timestamp(s, '%Y-%m-%dT%H:%M:%S%.f%z')",
+        "to_timestamp(s, '%Y %Z')",
+        "CAST(decode(s, 'base64') AS TEXT)",
+        "at AT TIME ZONE 'Europe/Berlin'",
     ] {
         assert_eq!(errors(&with_rule(sql)), Vec::<String>::new(), "{sql}");
     }

@@ -8,22 +8,19 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use futures::future::join_all;
 use tidegate_base::backoff::Backoff;
-use tidegate_log::{CommitLog, FileEntry, ReadError, Record, path, put_data, read_records};
+use tidegate_log::{CommitLog, FileEntry, Record, path, put_data};
 use tidegate_storage::StorageError;
 use tokio::runtime::Handle;
 
 use crate::encode::{Encoded, EncodedBatch};
 use crate::error::EngineError;
+use crate::look::{LOOK, look};
 use crate::shared::Shared;
 use crate::status::BatchStatus;
 
 /// Pauses between tries: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Time without a batch after which storage is looked at, and between two looks.
-const LOOK: Duration = Duration::from_secs(10);
-/// Longest wait for the answer to a look: what comes meanwhile could not be committed either.
-const LOOK_WAIT: Duration = Duration::from_secs(10);
 
 /// Commits batches until there are no more.
 pub(crate) fn commit(
@@ -36,7 +33,7 @@ pub(crate) fn commit(
         let batch = match batches.recv_timeout(LOOK) {
             Ok(batch) => batch,
             Err(RecvTimeoutError::Timeout) => {
-                runtime.block_on(look(&log, shared));
+                runtime.block_on(show_storage(&log, shared));
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => break,
@@ -58,21 +55,15 @@ pub(crate) fn commit(
     shared.note_drained();
 }
 
-/// Looks whether storage answers, where nothing is committed that would show it.
-async fn look(log: &CommitLog, shared: &Shared) {
-    let next = log.state().last_seq + 1;
-    let read = tokio::time::timeout(LOOK_WAIT, read_records(log.storage(), next, 1));
-    let away = match read.await {
-        Ok(Err(ReadError::Storage(error))) => error.to_string(),
-        Ok(_) => return shared.outside().storage.find(),
-        Err(_) => format!(
-            "{} has not answered for {} s",
-            log.storage().url(),
-            LOOK_WAIT.as_secs()
-        ),
-    };
-    let now = shared.clock.now_micros();
-    shared.outside().storage.lose(now, away);
+/// Shows whether storage answers, where nothing is committed that would show it.
+async fn show_storage(log: &CommitLog, shared: &Shared) {
+    match look(log.storage(), log.state().last_seq + 1).await {
+        Ok(()) => shared.outside().storage.find(),
+        Err(away) => {
+            let now = shared.clock.now_micros();
+            shared.outside().storage.lose(now, away);
+        }
+    }
 }
 
 fn commit_batch(

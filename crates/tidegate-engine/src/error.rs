@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
+use tidegate_core::lookup::LookupError;
 use tidegate_core::meaning::ChangeRefusal;
 use tidegate_core::plan::SpecError;
 use tidegate_core::prepare::{PrepareError, RestoreError};
@@ -38,14 +39,14 @@ pub enum EngineError {
     #[error("source: {0}")]
     Source(#[from] SourceError),
     /// A reference table cannot be read.
-    #[error("lookup `{name}`: cannot use {}: {message}", .path.display())]
+    #[error("lookup `{name}`: cannot use {}: {fault}", .path.display())]
     Lookup {
         /// Name of the lookup.
         name: String,
         /// Its file.
         path: PathBuf,
         /// What is wrong.
-        message: String,
+        fault: LookupFault,
     },
     /// State cannot be rebuilt from a committed file.
     #[error(
@@ -155,6 +156,88 @@ pub enum EngineError {
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+}
+
+/// What is wrong with the file of a reference table.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupFault {
+    /// There is no such file, or it cannot be opened.
+    #[error("{0}")]
+    File(String),
+    /// There is more than a reference table can have.
+    #[error("it has {size} bytes; a reference table can have {max} at most")]
+    TooLarge {
+        /// Bytes of the file.
+        size: u64,
+        /// Bytes that it can have.
+        max: u64,
+    },
+    /// A CSV file has no first line, and so no columns.
+    #[error("it is empty")]
+    Empty,
+    /// A column that the lookup names is not in the file.
+    #[error("it has no column `{column}`; it has {}", .known.join(", "))]
+    NoColumn {
+        /// The column.
+        column: String,
+        /// Columns of the file.
+        known: Vec<String>,
+    },
+    /// A column has a value that is not of its type.
+    #[error("column `{column}`: {message}")]
+    Value {
+        /// The column.
+        column: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A line is neither CSV nor JSON as it should be.
+    #[error("{0}")]
+    Line(String),
+    /// The keys are not those of a table.
+    #[error(transparent)]
+    Key(#[from] LookupError),
+}
+
+impl LookupFault {
+    /// The column of the file that it is about, if it is about one.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            LookupFault::NoColumn { column, .. } | LookupFault::Value { column, .. } => {
+                Some(column)
+            }
+            _ => None,
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            LookupFault::File(_) => {
+                "correct `path` of [[lookups]]; relative paths start at the current directory"
+            }
+            LookupFault::TooLarge { .. } | LookupFault::Key(LookupError::TooLarge) => {
+                "leave out the rows that no event has the key of"
+            }
+            LookupFault::Empty => {
+                "write the names of the columns into the first line of the file, then a line for \
+                 each key"
+            }
+            LookupFault::NoColumn { .. } => {
+                "correct the first line of the file, or name another column: the key's is `key` \
+                 (else `on`), and `columns` takes { from = \"COLUMN\", type = \"TYPE\" }"
+            }
+            LookupFault::Value { .. } => {
+                "correct the value in the file, or the column's type in `columns`"
+            }
+            LookupFault::Line(_) => {
+                "correct the line in the file, or the type of a column in `columns`"
+            }
+            LookupFault::Key(LookupError::DuplicateKey(_)) => {
+                "leave one row with this key in the file, or name another column in `key`"
+            }
+        }
+    }
 }
 
 fn describe(errors: &[SpecError]) -> String {

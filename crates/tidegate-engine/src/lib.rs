@@ -23,6 +23,7 @@ mod lateness;
 mod live;
 mod load;
 mod load_alone;
+mod look;
 mod lookups;
 mod memory;
 mod options;

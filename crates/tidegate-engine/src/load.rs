@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use tidegate_base::backoff::Backoff;
 use tidegate_core::meaning::Meaning;
+use tidegate_log::ReadError;
 use tidegate_warehouse::{LoadReport, Loader, LoaderError, Tick, WarehouseReader};
 
 use crate::error::EngineError;
+use crate::look::find_folder;
 use crate::shared::Shared;
 use crate::status::LoadStatus;
 use crate::warehouse::{LoaderSetup, is_away};
@@ -116,11 +118,30 @@ impl JobLoader {
         }
     }
 
+    /// Checks that the log's folder is there, if the log has a record: without the folder, no next
+    /// record is there either, which would be taken for the end of the log.
+    fn find_log(&self, shared: &Shared) -> Result<(), EngineError> {
+        let status = shared.update();
+        let (last_seq, from_seq) = (status.last_seq, status.loaded_seq + 1);
+        drop(status);
+        if last_seq == 0 {
+            return Ok(());
+        }
+        find_folder(&self.setup.storage).map_err(|error| {
+            let error = LoaderError::Read {
+                from_seq,
+                source: Box::new(ReadError::Storage(error)),
+            };
+            EngineError::Load(error)
+        })
+    }
+
     /// One load, and what it shows.
     fn tick(&mut self, shared: &Shared) -> Result<Tick, EngineError> {
         shared.outside().loads.begin(Instant::now());
         let ticked = self
-            .opened(shared)
+            .find_log(shared)
+            .and_then(|()| self.opened(shared))
             .and_then(|loader| loader.tick().map_err(EngineError::from));
         let mut outside = shared.outside();
         let tick = match ticked {

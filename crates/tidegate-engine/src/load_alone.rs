@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use crate::adopt;
 use crate::error::EngineError;
 use crate::load::run_alone;
+use crate::look::{LOOK, look};
 use crate::options::{EngineOptions, WarehouseKind, WarehouseOptions};
 use crate::shared::Shared;
 use crate::starting::Starting;
@@ -115,7 +116,15 @@ impl LoadAlone {
         each: &mut dyn FnMut(&LoadReport),
     ) -> Result<(), EngineError> {
         self.shared.update().phase = Phase::Running;
+        // A load may be far from the next, or be tried again for minutes.
+        let looking = (!once).then(|| {
+            let (storage, shared) = (self.storage.clone(), Arc::clone(&self.shared));
+            self.runtime.spawn(watch_storage(storage, shared))
+        });
         let ended = run_alone(&self.setup(), once, &self.shared, stopped, each);
+        if let Some(looking) = looking {
+            looking.abort();
+        }
         self.shared.update().phase = Phase::Stopping;
         ended
     }
@@ -153,6 +162,34 @@ impl LoadAlone {
                 // As a loader does.
                 Err(LoadFault::TooLarge { .. }) if taken > 1 => taken /= 2,
                 Err(fault) => return Err(EngineError::DryRun(Box::new(fault))),
+            }
+        }
+    }
+}
+
+/// Looks at storage every so often, and shows whether it answers. Never ends.
+async fn watch_storage(storage: Storage, shared: Arc<Shared>) {
+    let mut is_away = false;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        // What is loaded is known to be there; of what comes next, either answer will do.
+        let next = shared.update().loaded_seq + 1;
+        let found = look(&storage, next).await;
+        let was_away = is_away;
+        is_away = found.is_err();
+        match found {
+            Ok(()) => {
+                shared.outside().storage.find();
+                if was_away {
+                    tracing::info!("storage can be reached again");
+                }
+            }
+            Err(error) => {
+                if !was_away {
+                    tracing::error!("storage cannot be reached: {error}; loading is tried again");
+                }
+                let now = shared.clock.now_micros();
+                shared.outside().storage.lose(now, error);
             }
         }
     }

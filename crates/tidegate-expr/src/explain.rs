@@ -4,37 +4,60 @@
 
 use std::ops::ControlFlow;
 
-use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
+use datafusion_common::{DataFusionError, SchemaError};
 use datafusion_sql::parser::DFParserBuilder;
 use datafusion_sql::sqlparser::ast::{
-    AccessExpr, Expr, FunctionArguments, Subscript, Value, visit_expressions,
+    AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Subscript, Value,
+    visit_expressions,
 };
 
-use crate::Planner;
+use crate::words::{tidy, type_name, unreadable_pattern};
+use crate::{NOW, Planner};
 
 /// What is in messages of DataFusion 54 that are meant for who writes it.
-const INTERNAL: [&str; 10] = [
+const INTERNAL: [&str; 16] = [
     "Internal error",
     "sqltorel",
     "ExprPlanner",
     "DataFusion feature",
+    "datafusion.",
     "No functions registered",
     "has no type information",
     "Unsupported Value '",
     "Ident {",
     "Span(",
+    "Some(",
+    "Exact(",
+    "Coercible(",
+    "user-defined coercion",
+    "(DataType: ",
     "compound identifier",
+];
+/// What is in messages about operands of types that are not taken.
+const ABOUT_TYPES: [&str; 5] = [
+    "No function matches",
+    "Failed to coerce arguments",
+    "failed to match any signature",
+    "user-defined coercion",
+    "(DataType: ",
 ];
 
 /// The message for an expression, made of what DataFusion says.
-pub(crate) fn explain(planner: &Planner, sql: &str, schema: &SchemaRef, said: &str) -> String {
+pub(crate) fn explain(
+    planner: &Planner,
+    sql: &str,
+    schema: &SchemaRef,
+    error: &DataFusionError,
+) -> String {
+    let said = error.strip_backtrace();
     for kind in ["ParserError(\"", "TokenizerError(\""] {
-        if let Some(text) = said.strip_prefix(kind) {
+        if let Some((_, text)) = said.split_once(kind) {
             return unreadable(text.trim_end_matches(['"', ')']));
         }
     }
     let Some(part) = failing_part(planner, sql, schema) else {
-        return said.to_owned();
+        return tidy(&said);
     };
     if let Some(message) = names(&part).and_then(|names| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -42,13 +65,109 @@ pub(crate) fn explain(planner: &Planner, sql: &str, schema: &SchemaRef, said: &s
     }) {
         return message;
     }
-    if let Some(message) = unknown_member(&part, schema) {
+    if let Some(message) = unknown_member(&part, schema).or_else(|| unknown_column(error)) {
         return message;
     }
-    if INTERNAL.iter().any(|internal| said.contains(internal)) {
+    let has = |markers: &[&str]| markers.iter().any(|marker| said.contains(marker));
+    if has(&ABOUT_TYPES)
+        && let Some(message) = types(planner, &part, schema, &said)
+    {
+        return message;
+    }
+    if let Some(message) = unreadable_pattern(&said) {
+        return format!("`{part}`: {message}");
+    }
+    if has(&INTERNAL) {
         return format!("`{part}`: SQL has this form, and an expression cannot have it here");
     }
-    said.to_owned()
+    tidy(&said)
+}
+
+/// What to say of a column that there is not.
+fn unknown_column(error: &DataFusionError) -> Option<String> {
+    let DataFusionError::SchemaError(error, _) = error.find_root() else {
+        return None;
+    };
+    let SchemaError::FieldNotFound {
+        field,
+        valid_fields,
+    } = error.as_ref()
+    else {
+        return None;
+    };
+    let name = field.flat_name();
+    let known = valid_fields.iter().map(|known| known.name().to_owned());
+    let known: Vec<String> = known.filter(|known| known != NOW).collect();
+    let said = error.to_string();
+    let similar = said
+        .split_once("Did you mean '")
+        .and_then(|(_, similar)| similar.split('\'').next());
+    let meant = known
+        .iter()
+        .find(|known| known.eq_ignore_ascii_case(&name))
+        .or_else(|| known.iter().find(|known| Some(known.as_str()) == similar));
+    Some(match meant {
+        Some(meant) => format!("there is no column `{name}`; did you mean `{meant}`?"),
+        None => format!(
+            "there is no column `{name}`; there are {}",
+            known.join(", ")
+        ),
+    })
+}
+
+/// What to say of a function or an operator that does not take operands of these types.
+fn types(planner: &Planner, part: &Expr, schema: &SchemaRef, said: &str) -> Option<String> {
+    let (name, operands) = match part {
+        Expr::Function(function) => (function.name.to_string(), operands(&function.args)?),
+        Expr::BinaryOp { left, op, right } => (op.to_string(), vec![left.as_ref(), right.as_ref()]),
+        _ => return None,
+    };
+    let mut types = Vec::new();
+    for operand in operands {
+        let planned = planner.try_plan(&operand.to_string(), schema).ok()?;
+        types.push(type_name(planned.data_type()));
+    }
+    let types = types.join(", ");
+    let mut message = format!("`{part}`: `{name}` does not take ({types})");
+    let candidates = said.split_once("Candidate functions:");
+    let candidates = candidates.map_or("", |(_, candidates)| candidates).lines();
+    let mut taken: Vec<String> = Vec::new();
+    for candidate in candidates {
+        let Some((_, candidate)) = candidate.trim().split_once('(') else {
+            continue;
+        };
+        let candidate = tidy(&format!("({candidate}")).replace("String", "VARCHAR");
+        let is_readable = !["Any", "UserDefined", "Coercible", "..", "T"]
+            .iter()
+            .any(|marker| {
+                candidate
+                    .split(['(', ')', ',', ' '])
+                    .any(|word| word == *marker)
+            });
+        if is_readable && !taken.contains(&candidate) {
+            taken.push(candidate);
+        }
+    }
+    if let Some((last, others)) = taken.split_last() {
+        let others = others.join(", ");
+        let or = if others.is_empty() { "" } else { " or " };
+        message = format!("{message}; it takes {others}{or}{last}");
+    }
+    Some(message)
+}
+
+fn operands(arguments: &FunctionArguments) -> Option<Vec<&Expr>> {
+    let FunctionArguments::List(list) = arguments else {
+        return None;
+    };
+    let mut operands = Vec::new();
+    for argument in &list.args {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(operand)) = argument else {
+            return None;
+        };
+        operands.push(operand);
+    }
+    Some(operands)
 }
 
 /// What the parser says: `Expected: an expression, found: * at Line: 1, Column: 1`.
@@ -149,23 +268,37 @@ fn no_member(of: &str, name: &str, members: &Fields) -> String {
     format!("`{of}` has no member `{name}`; it has {}", known.join(", "))
 }
 
+/// The field of a name, or else the one that differs in case only.
+fn named<'a>(fields: &'a Fields, name: &str) -> Option<&'a FieldRef> {
+    let exact = fields.iter().find(|field| field.name() == name);
+    exact.or_else(|| {
+        fields
+            .iter()
+            .find(|field| field.name().eq_ignore_ascii_case(name))
+    })
+}
+
 /// What to say of a member that was asked for with a point: `user.country`. None where the first
 /// name is no column's.
 pub(crate) fn member(names: &[&str], schema: &Schema) -> Option<String> {
     let [column, members @ ..] = names else {
         return None;
     };
-    let field = schema.field_with_name(column).ok()?;
+    let field = named(schema.fields(), column)?;
     if members.is_empty() {
         return None;
     }
     let written = names.join(".");
     let mut ty = field.data_type();
-    let mut so_far = (*column).to_owned();
+    let mut so_far = field.name().to_owned();
     for member in members {
+        let mut name = *member;
         ty = match ty {
-            DataType::Struct(fields) => match fields.find(member) {
-                Some((_, field)) => field.data_type(),
+            DataType::Struct(fields) => match named(fields, member) {
+                Some(field) => {
+                    name = field.name();
+                    field.data_type()
+                }
                 None => {
                     return Some(format!(
                         "`{written}`: {}",
@@ -179,7 +312,7 @@ pub(crate) fn member(names: &[&str], schema: &Schema) -> Option<String> {
             },
             _ => return Some(format!("`{written}`: `{so_far}` has no members")),
         };
-        so_far = format!("{so_far}['{member}']");
+        so_far = format!("{so_far}['{name}']");
     }
     Some(format!(
         "`{written}`: a member of a struct or map is named in brackets; did you mean {so_far}?"

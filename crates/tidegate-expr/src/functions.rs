@@ -7,7 +7,7 @@ use arrow::array::{
     StringArray,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::cast;
+use arrow::compute::{can_cast_types, cast};
 use arrow::datatypes::{
     DataType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
@@ -21,6 +21,7 @@ use crate::compare::canonical_floats;
 use tidegate_base::time;
 
 use crate::instant;
+use crate::words::type_name;
 
 /// All functions of this module.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
@@ -232,6 +233,13 @@ impl ScalarUDFImpl for RowHash {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         if types.is_empty() {
             return plan_err!("{} needs at least one argument", self.name());
+        }
+        if let Some(ty) = types.iter().find(|ty| !can_cast_types(ty, &DataType::Utf8)) {
+            return plan_err!(
+                "`{}` cannot hash a {}; name what is in it, in brackets, as in column['name']",
+                self.name(),
+                type_name(ty)
+            );
         }
         Ok(DataType::Utf8)
     }

@@ -19,10 +19,12 @@ mod now;
 mod one_of;
 mod parts;
 mod text_check;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::timezone::Tz;
 use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -34,7 +36,8 @@ use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion_expr::simplify::SimplifyContext;
 use datafusion_expr::{
-    AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF,
+    AggregateUDF, BinaryExpr, Cast, Expr, HigherOrderUDF, Operator, ScalarUDF, TableSource,
+    TryCast, Volatility, WindowUDF,
 };
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
@@ -45,6 +48,7 @@ use tidegate_base::time::UTC;
 
 pub use crate::instant::instant;
 pub use crate::parts::Subexpression;
+pub use crate::words::{type_name, words};
 
 /// Name of the hidden first column of every batch that expressions see: the batch's time.
 const NOW: &str = "now()";
@@ -167,26 +171,19 @@ impl Planner {
     /// A message for the person who wrote the expression.
     pub fn plan(&self, sql: &str, schema: &SchemaRef) -> std::result::Result<Expression, String> {
         self.try_plan(sql, schema).map_err(|error| {
-            let text = error.strip_backtrace();
-            let text = [
-                "\n\nThis was likely caused",
-                "\nThis issue was likely caused",
-            ]
-            .iter()
-            .fold(text.as_str(), |text, tail| {
-                text.split_once(tail).map_or(text, |(head, _)| head)
-            })
-            .trim();
-            let first = text.split_once(": ").map_or(text, |(_, rest)| rest);
-            let parser = text.find("ParserError(").or(text.find("TokenizerError("));
-            let said = parser.map_or(first, |at| &text[at..]);
-            let said = explain::explain(self, sql, schema, said);
+            let said = explain::explain(self, sql, schema, &error);
             said.replace("'now()', ", "").replace("\"now()\", ", "")
         })
     }
 
     fn try_plan(&self, sql: &str, schema: &SchemaRef) -> Result<Expression> {
         let parsed = DFParserBuilder::new(sql).build()?.parse_into_expr()?;
+        if let Some(alias) = &parsed.alias {
+            return plan_err!(
+                "`AS {alias}` gives a name, and an expression has none; its name is the key that \
+                 stands before it, so leave `AS {alias}` out"
+            );
+        }
         let df_schema = DFSchema::try_from(Arc::clone(schema))?;
         let mut context = datafusion_sql::planner::PlannerContext::new();
         // Names are taken as they are written: keys of events are often in camel case.
@@ -197,6 +194,7 @@ impl Planner {
             &mut context,
         )?;
         let expr = bind_now(expr)?;
+        refuse_unknown(&expr)?;
         let functions = called(&expr)?;
         let context = SimplifyContext::builder()
             .with_schema(Arc::new(df_schema.clone()))
@@ -265,6 +263,54 @@ fn bind_now(expr: Expr) -> Result<Expr> {
         _ => Ok(Transformed::no(node)),
     })
     .map(|transformed| transformed.data)
+}
+
+/// Refuses what DataFusion takes, and does nothing with or fails with when it runs.
+fn refuse_unknown(expr: &Expr) -> Result<()> {
+    expr.apply(|node| {
+        match node {
+            Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) => {
+                if let DataType::Timestamp(_, Some(zone)) = field.data_type()
+                    && zone.parse::<Tz>().is_err()
+                {
+                    return plan_err!(
+                        "there is no time zone `{zone}`; name one as in 'Europe/Berlin' or '+02:00'"
+                    );
+                }
+            }
+            Expr::BinaryExpr(BinaryExpr { op, .. }) if has_no_kernel(*op) => {
+                return plan_err!("there is no operator `{op}` here; use a function");
+            }
+            _ => (),
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+/// Whether an operator is one for DataFusion's parser only.
+fn has_no_kernel(op: Operator) -> bool {
+    use Operator::{
+        Arrow, ArrowAt, AtArrow, AtAt, AtQuestion, Colon, HashArrow, HashLongArrow, HashMinus,
+        IntegerDivide, LongArrow, Question, QuestionAnd, QuestionPipe,
+    };
+    matches!(
+        op,
+        AtArrow
+            | ArrowAt
+            | Arrow
+            | LongArrow
+            | HashArrow
+            | HashLongArrow
+            | AtAt
+            | HashMinus
+            | AtQuestion
+            | Question
+            | QuestionAnd
+            | QuestionPipe
+            | IntegerDivide
+            | Colon
+    )
 }
 
 impl ContextProvider for Planner {

@@ -4,14 +4,43 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
+use chrono::format::{Item, StrftimeItems};
 use datafusion_common::{Result, ScalarValue};
+use datafusion_expr::Operator;
 use datafusion_physical_expr::expressions::{BinaryExpr, CastExpr, Column, Literal};
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
+use crate::text_check::text_of;
+use crate::words::type_name;
 use crate::{checked, compare};
+
+/// Functions of a text that take any: whether they fail is up to their other arguments. What asks
+/// for memory by these arguments is left out.
+const OF_ANY_TEXT: [&str; 9] = [
+    "overlay",
+    "regexp_count",
+    "regexp_instr",
+    "regexp_like",
+    "regexp_match",
+    "regexp_replace",
+    "split_part",
+    "substr",
+    "substr_index",
+];
+/// Functions that read a time from a text, by the formats after it.
+const BY_FORMAT: [&str; 8] = [
+    "to_date",
+    "to_time",
+    "to_timestamp",
+    "to_timestamp_seconds",
+    "to_timestamp_millis",
+    "to_timestamp_micros",
+    "to_timestamp_nanos",
+    "to_unixtime",
+];
 
 /// A part of an expression, down to its columns and constants. It displays as SQL, for people: what
 /// was known when the expression was planned is computed already.
@@ -46,6 +75,81 @@ impl Subexpression<'_> {
     /// If a row cannot be computed.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         self.0.evaluate(batch)?.into_array(batch.num_rows())
+    }
+
+    /// The type of what it is directly made of, where that is one value and constants.
+    pub fn operand(&self, schema: &Schema) -> Option<DataType> {
+        let place = self.operand_place()?;
+        self.0.children()[place].data_type(schema).ok()
+    }
+
+    /// Whether it takes any text as its operand, such that its constants alone make it fail.
+    pub fn takes_any_text(&self) -> bool {
+        use Operator::{RegexIMatch, RegexMatch, RegexNotIMatch, RegexNotMatch};
+        let call = self.0.downcast_ref::<ScalarFunctionExpr>();
+        let binary = self.0.downcast_ref::<BinaryExpr>();
+        self.operand_place() == Some(0)
+            && (call.is_some_and(|call| OF_ANY_TEXT.contains(&call.name()))
+                || binary.is_some_and(|binary| {
+                    let op = binary.op();
+                    matches!(
+                        op,
+                        RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch
+                    )
+                }))
+    }
+
+    /// Its values for these ones as the operand, whatever the operand is computed of.
+    ///
+    /// # Errors
+    /// If one cannot be computed.
+    pub fn evaluate_for(&self, operand: ArrayRef) -> Result<ArrayRef> {
+        const NAME: &str = "operand";
+        let mut children: Vec<_> = self.0.children().into_iter().cloned().collect();
+        if let Some(place) = self.operand_place() {
+            children[place] = Arc::new(Column::new(NAME, 0));
+        }
+        let rows = operand.len();
+        let field = Field::new(NAME, operand.data_type().clone(), true);
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![operand])?;
+        let part = Arc::clone(self.0).with_new_children(children)?;
+        part.evaluate(&batch)?.into_array(rows)
+    }
+
+    /// The format by which it is to read a text, if none can be read by it: after a `%` there is
+    /// what stands for nothing. None where another format can.
+    pub fn wrong_format(&self, schema: &Schema) -> Option<String> {
+        let call = self.0.downcast_ref::<ScalarFunctionExpr>()?;
+        let (true, [text, formats @ ..]) = (BY_FORMAT.contains(&call.name()), call.args()) else {
+            return None;
+        };
+        if !text.data_type(schema).is_ok_and(|ty| ty.is_string()) {
+            return None;
+        }
+        let formats: Vec<String> = formats.iter().map(text_of).collect::<Option<_>>()?;
+        let is_wrong = |format: &String| StrftimeItems::new(format).any(|item| item == Item::Error);
+        let first = formats.first()?;
+        formats.iter().all(is_wrong).then(|| first.clone())
+    }
+
+    /// Which of its children is no constant, where that is only one. Other kinds of expressions
+    /// have children that are computed for some rows only.
+    fn operand_place(&self) -> Option<usize> {
+        let is_simple = self.0.downcast_ref::<ScalarFunctionExpr>().is_some()
+            || self.0.downcast_ref::<BinaryExpr>().is_some()
+            || self.0.downcast_ref::<CastExpr>().is_some();
+        let children = self.0.children();
+        let mut operands = (0..children.len()).filter(|place| !is_constant(children[*place]));
+        let place = operands.next().filter(|_| is_simple)?;
+        operands.next().is_none().then_some(place)
+    }
+}
+
+fn is_constant(expression: &Arc<dyn PhysicalExpr>) -> bool {
+    let children = expression.children();
+    match children.as_slice() {
+        [] => expression.downcast_ref::<Literal>().is_some(),
+        children => children.iter().all(|child| is_constant(child)),
     }
 }
 
@@ -96,21 +200,6 @@ fn literal(value: &ScalarValue) -> String {
     }
 }
 
-/// The name of a type in SQL.
-fn type_name(ty: &DataType) -> String {
-    match ty {
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
-        ty => ty.to_string(),
-    }
-}
-
 impl fmt::Display for Subexpression<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(constant) = self.0.downcast_ref::<Literal>() {
@@ -128,7 +217,7 @@ impl fmt::Display for Subexpression<'_> {
             return self.0.fmt_sql(f);
         };
         match (call.args(), call.name()) {
-            ([of, members @ ..], "get_field") => {
+            ([of, members @ ..], "get_field" | "array_element") => {
                 write!(f, "{}", Subexpression(of))?;
                 members
                     .iter()

@@ -28,7 +28,7 @@ pub use files::{ChangedFiles, FilesOptions, FilesSource, MissingFiles};
 /// ```
 /// use std::time::Duration;
 ///
-/// /// use tidegate_source::{ChunkLimits, FilesOptions, FilesSource, Resume, Source, SourceEvent};
+/// use tidegate_source::{ChunkLimits, FilesOptions, FilesSource, Resume, Source, SourceEvent};
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("events.ndjson");

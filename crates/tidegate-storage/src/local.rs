@@ -42,6 +42,8 @@ pub(crate) struct DurableLocal {
 enum LocalError {
     #[error("cannot make the folder {}: {source}", path.display())]
     MakeFolder { path: PathBuf, source: io::Error },
+    #[error("the folder {} has gone, in which storage was opened: bring it back", path.display())]
+    RootGone { path: PathBuf },
     #[error("cannot bring the folder {} to stable storage: {source}", path.display())]
     SyncFolder { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}", path.display())]
@@ -309,6 +311,12 @@ impl Folders {
         let known = || lock(&self.durable);
         if known().contains(folder) {
             return Ok(());
+        }
+        // What was opened may have been moved: nothing may begin anew in its place.
+        if !self.root.exists() {
+            return Err(LocalError::RootGone {
+                path: self.root.clone(),
+            });
         }
         let made = self.disk.make_folder(folder);
         made.map_err(|source| LocalError::MakeFolder {

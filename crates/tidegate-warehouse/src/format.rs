@@ -3,6 +3,7 @@
 //! In CSV and tables, timestamps are ISO 8601, with `Z` where the type says UTC; decimals are
 //! exact; null is empty in CSV and `NULL` in a table. JSON is that of [`json`], as over HTTP.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use arrow::array::{Array, AsArray};
@@ -25,12 +26,14 @@ const TABLE_ROWS_MAX: usize = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Columns side by side, long cells cut, and the number of rows below.
+    /// Columns side by side, long cells cut, and the number of rows below. The plan of EXPLAIN is
+    /// written whole.
     #[default]
     Table,
     /// RFC 4180, with a head; nested values as JSON.
     Csv,
-    /// An array of objects, one a line.
+    /// An array of objects, one a line. Of columns with the same name, those after the first have
+    /// a suffix.
     Json,
 }
 
@@ -57,6 +60,8 @@ pub struct RowWriter<'a> {
     format: Format,
     out: &'a mut dyn Write,
     rows: usize,
+    /// Names of the columns, once the head is written.
+    names: Option<Vec<String>>,
     /// Cells that a table has gathered.
     cells: Vec<Vec<String>>,
 }
@@ -68,6 +73,7 @@ impl<'a> RowWriter<'a> {
             format,
             out,
             rows: 0,
+            names: None,
             cells: Vec::new(),
         }
     }
@@ -78,13 +84,12 @@ impl<'a> RowWriter<'a> {
     /// If the writer fails, or a value has no text.
     pub fn batch(&mut self, batch: &RecordBatch) -> io::Result<()> {
         let schema = batch.schema();
-        if self.rows == 0 {
-            self.head(&schema)?;
-        }
+        self.head(&schema)?;
         for row in 0..batch.num_rows() {
             match self.format {
                 Format::Csv => self.csv_row(batch, row)?,
                 Format::Json => self.json_row(batch, row)?,
+                Format::Table if is_plan(&schema) => self.plan_row(batch, row)?,
                 Format::Table => {
                     let cells = batch.columns().iter().map(|column| cell(column, row));
                     self.cells.push(cells.collect::<io::Result<_>>()?);
@@ -103,11 +108,10 @@ impl<'a> RowWriter<'a> {
     /// # Errors
     /// If the writer fails.
     pub fn finish(mut self, schema: &SchemaRef, truncated: bool) -> io::Result<()> {
-        if self.rows == 0 {
-            self.head(schema)?;
-        }
+        self.head(schema)?;
         match self.format {
             Format::Csv => {}
+            Format::Table if is_plan(schema) => {}
             Format::Json => self
                 .out
                 .write_all(if self.rows == 0 { b"]\n" } else { b"\n]\n" })?,
@@ -124,6 +128,10 @@ impl<'a> RowWriter<'a> {
     }
 
     fn head(&mut self, schema: &SchemaRef) -> io::Result<()> {
+        if self.names.is_some() {
+            return Ok(());
+        }
+        self.names = Some(unique(schema));
         match self.format {
             Format::Table => Ok(()),
             Format::Json => self.out.write_all(b"["),
@@ -166,11 +174,18 @@ impl<'a> RowWriter<'a> {
     fn json_row(&mut self, batch: &RecordBatch, row: usize) -> io::Result<()> {
         let mut text = String::from(if self.rows == 0 { "\n{" } else { ",\n{" });
         for (i, column) in batch.columns().iter().enumerate() {
-            json::member(&mut text, i, batch.schema_ref().field(i).name());
+            let names = self.names.as_deref().unwrap_or_default();
+            json::member(&mut text, i, names.get(i).map_or("", String::as_str));
             json::write(&mut text, column, row);
         }
         text.push('}');
         self.out.write_all(text.as_bytes())
+    }
+
+    /// A plan is a drawing of many lines: a cell would have the first ones.
+    fn plan_row(&mut self, batch: &RecordBatch, row: usize) -> io::Result<()> {
+        let text = plain(batch.column(1), row)?;
+        writeln!(self.out, "{}", text.trim_end())
     }
 
     /// Writes the gathered cells as a table.
@@ -205,6 +220,31 @@ impl<'a> RowWriter<'a> {
         self.cells.clear();
         Ok(())
     }
+}
+
+/// Whether an answer is DuckDB's to EXPLAIN: the name of a plan, then its text.
+fn is_plan(schema: &SchemaRef) -> bool {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    names.eq(["explain_key", "explain_value"])
+}
+
+/// The names of columns, of which a repeated one has a suffix: `a`, `a_1`. An object has each of
+/// its members once.
+fn unique(schema: &SchemaRef) -> Vec<String> {
+    // With the number that the next suffix has.
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    let fields = schema.fields().iter();
+    let names = fields.map(|field| {
+        let mut name = field.name().clone();
+        while taken.contains_key(&name) {
+            let number = taken.entry(field.name().clone()).or_insert(1);
+            name = format!("{}_{number}", field.name());
+            *number += 1;
+        }
+        taken.insert(name.clone(), 1);
+        name
+    });
+    names.collect()
 }
 
 /// A cell of a table: one line, not too long.

@@ -398,6 +398,39 @@ fn a_query_that_becomes_large_when_it_is_planned_is_refused_at_once() {
 }
 
 #[test]
+fn a_producer_is_told_which_broker_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["produce", "--brokers", "a:1,foo:99999"]);
+    check(&output, 2, "`foo:99999` has the port `99999`");
+}
+
+#[test]
+fn plans_are_shown_whole_and_members_of_an_object_have_names_of_their_own() {
+    let folder = payments();
+    let at = folder.path();
+    check(&run(at, &["run", "--progress", "none"]), 0, "");
+    let explain = "EXPLAIN SELECT id, sum(amount) FROM payments GROUP BY id";
+    let output = run(at, &["query", explain]);
+    check(&output, 0, "GROUP_BY");
+    let plan = stdout(&output);
+    assert!(plan.lines().count() > 10, "{plan}");
+    assert!(
+        !plan.contains(['…', '⏎']) && !plan.contains("row)"),
+        "{plan}"
+    );
+
+    let json = |sql: &str| stdout(&run(at, &["query", "--format", "json", sql]));
+    assert_eq!(
+        json("SELECT 1 AS a, 2 AS a, 3 AS b, 4 AS a"),
+        "[\n{\"a\":1,\"a_1\":2,\"b\":3,\"a_2\":4}\n]\n"
+    );
+    assert_eq!(
+        json("SELECT 1 AS a, 2 AS a_1, 3 AS a"),
+        "[\n{\"a\":1,\"a_1\":2,\"a_2\":3}\n]\n"
+    );
+}
+
+#[test]
 fn a_query_has_the_memory_that_the_configuration_says() {
     let folder = payments();
     let at = folder.path();

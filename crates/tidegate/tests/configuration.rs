@@ -467,3 +467,32 @@ fn what_a_run_would_refuse_is_refused() {
         .to_string();
     assert!(error.contains("the loader's own"), "{error}");
 }
+
+#[test]
+fn brokers_that_are_not_host_and_port_are_refused() {
+    let said = |brokers: &str| {
+        let set = format!("source.brokers={brokers}");
+        outcome(read_text(example("transactions.toml"), &[&set]))
+    };
+    for (brokers, says) in [
+        ("foo:99999", "`foo:99999` has the port `99999`"),
+        ("foo:0", "`foo:0` has the port `0`"),
+        ("ok:9092,a:b", "`a:b` has the port `b`"),
+        ("foo", "`foo` has no port"),
+        ("::1:9092", "an IPv6 address stands in brackets"),
+        ("http://foo:9092", "which is none of PLAINTEXT, SSL"),
+    ] {
+        let said = said(brokers);
+        let place = format!("--> --set source.brokers={brokers}");
+        for part in [says, "1 error", "a broker is host:port", &place] {
+            assert!(said.contains(part), "{brokers}: {said}");
+        }
+    }
+    for brokers in [
+        "foo:1, bar:65535",
+        "[::1]:9092",
+        "SASL_SSL://foo:9092,SASL_SSL://bar:9092",
+    ] {
+        assert_eq!(said(brokers), "valid\n", "{brokers}");
+    }
+}

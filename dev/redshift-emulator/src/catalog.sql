@@ -389,7 +389,9 @@ DECLARE
 BEGIN
   FOR late IN
     SELECT v.name, v.query FROM redshift_emulator.late_views v JOIN pg_class c ON c.oid = v.view
-    WHERE position(c.relname IN statement) > 0 AND v.bound <> redshift_emulator.bound_to(v.relations)
+    -- As a whole name: `hits` is none of `hits__parts`.
+    WHERE statement ~ ('(^|[^[:alnum:]_])' || regexp_replace(c.relname, '([^[:alnum:]_])', '\\\1', 'g') || '($|[^[:alnum:]_])')
+      AND v.bound <> redshift_emulator.bound_to(v.relations)
   LOOP
     PERFORM redshift_emulator.make_late_view(late.name, late.query, true, true);
   END LOOP;

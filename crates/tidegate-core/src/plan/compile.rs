@@ -201,7 +201,7 @@ impl Compiler<'_> {
                 }
                 Ok(expression) => format!(
                     "a rule is true or false, but this is {}",
-                    expression.data_type()
+                    tidegate_expr::type_name(expression.data_type())
                 ),
                 Err(message) => message,
             };

@@ -220,6 +220,25 @@ async fn a_folder_that_was_removed_is_made_again() {
     assert_eq!(storage.get("data/x/a").await.unwrap(), "2");
 }
 
+/// A log that goes on in another folder is in two pieces.
+#[tokio::test]
+async fn nothing_begins_anew_where_the_folder_of_the_storage_was_moved_away() {
+    let parent = tempfile::tempdir().unwrap();
+    let (root, away) = (parent.path().join("job"), parent.path().join("away"));
+    let options = StorageOptions::new(format!("file:{}", root.display()));
+    let storage = Storage::open(&options).unwrap();
+    storage.put("log/1", "1".into()).await.unwrap();
+    std::fs::rename(&root, &away).unwrap();
+    for path in ["log/2", "data/x"] {
+        let error = storage.put(path, "2".into()).await.unwrap_err();
+        assert!(error.to_string().contains("bring it back"), "{error}");
+    }
+    assert!(!root.exists());
+    std::fs::rename(&away, &root).unwrap();
+    storage.put("log/2", "2".into()).await.unwrap();
+    assert_eq!(storage.get("log/1").await.unwrap(), "1");
+}
+
 #[tokio::test]
 async fn temporary_files_are_not_listed_and_not_objects() {
     let (storage, folder) = disk();

@@ -41,8 +41,8 @@ pub struct LocalQuery {
     pub timeout_ms: u64,
 }
 
-/// Answers a question by writing its rows as text. Blocks. What it is given last is gone once nobody
-/// waits for the answer. The error is for the person who asked.
+/// Answers a question by writing its rows as text. Blocks. What it is given last is gone once
+/// nobody waits for the answer. The error is for the person who asked.
 pub type QueryHandler =
     Arc<dyn Fn(&LocalQuery, &mut dyn Write, Weak<()>) -> Result<(), String> + Send + Sync>;
 

@@ -60,7 +60,7 @@ const PASSING: [&str; 17] = [
 
 /// Pieces of messages about what passes by itself, in lower case and with single blanks. DG is
 /// Redshift's developer guide.
-const PASSING_MESSAGES: [&str; 18] = [
+const PASSING_MESSAGES: [&str; 20] = [
     // DG "Troubleshooting serializable isolation errors"; snowplow-rdb-loader#557.
     "serializable isolation violation",
     // amazon-redshift-jdbc-driver#147, dbt-adapters#626.
@@ -73,6 +73,9 @@ const PASSING_MESSAGES: [&str; 18] = [
     "system requested abort",
     // Of concurrent DDL: PostgreSQL's heapam.c, from which Redshift comes.
     "tuple concurrently updated",
+    // Two loaders that make the same table at once, with IF NOT EXISTS: seen with PostgreSQL 15.
+    "pg_type_typname_nsp_index",
+    "pg_class_relname_nsp_index",
     // PostgreSQL's manual, "Transaction Isolation".
     "could not serialize access",
     // PostgreSQL's manual, "Error Codes": the code and its words.

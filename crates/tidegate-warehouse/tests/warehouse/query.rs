@@ -220,7 +220,8 @@ fn answers_are_bounded() {
     let cut = reader
         .query("SELECT repeat('x', 1000) FROM range(9000)", &small)
         .unwrap();
-    assert!(cut.truncated && cut.batches.is_empty());
+    let rows: usize = cut.batches.iter().map(|batch| batch.num_rows()).sum();
+    assert!(cut.truncated && (1..=100).contains(&rows), "{rows}");
 }
 
 #[test]

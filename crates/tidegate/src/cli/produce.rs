@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{ProgressArgs, SummaryFormat};
-use crate::config::units;
+use crate::config::{brokers, units};
 
 /// `tidegate produce`
 #[derive(Debug, Args)]
@@ -16,7 +16,8 @@ pub struct ProduceArgs {
         long,
         value_name = "HOST:PORT",
         default_value = "localhost:9092",
-        env = "KAFKA_BROKERS"
+        env = "KAFKA_BROKERS",
+        value_parser = brokers::parse
     )]
     pub brokers: String,
     /// Topic; it has to exist unless the brokers create topics. Given several times, each gets

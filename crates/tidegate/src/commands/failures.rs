@@ -188,12 +188,14 @@ pub(super) fn engine(error: &EngineError) -> Failure {
     match error {
         EngineError::Spec(_)
         | EngineError::Unbounded
-        | EngineError::Lookup { .. }
         | EngineError::NoWarehouse
         | EngineError::OtherRows { .. }
         | EngineError::Refused(_)
         | EngineError::Meaning(_)
         | EngineError::OtherJob { .. } => Failure::new(Exit::InvalidConfig, chain(error)),
+        EngineError::Lookup { fault, .. } => {
+            Failure::new(Exit::InvalidConfig, chain(error)).hint(fault.help())
+        }
         EngineError::Redshift(error) => redshift(error),
         EngineError::ReadLog(error) => read(error),
         EngineError::Storage(error) => storage(error),

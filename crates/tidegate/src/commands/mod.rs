@@ -66,7 +66,15 @@ fn load_file(path: &Path, sets: &[String]) -> Result<LoadedConfig, Failure> {
 }
 
 fn load_for(purpose: Purpose, path: &Path, sets: &[String]) -> Result<LoadedConfig, Failure> {
-    let loaded = config::load_for(purpose, path, sets).map_err(|error| match &error {
+    let loaded = config::load_for(purpose, path, sets).map_err(|error| refused(&error))?;
+    output::error(&loaded.warnings);
+    output::error(&secrets::warnings(path, &loaded));
+    Ok(loaded)
+}
+
+/// Prints all that is wrong with a configuration.
+fn refused(error: &ConfigError) -> Failure {
+    match error {
         ConfigError::Io { .. } => {
             Failure::new(Exit::InvalidConfig, error).hint("name the file with -c FILE")
         }
@@ -86,10 +94,7 @@ fn load_for(purpose: Purpose, path: &Path, sets: &[String]) -> Result<LoadedConf
                 format!("the configuration {file} is not valid: {errors}"),
             )
         }
-    })?;
-    output::error(&loaded.warnings);
-    output::error(&secrets::warnings(path, &loaded));
-    Ok(loaded)
+    }
 }
 
 /// The threads on which commands wait.

@@ -8,19 +8,22 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate_core::meaning::Change;
 use tidegate_core::plan::Plan;
-use tidegate_core::spec::WindowSpec;
-use tidegate_engine::SourceOptions;
-use tidegate_engine::WarehouseKind;
+use tidegate_core::spec::{LookupSpec, WindowSpec};
+use tidegate_engine::{EngineError, SourceOptions, WarehouseKind};
 use tidegate_log::{OpenError, recover};
 use tidegate_storage::Storage;
 use tidegate_warehouse::StoredColumn;
 use tidegate_warehouse::redshift::options::Target;
 
 use super::run::{cannot_listen, engine_options, serve_options};
-use super::{failures, load_config, query, runtime};
+use super::{failures, load_config, query, refused, runtime};
 use crate::cli::ValidateArgs;
+use crate::config::LoadedConfig;
+use crate::config::diagnostics::Diagnostic;
+use crate::config::locate::locate;
 use crate::config::options::Config;
 use crate::config::show;
+use crate::config::tree::Origin;
 use crate::config::units::{show_count, show_duration, show_size};
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -28,7 +31,7 @@ use crate::output;
 /// Says whether a configuration is valid, and what it would do.
 pub(super) fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
     let loaded = load_config(&args.config)?;
-    check_lookups(&loaded.config)?;
+    check_lookups(&loaded)?;
     check_served(&loaded.config)?;
     let against_log = compare(&loaded.config)?;
     let against_tables = compare_tables(&loaded.config)?;
@@ -71,10 +74,7 @@ fn compare(config: &Config) -> Result<String, Failure> {
             let lines = what.iter().map(|what| format!("  changed    {what}\n"));
             Ok(lines.collect())
         }
-        Change::Refused(refusals) => {
-            let error = tidegate_engine::EngineError::Refused(refusals);
-            Err(failures::engine(&error))
-        }
+        Change::Refused(refusals) => Err(failures::engine(&EngineError::Refused(refusals))),
     }
 }
 
@@ -109,16 +109,36 @@ fn stored_column(row: &Value) -> StoredColumn {
 }
 
 /// Reads the files of the reference tables, as a run would: one that is not there stops it.
-fn check_lookups(config: &Config) -> Result<(), Failure> {
-    let wrong = tidegate_engine::check_lookups(&config.spec.lookups, &config.lookups);
-    let Some((last, others)) = wrong.split_last() else {
+fn check_lookups(loaded: &LoadedConfig) -> Result<(), Failure> {
+    let lookups = &loaded.config.spec.lookups;
+    let wrong = tidegate_engine::check_lookups(lookups, &loaded.config.lookups);
+    if wrong.is_empty() {
         return Ok(());
-    };
-    for error in others {
-        output::error(&format!("error: {error}\n"));
     }
-    let hint = "correct `path` of [[lookups]]; relative paths start at the current directory";
-    Err(Failure::new(Exit::InvalidConfig, last).hint(hint))
+    let diagnostics = wrong.iter().map(|error| {
+        let EngineError::Lookup { name, fault, .. } = error else {
+            return Diagnostic::error(Origin::Nowhere, error.to_string());
+        };
+        let place = lookups.iter().position(|lookup| lookup.name == *name);
+        let place = place.unwrap_or_default();
+        let mut path = vec!["lookups".to_owned(), place.to_string()];
+        path.extend(lookup_key(&lookups[place], fault.column()));
+        let origin = locate(&loaded.tree, &path);
+        Diagnostic::error(origin, error.to_string()).hint(fault.help())
+    });
+    Err(refused(&loaded.refuse(&diagnostics.collect::<Vec<_>>())))
+}
+
+/// The key of a lookup that says which column of its file is meant, or which file.
+fn lookup_key(lookup: &LookupSpec, column: Option<&str>) -> Vec<String> {
+    let Some(column) = column else {
+        return vec!["path".to_owned()];
+    };
+    match lookup.columns.iter().find(|taken| taken.from == column) {
+        Some(taken) => vec!["columns".to_owned(), taken.name.clone()],
+        None if lookup.key == lookup.on => vec!["on".to_owned()],
+        None => vec!["key".to_owned()],
+    }
 }
 
 /// Reads tokens and certificates, as a run would.

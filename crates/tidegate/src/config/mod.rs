@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub mod brokers;
 pub mod diagnostics;
 pub mod environment;
 pub mod http;
@@ -44,6 +45,15 @@ pub struct LoadedConfig {
     pub tree: Table,
     /// Warnings, written for people; empty if there are none.
     pub warnings: String,
+    /// What both refer to.
+    map: SourceMap,
+}
+
+impl LoadedConfig {
+    /// What is wrong with it by what it names, which reading the file alone does not show.
+    pub fn refuse(&self, errors: &[Diagnostic]) -> ConfigError {
+        invalid(&self.map, errors)
+    }
 }
 
 /// What a configuration is read for.
@@ -184,6 +194,7 @@ fn read_for(
             config,
             tree,
             warnings: map.render(&diagnostics),
+            map,
         }),
         _ => Err(invalid(&map, &diagnostics)),
     }

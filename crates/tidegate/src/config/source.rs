@@ -156,7 +156,7 @@ fn kafka(section: &Section<'_>, job_name: &str) -> KafkaOptions {
     let second = Duration::from_secs(1);
     let properties = section.section("properties");
     let mut options = KafkaOptions {
-        brokers: section.required_string("brokers", "write brokers = \"host:9092\" in [source]"),
+        brokers: brokers(section),
         topic: section.required_string("topic", "write topic = \"...\" in [source]"),
         group: section
             .string("group")
@@ -199,6 +199,18 @@ fn kafka(section: &Section<'_>, job_name: &str) -> KafkaOptions {
         .collect();
     check_properties(section, options.clone(), &entries);
     options
+}
+
+fn brokers(section: &Section<'_>) -> String {
+    let brokers = section.required_string("brokers", "write brokers = \"host:9092\" in [source]");
+    // What is missing or empty has been reported already.
+    if !brokers.is_empty()
+        && let Err(message) = super::brokers::check(&brokers)
+        && let Some(entry) = section.entry("brokers")
+    {
+        section.context().report(section.refuse(entry, message));
+    }
+    brokers
 }
 
 /// Reports every property that the source refuses. The source names one at a time.

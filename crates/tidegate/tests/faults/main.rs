@@ -15,10 +15,12 @@ mod files;
 mod hours;
 mod job;
 mod lateness;
+mod lookups;
 mod removed;
 mod running;
 mod sources;
 mod starting;
+mod storage;
 
 use std::process::Output;
 

@@ -113,8 +113,8 @@ fn a_question_is_bounded_in_time_rows_and_memory() {
     assert_eq!(server.get("/v1/status")["phase"], "running");
 }
 
-/// Whoever has gone away waits for nothing: their questions must not keep cores busy, and their turns
-/// are those of others.
+/// Whoever has gone away waits for nothing: their questions must not keep cores busy, and their
+/// turns are those of others.
 #[test]
 fn a_question_ends_when_whoever_asked_goes_away() {
     let job = job();

@@ -156,6 +156,16 @@ async fn views_keep_their_columns_unless_they_bind_late() {
         ("CREATE TABLE t (s INT, a INT)", "ok"),
         ("INSERT INTO t VALUES (7, 8)", "ok"),
         ("SELECT * FROM l", "7 8"),
+        // A statement that names its table, and not the view, asks nothing of those that use it.
+        ("CREATE TABLE w__parts (a INT)", "ok"),
+        (
+            "CREATE VIEW w AS SELECT a FROM public.w__parts WITH NO SCHEMA BINDING",
+            "ok",
+        ),
+        ("CREATE VIEW bi AS SELECT a FROM w", "ok"),
+        ("ALTER TABLE w__parts ADD COLUMN b INT", "ok"),
+        ("INSERT INTO w__parts VALUES (1, 2)", "ok"),
+        ("SELECT * FROM w__parts", "1 2"),
         // Its tables need not be there yet.
         (
             "CREATE VIEW early AS SELECT s FROM public.later WITH NO SCHEMA BINDING",

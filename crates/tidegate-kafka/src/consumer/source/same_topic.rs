@@ -1,9 +1,9 @@
 //! That what librdkafka hands over is of the topic that is read.
 //!
-//! A topic that is deleted and made again under its name can go unnoticed by librdkafka: it reads on
-//! at the next offset, if the new topic has one. So nothing is handed on before the topic's id was
-//! asked for after it had come. Ids do not come back: what came before the answer is then of this
-//! topic, as far as the broker knows that was asked.
+//! A topic that is deleted and made again under its name can go unnoticed by librdkafka: it reads
+//! on at the next offset, if the new topic has one. So nothing is handed on before the topic's id
+//! was asked for after it had come. Ids do not come back: what came before the answer is then of
+//! this topic, as far as the broker knows that was asked.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ use tidegate_source::SourceError;
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl KafkaSource {
-    /// Receives what librdkafka has, or waits for it. True if it cannot be handed on yet, because it
-    /// is not known of which topic it is.
+    /// Receives what librdkafka has, or waits for it. True if it cannot be handed on yet, because
+    /// it is not known of which topic it is.
     pub(super) fn receive_of_same_topic(&mut self, wait: Duration) -> Result<bool, SourceError> {
         let RecordSource::Client(messages) = &mut self.reader else {
             return Ok(false);
