@@ -73,6 +73,7 @@ impl Chunk {
     ///
     /// # Panics
     /// If the chunk would exceed 4 GiB; sources close a chunk long before.
+    #[inline]
     pub fn push(&mut self, offset: i64, timestamp: Option<i64>, kind: Payload, payload: &[u8]) {
         debug_assert!(offset >= self.to, "offsets ascend");
         let start = position(self.data.len());
@@ -85,6 +86,7 @@ impl Chunk {
     }
 
     /// Makes room for `records` more records with `bytes` bytes in all.
+    #[inline]
     pub fn reserve(&mut self, records: usize, bytes: usize) {
         self.data.reserve(bytes);
         self.spans.reserve(records);
@@ -134,22 +136,26 @@ impl Chunk {
     }
 
     /// Number of records.
+    #[inline]
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
     /// Whether there is no record. An empty chunk can still cover offsets.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
     /// Bytes that the chunk holds: the payloads, and what is between them.
+    #[inline]
     pub fn bytes(&self) -> usize {
         self.data.len()
     }
 
     /// All payloads, one after the other, in order; between two of them there can be bytes that
     /// belong to neither (line ends). [`Chunk::span`] says where each is.
+    #[inline]
     pub fn data(&self) -> &[u8] {
         &self.data
     }
@@ -158,6 +164,7 @@ impl Chunk {
     ///
     /// # Panics
     /// If `i` is not below [`Chunk::len`].
+    #[inline]
     pub fn payload(&self, i: usize) -> &[u8] {
         &self.data[self.span(i)]
     }
@@ -166,6 +173,7 @@ impl Chunk {
     ///
     /// # Panics
     /// If `i` is not below [`Chunk::len`].
+    #[inline]
     pub fn span(&self, i: usize) -> Range<usize> {
         let (start, end) = self.spans[i];
         start as usize..end as usize
@@ -175,11 +183,13 @@ impl Chunk {
     ///
     /// # Panics
     /// If `i` is not below [`Chunk::len`].
+    #[inline]
     pub fn kind(&self, i: usize) -> Payload {
         self.kinds[i]
     }
 
     /// Offset of each record, ascending.
+    #[inline]
     pub fn offsets(&self) -> &[i64] {
         &self.offsets
     }
@@ -188,12 +198,14 @@ impl Chunk {
     ///
     /// # Panics
     /// If `i` is not below [`Chunk::len`].
+    #[inline]
     pub fn timestamp(&self, i: usize) -> Option<i64> {
         Some(self.timestamps[i]).filter(|t| *t != i64::MIN)
     }
 }
 
 /// A position in a chunk's buffer.
+#[inline]
 fn position(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a chunk stays far below 4 GiB")
 }

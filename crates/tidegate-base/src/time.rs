@@ -16,6 +16,7 @@ pub const TIME_MAX: i64 = 253_402_300_799 * MICROS + 999_999;
 /// Days from 1970-01-01 to a date of the proleptic Gregorian calendar.
 ///
 /// After Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`.
+#[inline]
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let y = if month <= 2 { year - 1 } else { year };
     let era = y.div_euclid(400);
@@ -25,6 +26,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + doe - 719_468
 }
 
+#[inline]
 fn days_in_month(year: i64, month: i64) -> i64 {
     match month {
         4 | 6 | 9 | 11 => 30,
@@ -34,6 +36,7 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
+#[inline]
 fn digits(text: &[u8]) -> Option<i64> {
     let mut value = 0;
     for byte in text {
@@ -47,6 +50,7 @@ fn digits(text: &[u8]) -> Option<i64> {
 }
 
 /// Days since the Unix epoch of `YYYY-MM-DD`, or `None` if the text is not such a date.
+#[inline]
 pub fn parse_date(text: &[u8]) -> Option<i32> {
     if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {
         return None;
@@ -68,6 +72,7 @@ pub fn parse_date(text: &[u8]) -> Option<i32> {
 /// digits (cut to microseconds), and an offset: `Z`, `z`, `+HH:MM`, `+HHMM` or `+HH`. An offset is
 /// required: without it the text does not name an instant. A leap second counts as the second
 /// after.
+#[inline]
 pub fn parse_instant(text: &[u8]) -> Result<i64, &'static str> {
     const FORM: &str = "not an ISO 8601 time such as 2026-01-31T10:00:00.123456+00:00";
     if text.len() < 19
@@ -142,6 +147,7 @@ pub struct Civil {
 /// The UTC date and hour of an instant in microseconds since the Unix epoch.
 ///
 /// After Howard Hinnant, `civil_from_days`.
+#[inline]
 pub fn civil(micros: i64) -> Civil {
     let seconds = micros.div_euclid(MICROS);
     let z = seconds.div_euclid(86_400) + 719_468;
