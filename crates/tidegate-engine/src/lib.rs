@@ -45,7 +45,7 @@ mod work;
 pub use adopt::change;
 pub use encode::ParquetSettings;
 pub use engine::{Engine, OpenSource};
-pub use error::EngineError;
+pub use error::{EngineError, LookupFault};
 pub use handle::{Handle, Monitor, RunningJob};
 pub use latency::{Histogram, Latency};
 pub use live::{Changes, Live, ViewChanges, Whole};

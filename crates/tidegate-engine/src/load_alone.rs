@@ -174,23 +174,15 @@ async fn watch_storage(storage: Storage, shared: Arc<Shared>) {
         tokio::time::sleep(LOOK).await;
         // What is loaded is known to be there; of what comes next, either answer will do.
         let next = shared.update().loaded_seq + 1;
-        let found = look(&storage, next).await;
         let was_away = is_away;
+        let found = look(&storage, next, &shared).await;
         is_away = found.is_err();
         match found {
-            Ok(()) => {
-                shared.outside().storage.find();
-                if was_away {
-                    tracing::info!("storage can be reached again");
-                }
+            Ok(()) if was_away => tracing::info!("storage can be reached again"),
+            Err(error) if !was_away => {
+                tracing::error!("storage cannot be reached: {error}; loading is tried again");
             }
-            Err(error) => {
-                if !was_away {
-                    tracing::error!("storage cannot be reached: {error}; loading is tried again");
-                }
-                let now = shared.clock.now_micros();
-                shared.outside().storage.lose(now, error);
-            }
+            _ => {}
         }
     }
 }

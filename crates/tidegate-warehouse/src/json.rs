@@ -148,7 +148,7 @@ pub fn value(array: &dyn Array, row: usize) -> Value {
     }
 }
 
-/// The name of a type, as in a configuration.
+/// The name of a type, as answers over HTTP have it: those of the configuration, without members.
 pub fn type_name(ty: &DataType) -> String {
     match ty {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".to_owned(),
